@@ -1,0 +1,3 @@
+//! The `nerve` command.
+#![forbid(unsafe_code)]
+fn main() {}

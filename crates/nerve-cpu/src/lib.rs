@@ -1,0 +1,16 @@
+//! The machine: instructions over plain buffers, and the threads that walk them.
+//!
+//! A [`Program`] is a flat list of [`Instruction`]s. Each instruction names its operands as
+//! [`Region`]s of numbered buffers, says into how many independent chunks its work falls, and runs
+//! one chunk at a time. The machine knows buffers, instructions and threads; it never hears of a
+//! gradient, a layer or a shape that is not written in an instruction.
+//!
+//! This is the only crate of the workspace with `unsafe` code. The boundary is [`Program::new`]:
+//! it checks every operand of every instruction against the buffers once, so that the replay may
+//! use raw pointers without checking again.
+
+pub mod kernel;
+pub mod memory;
+
+pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
+pub use memory::{Buffer, Memory, Region};

@@ -1,0 +1,2 @@
+//! Neural networks in Rust.
+#![forbid(unsafe_code)]
