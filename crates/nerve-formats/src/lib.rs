@@ -1,2 +1,4 @@
 //! See the crate description.
 #![forbid(unsafe_code)]
+
+pub mod spec;
