@@ -1,6 +1,7 @@
 //! What every instruction can do: name its operands, check itself, fall into chunks, and run one.
 
 use crate::memory::{Memory, Region};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The floating-point type an instruction computes in.
@@ -129,6 +130,8 @@ impl Scratch<'_> {
 /// reports it, skips the element, and the replay returns the error when it is done.
 #[derive(Default)]
 pub struct Fault {
+    /// Whether there is anything in `first`: the one word that a replay looks at when all is well.
+    raised: AtomicBool,
     /// Position and value; of several reports the one with the lowest position stays, so that the
     /// answer does not depend on which thread was first.
     first: Mutex<Option<(usize, i64)>>,
@@ -142,10 +145,14 @@ impl Fault {
         if first.is_none_or(|(earlier, _)| position < earlier) {
             *first = Some((position, value));
         }
+        self.raised.store(true, Ordering::Release);
     }
 
     /// The position and the value reported, if any, and clears them.
     pub fn take(&self) -> Option<(usize, i64)> {
+        if !self.raised.swap(false, Ordering::Acquire) {
+            return None;
+        }
         self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -9,8 +9,14 @@
 //! it checks every operand of every instruction against the buffers once, so that the replay may
 //! use raw pointers without checking again.
 
+mod copy;
 pub mod kernel;
 pub mod memory;
+pub mod program;
+pub mod threads;
 
+pub use copy::Copy;
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
+pub use program::{Instruction, Program, ProgramError, Replay, RunError};
+pub use threads::{set_threads, threads};

@@ -1,0 +1,446 @@
+//! A program: a checked list of instructions, and its replay.
+
+use crate::copy::Copy;
+use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
+use crate::memory::{ALIGN, Buffer, Memory};
+use crate::threads::{self, Team};
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Work below which waking the other threads costs more than it saves: about 4 µs.
+///
+/// Counted as floating-point operations plus four times the bytes of the operands, which weighs
+/// a memory-bound and a compute-bound instruction about alike.
+const PARALLEL_WORK: u64 = 400_000;
+
+macro_rules! instructions {
+    ($($(#[$doc:meta])* $name:ident($kernel:ty),)*) => {
+        /// One instruction. The list is closed: another machine would match on it.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Instruction {
+            $($(#[$doc])* $name($kernel),)*
+        }
+
+        impl Instruction {
+            /// The instruction as a kernel that checks and runs itself.
+            #[inline]
+            pub fn kernel(&self) -> &dyn Kernel {
+                match self {
+                    $(Instruction::$name(kernel) => kernel,)*
+                }
+            }
+        }
+
+        $(impl From<$kernel> for Instruction {
+            fn from(kernel: $kernel) -> Self {
+                Instruction::$name(kernel)
+            }
+        })*
+    };
+}
+
+instructions! {
+    /// Bytes from one place to another.
+    Copy(Copy),
+}
+
+impl Instruction {
+    /// All operands, in the order in which the kernel names them.
+    pub fn operands(&self) -> Vec<Operand> {
+        let mut all = Vec::new();
+        self.kernel().operands(&mut |operand| all.push(operand));
+        all
+    }
+
+    fn work(&self) -> u64 {
+        let mut bytes = 0;
+        self.kernel().operands(&mut |operand| bytes += operand.region.bytes as u64);
+        self.kernel().flops() + 4 * bytes
+    }
+}
+
+/// A stretch of instructions between two barriers.
+#[derive(Clone, Debug, PartialEq)]
+struct Stage {
+    instructions: Range<usize>,
+    /// Whether all threads share each instruction's chunks, or thread 0 does all of it.
+    parallel: bool,
+}
+
+/// A list of instructions whose operands have been checked against the sizes of the buffers.
+#[derive(Debug)]
+pub struct Program {
+    instructions: Vec<Instruction>,
+    stages: Vec<Stage>,
+    /// Bytes of each buffer, the arena first; and whether any instruction writes it.
+    buffers: Vec<(usize, bool)>,
+    scratch: usize,
+}
+
+/// Why a program cannot be built: a mistake of whoever planned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramError {
+    /// Which instruction.
+    pub instruction: usize,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instruction {}: {}", self.instruction, self.message)
+    }
+}
+
+impl std::error::Error for ProgramError {}
+
+/// A replay met a value that its program cannot use: an index outside its range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError {
+    /// Which instruction.
+    pub instruction: usize,
+    /// Its name.
+    pub name: &'static str,
+    /// Which element of the indices.
+    pub position: usize,
+    /// What stood there.
+    pub value: i64,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RunError { name, position, value, .. } = self;
+        write!(f, "{name}: the index at position {position} is {value}, which is out of range")
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl Program {
+    /// Checks `instructions` against buffers of these sizes in bytes, the first being the arena.
+    ///
+    /// # Errors
+    /// If an operand lies outside its buffer or is misaligned, an instruction's own check fails, or
+    /// one operand is written while another of the same instruction partly overlaps it.
+    pub fn new(instructions: Vec<Instruction>, buffers: &[usize]) -> Result<Self, ProgramError> {
+        let mut written = vec![false; buffers.len()];
+        for (i, instruction) in instructions.iter().enumerate() {
+            let check = || {
+                instruction.kernel().check()?;
+                check_operands(&instruction.operands(), buffers)
+            };
+            check().map_err(|message| ProgramError {
+                instruction: i,
+                message: format!("{}: {message}", instruction.kernel().name()),
+            })?;
+            for operand in instruction.operands() {
+                written[operand.region.buffer as usize] |= operand.access != Access::Read;
+            }
+        }
+        let scratch = instructions.iter().map(|i| i.kernel().scratch_bytes()).max().unwrap_or(0);
+        Ok(Program {
+            stages: stages(&instructions),
+            buffers: buffers.iter().copied().zip(written).collect(),
+            instructions,
+            scratch,
+        })
+    }
+
+    /// The instructions, in order.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.instructions
+    }
+
+    /// Bytes of the arena.
+    pub fn arena_bytes(&self) -> usize {
+        self.buffers.first().map_or(0, |b| b.0)
+    }
+
+    /// Number of times that all threads wait for each other in one replay.
+    pub fn barriers(&self) -> usize {
+        if self.stages.iter().any(|s| s.parallel) { self.stages.len() } else { 0 }
+    }
+}
+
+fn check_operands(operands: &[Operand], buffers: &[usize]) -> Result<(), String> {
+    for Operand { region, .. } in operands {
+        let size = *buffers.get(region.buffer as usize).ok_or("no such buffer")?;
+        let end = region.offset.checked_add(region.bytes).ok_or("offset overflows")?;
+        if end > size {
+            return Err(format!("{region:?} ends outside its buffer of {size} bytes"));
+        }
+        if !region.offset.is_multiple_of(4) {
+            return Err(format!("{region:?} is not aligned to 4 bytes"));
+        }
+    }
+    for (i, a) in operands.iter().enumerate() {
+        for b in &operands[i + 1..] {
+            let writes = a.access != Access::Read || b.access != Access::Read;
+            if writes && a.region != b.region && a.region.overlaps(&b.region) {
+                return Err(format!("writes to operands that overlap: {a:?}, {b:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Cuts the list at the places where somebody has to wait: where an instruction touches what an
+/// earlier one of the same stage wrote, or writes what it reads, and where the work changes
+/// between one thread and all.
+fn stages(instructions: &[Instruction]) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut touched: Vec<Operand> = Vec::new();
+    for (i, instruction) in instructions.iter().enumerate() {
+        let parallel = instruction.kernel().chunks() > 1 && instruction.work() >= PARALLEL_WORK;
+        let operands = instruction.operands();
+        let fits = |stage: &Stage| {
+            stage.parallel == parallel && (!parallel || !conflict(&operands, &touched))
+        };
+        match stages.last_mut().filter(|stage| fits(stage)) {
+            Some(stage) => stage.instructions.end = i + 1,
+            None => {
+                touched.clear();
+                stages.push(Stage { instructions: i..i + 1, parallel });
+            }
+        }
+        touched.extend(operands);
+    }
+    stages
+}
+
+fn conflict(a: &[Operand], b: &[Operand]) -> bool {
+    a.iter().any(|x| {
+        b.iter().any(|y| {
+            (x.access != Access::Read || y.access != Access::Read) && x.region.overlaps(&y.region)
+        })
+    })
+}
+
+/// A program bound to its buffers, ready to run again and again.
+pub struct Replay {
+    program: Program,
+    /// The arena first, then those that the owner gave.
+    buffers: Vec<Arc<Buffer>>,
+    memory: Memory,
+    faults: Vec<Fault>,
+    /// The buffers by address: two replays that want the same ones take them in the same order.
+    order: Vec<usize>,
+}
+
+impl Replay {
+    /// Binds `program` to `buffers` (all but the arena, which is allocated here).
+    ///
+    /// # Panics
+    /// If the number or the sizes of the buffers are not those the program was checked with, or
+    /// one buffer that is written appears twice.
+    pub fn new(program: Program, buffers: Vec<Arc<Buffer>>) -> Self {
+        let arena = Arc::new(Buffer::zeroed(program.arena_bytes()));
+        let all: Vec<_> = std::iter::once(arena).chain(buffers).collect();
+        assert_eq!(all.len(), program.buffers.len().max(1), "number of buffers");
+        let mut memory = Memory::new(all.len());
+        for (i, buffer) in all.iter().enumerate() {
+            memory.bind(i, buffer);
+            let Some(&(bytes, written)) = program.buffers.get(i) else { continue };
+            assert!(buffer.bytes() >= bytes, "buffer {i}: {} < {bytes} bytes", buffer.bytes());
+            let twice = all.iter().skip(i + 1).any(|b| Arc::ptr_eq(b, buffer));
+            assert!(!(twice && written), "buffer {i} is written and bound twice");
+        }
+        let faults = program.instructions.iter().map(|_| Fault::default()).collect();
+        let mut replay = Replay { program, buffers: all, memory, faults, order: Vec::new() };
+        replay.sort();
+        replay
+    }
+
+    fn sort(&mut self) {
+        self.order.clear();
+        self.order.extend(0..self.program.buffers.len());
+        self.order.sort_by_key(|&i| Arc::as_ptr(&self.buffers[i]));
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Binds another buffer in the place of number `index` (1 is the first after the arena).
+    ///
+    /// # Panics
+    /// If it is too small, or already bound elsewhere.
+    pub fn bind(&mut self, index: usize, buffer: Arc<Buffer>) {
+        assert!(index > 0 && buffer.bytes() >= self.program.buffers[index].0, "buffer too small");
+        let twice = self.buffers.iter().enumerate().any(|(i, b)| {
+            i != index
+                && Arc::ptr_eq(b, &buffer)
+                && (self.program.buffers[i].1 || self.program.buffers[index].1)
+        });
+        assert!(!twice, "a buffer that is written is bound twice");
+        self.memory.bind(index, &buffer);
+        self.buffers[index] = buffer;
+        self.sort();
+    }
+
+    /// The buffer bound as number `index`.
+    pub fn buffer(&self, index: usize) -> &Arc<Buffer> {
+        &self.buffers[index]
+    }
+
+    /// Runs all instructions once.
+    ///
+    /// # Errors
+    /// If an index among the data was out of range. What depends on it is then meaningless.
+    pub fn run(&mut self) -> Result<(), RunError> {
+        let borrows = Borrows::take(self);
+        let this = &*self;
+        if this.program.stages.iter().any(|stage| stage.parallel) {
+            threads::run(&|team: &Team<'_>| this.walk(team));
+        } else {
+            this.with_scratch(|scratch| {
+                this.run_serial(0..this.program.instructions.len(), scratch)
+            });
+        }
+        drop(borrows);
+        self.fault().map_or(Ok(()), Err)
+    }
+
+    /// What one thread does.
+    fn walk(&self, team: &Team<'_>) {
+        self.with_scratch(|scratch| {
+            for (s, stage) in self.program.stages.iter().enumerate() {
+                if s > 0 {
+                    team.wait();
+                }
+                if stage.parallel {
+                    for i in stage.instructions.clone() {
+                        let chunks = self.program.instructions[i].kernel().chunks();
+                        self.run_chunks(i, team.share(chunks), scratch);
+                    }
+                } else if team.index == 0 {
+                    self.run_serial(stage.instructions.clone(), scratch);
+                }
+            }
+        });
+    }
+
+    fn run_serial(&self, instructions: Range<usize>, scratch: &mut [u8]) {
+        for i in instructions {
+            let chunks = self.program.instructions[i].kernel().chunks();
+            self.run_chunks(i, 0..chunks, scratch);
+        }
+    }
+
+    fn run_chunks(&self, i: usize, chunks: Range<usize>, bytes: &mut [u8]) {
+        let kernel = self.program.instructions[i].kernel();
+        for chunk in chunks {
+            let mut scratch = Scratch { bytes, fault: &self.faults[i] };
+            // SAFETY: `Program::new` checked the instruction and its operands, `new` and `bind`
+            // the buffers, `Borrows` keeps others away from them, and stages end where
+            // instructions touch each other's data.
+            unsafe { kernel.run(chunk, &self.memory, &mut scratch) };
+        }
+    }
+
+    /// Calls `f` with this thread's working memory, which is kept from replay to replay.
+    fn with_scratch(&self, f: impl FnOnce(&mut [u8])) {
+        thread_local! {
+            static SCRATCH: RefCell<Option<Buffer>> = const { RefCell::new(None) };
+        }
+        let bytes = self.program.scratch.next_multiple_of(ALIGN);
+        SCRATCH.with_borrow_mut(|slot| {
+            if slot.as_ref().is_none_or(|buffer| buffer.bytes() < bytes) {
+                *slot = Some(Buffer::zeroed(bytes));
+            }
+            let buffer = slot.as_mut().expect("just made");
+            // SAFETY: the buffer belongs to this thread alone and is at least `bytes` long.
+            f(unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), bytes) });
+        });
+    }
+
+    fn fault(&self) -> Option<RunError> {
+        let mut faults = self.faults.iter().enumerate();
+        faults.find_map(|(instruction, fault)| {
+            let (position, value) = fault.take()?;
+            let name = self.program.instructions[instruction].kernel().name();
+            Some(RunError { instruction, name, position, value })
+        })
+    }
+}
+
+/// Holds a borrow of every bound buffer while a replay runs.
+struct Borrows<'a>(&'a Replay);
+
+impl<'a> Borrows<'a> {
+    fn take(replay: &'a Replay) -> Self {
+        for &i in &replay.order {
+            let buffer = &replay.buffers[i];
+            if replay.program.buffers[i].1 { buffer.borrow_mut() } else { buffer.borrow() }
+        }
+        Borrows(replay)
+    }
+}
+
+impl Drop for Borrows<'_> {
+    fn drop(&mut self) {
+        for &i in &self.0.order {
+            let buffer = &self.0.buffers[i];
+            if self.0.program.buffers[i].1 { buffer.release_mut() } else { buffer.release() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Region;
+
+    fn copy(from: (u32, usize), to: (u32, usize), bytes: usize) -> Instruction {
+        let region = |(buffer, offset)| Region::new(buffer, offset, bytes);
+        Copy { from: region(from), to: region(to) }.into()
+    }
+
+    #[test]
+    fn replays_through_the_arena_on_any_number_of_threads() {
+        let n = 3_000_000;
+        let values: Vec<f32> = (0..n).map(|i| i as f32).collect();
+        let list = vec![copy((1, 0), (0, 0), 4 * n), copy((0, 0), (2, 0), 4 * n)];
+        let program = || Program::new(list.clone(), &[4 * n, 4 * n, 4 * n]).unwrap();
+        assert_eq!(program().barriers(), 2);
+        for threads in [1, 2, 3] {
+            crate::set_threads(threads);
+            let (from, to) = (Arc::new(Buffer::from_slice(&values)), Buffer::zeroed(4 * n));
+            let to = Arc::new(to);
+            let mut replay = Replay::new(program(), vec![from, to.clone()]);
+            replay.run().unwrap();
+            assert_eq!(to.to_vec::<f32>(0..n), values);
+        }
+    }
+
+    #[test]
+    fn refuses_operands_outside_their_buffers() {
+        for (list, words) in [
+            (copy((0, 0), (1, 4), 8), "outside"),
+            (copy((0, 2), (1, 0), 4), "aligned"),
+            (copy((0, 0), (7, 0), 4), "no such buffer"),
+            (copy((0, 0), (0, 4), 8), "overlap"),
+            (copy((0, usize::MAX - 3), (1, 0), 8), "overflows"),
+        ] {
+            let error = Program::new(vec![list], &[64, 8]).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn independent_instructions_share_a_stage() {
+        let n = 1 << 20;
+        let list = vec![
+            copy((1, 0), (0, 0), n),
+            copy((1, 0), (0, n), n),
+            copy((0, n), (2, 0), n),
+            copy((0, 0), (0, 16), 16),
+        ];
+        let program = Program::new(list, &[2 * n, n, n]).unwrap();
+        let stages: Vec<_> = program.stages.iter().map(|s| s.instructions.clone()).collect();
+        assert_eq!(stages, [0..2, 2..3, 3..4]);
+    }
+}
