@@ -13,10 +13,12 @@ mod copy;
 pub mod kernel;
 pub mod memory;
 pub mod program;
+pub mod simd;
 pub mod threads;
 
 pub use copy::Copy;
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use program::{Instruction, Program, ProgramError, Replay, RunError};
+pub use simd::{Isa, isa};
 pub use threads::{set_threads, threads};
