@@ -1,4 +1,24 @@
-//! See the crate description.
+//! Readers and writers of files that come from outside.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`Reader`] | the bounded byte reader under every format |
+//! | [`idx`] | arrays as MNIST has them, plain or in gzip |
+//! | [`write_atomic`] | files that are whole or absent |
+//! | [`FormatError`] | file, place, expected, found, in one line |
+//!
+//! Whatever bytes a file holds, a reader returns a value or a [`FormatError`]: it does not panic, and
+//! it allocates no more than a small multiple of the bytes that are really there.
 #![forbid(unsafe_code)]
 
-pub mod spec;
+mod atomic;
+mod error;
+pub mod idx;
+mod limits;
+mod reader;
+
+pub use atomic::write_atomic;
+pub use error::{ErrorKind, FormatError, escape};
+pub use idx::{Idx, IdxData, read_idx, write_idx};
+pub use limits::Limits;
+pub use reader::Reader;
