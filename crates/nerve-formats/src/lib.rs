@@ -16,6 +16,7 @@ mod error;
 pub mod idx;
 mod limits;
 mod reader;
+pub mod spec;
 
 pub use atomic::write_atomic;
 pub use error::{ErrorKind, FormatError, escape};
