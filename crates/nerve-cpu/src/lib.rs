@@ -9,16 +9,24 @@
 //! it checks every operand of every instruction against the buffers once, so that the replay may
 //! use raw pointers without checking again.
 
+mod bounds;
 mod copy;
+pub mod cross_entropy;
 pub mod kernel;
 pub mod memory;
 pub mod program;
+mod real;
+mod rows;
 pub mod simd;
+pub mod softmax;
 pub mod threads;
 
 pub use copy::Copy;
+pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use program::{Instruction, Program, ProgramError, Replay, RunError};
+pub use real::Number;
 pub use simd::{Isa, isa};
+pub use softmax::{Softmax, SoftmaxGrad};
 pub use threads::{set_threads, threads};

@@ -1,8 +1,10 @@
 //! A program: a checked list of instructions, and its replay.
 
 use crate::copy::Copy;
+use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::memory::{ALIGN, Buffer, Memory};
+use crate::softmax::{Softmax, SoftmaxGrad};
 use crate::threads::{self, Team};
 use std::cell::RefCell;
 use std::fmt;
@@ -44,6 +46,14 @@ macro_rules! instructions {
 instructions! {
     /// Bytes from one place to another.
     Copy(Copy),
+    /// Softmax or its logarithm, over rows.
+    Softmax(Softmax),
+    /// Gradient of a softmax.
+    SoftmaxGrad(SoftmaxGrad),
+    /// Cross-entropy of rows of logits.
+    CrossEntropy(CrossEntropy),
+    /// Gradient of a cross-entropy.
+    CrossEntropyGrad(CrossEntropyGrad),
 }
 
 impl Instruction {
