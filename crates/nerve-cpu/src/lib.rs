@@ -12,7 +12,9 @@
 mod bounds;
 mod copy;
 pub mod cross_entropy;
+pub mod fused;
 pub mod kernel;
+pub mod math;
 pub mod memory;
 pub mod program;
 mod real;
@@ -23,6 +25,11 @@ pub mod threads;
 
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
+pub mod random;
+pub mod threads;
+
+pub use copy::Copy;
+pub use fused::{Fused, FusedKernel};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use program::{Instruction, Program, ProgramError, Replay, RunError};
