@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod math;
 pub mod memory;
 pub mod program;
+pub mod random;
 mod real;
 mod rows;
 pub mod simd;
@@ -25,10 +26,6 @@ pub mod threads;
 
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
-pub mod random;
-pub mod threads;
-
-pub use copy::Copy;
 pub use fused::{Fused, FusedKernel};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};

@@ -1,11 +1,8 @@
 //! A program: a checked list of instructions, and its replay.
 
 use crate::copy::Copy;
-<<<<<<< HEAD
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
-=======
 use crate::fused::FusedKernel;
->>>>>>> 3904ea1 (Fused groups as data, with their check and a plain interpreter; Philox; elementary functions)
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::memory::{ALIGN, Buffer, Memory};
 use crate::softmax::{Softmax, SoftmaxGrad};
@@ -50,7 +47,6 @@ macro_rules! instructions {
 instructions! {
     /// Bytes from one place to another.
     Copy(Copy),
-<<<<<<< HEAD
     /// Softmax or its logarithm, over rows.
     Softmax(Softmax),
     /// Gradient of a softmax.
@@ -59,10 +55,8 @@ instructions! {
     CrossEntropy(CrossEntropy),
     /// Gradient of a cross-entropy.
     CrossEntropyGrad(CrossEntropyGrad),
-=======
     /// A fused group of elementwise operations, with reductions.
     Fused(FusedKernel),
->>>>>>> 3904ea1 (Fused groups as data, with their check and a plain interpreter; Philox; elementary functions)
 }
 
 impl Instruction {
