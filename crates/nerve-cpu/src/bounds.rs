@@ -6,16 +6,15 @@ use crate::memory::Region;
 /// The product of `extents`.
 ///
 /// # Errors
-/// If it overflows: no memory holds that many elements of eight bytes.
+/// If it overflows, or would if no extent were 0: no memory holds that many elements of eight
+/// bytes. So the product of any of the extents may be computed unchecked afterwards.
 pub(crate) fn product(extents: &[usize]) -> Result<usize, String> {
-    if extents.contains(&0) {
-        return Ok(0);
-    }
-    extents
+    let all = extents
         .iter()
-        .try_fold(1usize, |all, &extent| all.checked_mul(extent))
+        .try_fold(1usize, |all, &extent| all.checked_mul(extent.max(1)))
         .filter(|&all| all <= isize::MAX as usize / 8)
-        .ok_or_else(|| format!("{extents:?} are too many elements"))
+        .ok_or_else(|| format!("{extents:?} are too many elements"))?;
+    Ok(if extents.contains(&0) { 0 } else { all })
 }
 
 /// Checks that `region`, called `name` in the message, holds `elements` elements of `bytes` bytes
@@ -85,7 +84,8 @@ mod tests {
     fn sizes_do_not_overflow() {
         assert_eq!(product(&[3, 4]), Ok(12));
         assert_eq!(product(&[]), Ok(1));
-        assert_eq!(product(&[usize::MAX, 2, 0]), Ok(0));
+        assert_eq!(product(&[usize::MAX >> 4, 0]), Ok(0));
+        assert!(product(&[usize::MAX, 2, 0]).is_err());
         assert!(product(&[usize::MAX, 2]).is_err());
         assert!(product(&[usize::MAX / 2]).is_err());
         assert!(holds("x", Region::new(0, 0, 64), usize::MAX / 2, 4).is_err());

@@ -5,6 +5,7 @@ use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::memory::{ALIGN, Buffer, Memory};
+use crate::pool::{Pool, PoolGrad};
 use crate::softmax::{Softmax, SoftmaxGrad};
 use crate::threads::{self, Team};
 use std::cell::RefCell;
@@ -47,6 +48,10 @@ macro_rules! instructions {
 instructions! {
     /// Bytes from one place to another.
     Copy(Copy),
+    /// Maximum or mean of windows.
+    Pool(Pool),
+    /// Gradient of a pooling.
+    PoolGrad(PoolGrad),
     /// Softmax or its logarithm, over rows.
     Softmax(Softmax),
     /// Gradient of a softmax.

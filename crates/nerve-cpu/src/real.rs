@@ -186,6 +186,7 @@ pub(crate) mod testing {
     use crate::kernel::{Fault, Kernel, Operand, Scratch, run_alone};
     use crate::memory::{ALIGN, Buffer, Memory, Region};
     use crate::simd::Isa;
+    use std::fmt::Arguments;
 
     /// The instruction sets that this processor has.
     pub fn isas() -> Vec<Isa> {
@@ -305,7 +306,7 @@ pub(crate) mod testing {
     /// Asserts |got - want| <= tolerance * max(1, |want|), NaN and infinities being equal to
     /// themselves.
     #[track_caller]
-    pub fn near<T: Real>(got: T, want: f64, tolerance: f64, what: &str) {
+    pub fn near<T: Real>(got: T, want: f64, tolerance: f64, what: Arguments<'_>) {
         let got = got.to_f64();
         let same = got == want || (got.is_nan() && want.is_nan());
         let bound = tolerance * want.abs().max(1.0);

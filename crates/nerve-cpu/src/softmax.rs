@@ -271,8 +271,8 @@ mod tests {
                         // exp(d) is as exact as its argument: |d| eps, plus its own error and
                         // those of the sum and the scaling.
                         let bound = (scale.min(40.0) + 16.0) * eps(ty);
-                        let what = format!("{isa:?} {rows}x{cols} log={log} [{r},{j}]");
-                        near(y[r * cols + j], want, bound, &what);
+                        let what = format_args!("{isa:?} {rows}x{cols} log={log} [{r},{j}]");
+                        near(y[r * cols + j], want, bound, what);
                     }
                 }
             });
@@ -287,7 +287,7 @@ mod tests {
                         let (y, dy) = (row(&y, j), row(&dy, j));
                         let want = if log { dy - y.exp() * all } else { y * (dy - all) };
                         let bound = (16.0 + cols as f64 / 8.0) * eps(ty);
-                        near(dx[r * cols + j], want, bound, &format!("{isa:?} grad log={log}"));
+                        near(dx[r * cols + j], want, bound, format_args!("{isa:?} grad log={log}"));
                     }
                 }
             });

@@ -63,16 +63,16 @@ fn agree<T: Real + Default>(ty: Float, rows: usize, cols: usize, scale: f64, by_
         .collect();
     run_each(&forward, &buffers, |isa| {
         for (r, &loss) in loss.to_vec::<T>(0..rows).iter().enumerate() {
-            let what = format!("{isa:?} {rows}x{cols} scale {scale} row {r}");
-            near(loss, want[r].0, (8.0 + (cols as f64).sqrt()) * eps, &what);
+            let what = format_args!("{isa:?} {rows}x{cols} scale {scale} row {r}");
+            near(loss, want[r].0, (8.0 + (cols as f64).sqrt()) * eps, what);
         }
     });
     run_each(&back, &buffers, |isa| {
         for (i, &dx) in dx.to_vec::<T>(0..n).iter().enumerate() {
-            let what = format!("{isa:?} {rows}x{cols} scale {scale} grad {i}");
+            let what = format_args!("{isa:?} {rows}x{cols} scale {scale} grad {i}");
             // exp(d) is as exact as its argument d, where it is not vanishingly small.
             let bound = (scale.min(40.0) + 16.0 + (cols as f64)) * eps;
-            near(dx, want[i / cols].1[i % cols], bound, &what);
+            near(dx, want[i / cols].1[i % cols], bound, what);
         }
     });
 }

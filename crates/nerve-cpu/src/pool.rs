@@ -1,0 +1,407 @@
+//! Maximum and average pooling over the two middle axes of `[n, h, w, c]`, and their gradients.
+//!
+//! Channels lie together, so that a vector holds one place of many channels. A window that reaches
+//! over the edge is clipped to the image; there is no padded copy.
+
+mod grad;
+
+pub use grad::PoolGrad;
+
+use crate::bounds::{apart, holds, product};
+use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::memory::{Memory, Region};
+use crate::real::{LANES, Real, RunOn, per_isa};
+use crate::simd::{Isa, isa};
+use std::ops::Range;
+
+/// What becomes of the values of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    /// The largest; NaN if there is one. Padding counts as -inf.
+    Max,
+    /// The mean. Padding counts as 0.
+    Avg,
+}
+
+/// `y[n, oy, ox, c]` = maximum or mean of `x[n, iy, ix, c]` over the window
+/// `iy = oy * stride - pad + (0..kernel)`, clipped to the image, and the same for `ix`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Element type.
+    pub ty: Float,
+    /// Maximum or mean.
+    pub kind: PoolKind,
+    /// Number of images.
+    pub n: usize,
+    /// Height of an image.
+    pub h: usize,
+    /// Width of an image.
+    pub w: usize,
+    /// Number of channels.
+    pub c: usize,
+    /// Height and width of the window.
+    pub kernel: [usize; 2],
+    /// Steps between windows, down and across.
+    pub stride: [usize; 2],
+    /// Rows above and columns to the left that count as padding, each smaller than the kernel.
+    pub pad: [usize; 2],
+    /// Height of an output image. The last window must begin inside the image or the upper
+    /// padding; it may reach over the lower edge.
+    pub oh: usize,
+    /// Width of an output image; as for the height.
+    pub ow: usize,
+    /// Whether a mean divides by all places of the window within the image and a border of `pad`
+    /// on all four sides, or by those within the image alone.
+    pub count_include_pad: bool,
+    /// Input, `[n, h, w, c]`.
+    pub x: Region,
+    /// Output, `[n, oh, ow, c]`.
+    pub y: Region,
+}
+
+/// One of the two axes that windows move along.
+#[derive(Clone, Copy)]
+struct Axis {
+    extent: usize,
+    kernel: usize,
+    stride: usize,
+    pad: usize,
+    out: usize,
+}
+
+impl Axis {
+    /// Places inside the image that window number `o` covers; at least one.
+    #[inline(always)]
+    fn window(&self, o: usize) -> Range<usize> {
+        let start = o * self.stride;
+        start.saturating_sub(self.pad)..(start + self.kernel - self.pad).min(self.extent)
+    }
+
+    /// Places that count for window number `o` when padding does.
+    #[inline(always)]
+    fn counted(&self, o: usize) -> usize {
+        let start = o * self.stride;
+        (start + self.kernel).min(self.extent + 2 * self.pad) - start
+    }
+
+    /// Windows that touch any of the places `range`.
+    fn touching(&self, range: Range<usize>) -> Range<usize> {
+        let first = (range.start + self.pad + 1).saturating_sub(self.kernel).div_ceil(self.stride);
+        let last = (range.end + self.pad).saturating_sub(1) / self.stride;
+        first..(last + 1).min(self.out)
+    }
+
+    /// Windows that lie inside the image as a whole.
+    fn inner(&self) -> Range<usize> {
+        let first = self.pad.div_ceil(self.stride).min(self.out);
+        let end = match (self.extent + self.pad).checked_sub(self.kernel) {
+            Some(room) => (room / self.stride + 1).min(self.out),
+            None => 0,
+        };
+        first..end.max(first)
+    }
+
+    fn check(&self, name: &str) -> Result<(), String> {
+        let Axis { extent, kernel, stride, pad, out } = *self;
+        if kernel == 0 || stride == 0 {
+            return Err(format!("pool {name}: kernel {kernel} and stride {stride} must not be 0"));
+        }
+        if pad >= kernel {
+            return Err(format!("pool {name}: padding {pad} must be below kernel {kernel}"));
+        }
+        let padded = pad.checked_mul(2).and_then(|p| p.checked_add(extent));
+        let last = out.saturating_sub(1).checked_mul(stride);
+        let (Some(_), Some(last)) = (padded, last) else {
+            return Err(format!("pool {name}: sizes overflow"));
+        };
+        let begins_inside = extent > 0 && last < extent + pad;
+        if last.checked_add(kernel).is_none() || (out > 0 && !begins_inside) {
+            return Err(format!("pool {name}: window {out} begins after the end of {extent}"));
+        }
+        Ok(())
+    }
+}
+
+/// The shape of a pooling instruction, forward or backward.
+#[derive(Clone, Copy)]
+struct Geometry {
+    kind: PoolKind,
+    n: usize,
+    c: usize,
+    down: Axis,
+    across: Axis,
+    count_include_pad: bool,
+}
+
+impl Geometry {
+    /// Elements of one image.
+    fn image(&self) -> usize {
+        self.down.extent * self.row()
+    }
+
+    /// Elements of one row of an image.
+    fn row(&self) -> usize {
+        self.across.extent * self.c
+    }
+
+    /// Elements of one row of an output image.
+    fn out_row(&self) -> usize {
+        self.across.out * self.c
+    }
+
+    /// By how much the sum of window (oy, ox) is divided for its mean.
+    #[inline(always)]
+    fn divisor(&self, oy: usize, ox: usize) -> usize {
+        if self.count_include_pad {
+            self.down.counted(oy) * self.across.counted(ox)
+        } else {
+            self.down.window(oy).len() * self.across.window(ox).len()
+        }
+    }
+
+    /// Whether all windows are 2 x 2, side by side and inside the image.
+    fn is_quads(&self) -> bool {
+        [self.down, self.across]
+            .iter()
+            .all(|a| a.kernel == 2 && a.stride == 2 && a.pad == 0 && 2 * a.out <= a.extent)
+    }
+
+    fn flops(&self) -> u64 {
+        let taps = self.down.kernel * self.across.kernel;
+        (self.n * self.down.out * self.out_row()) as u64 * taps as u64
+    }
+
+    /// Checks the sizes; returns the numbers of elements of input and output.
+    fn check(&self) -> Result<(usize, usize), String> {
+        self.down.check("height")?;
+        self.across.check("width")?;
+        // The index of a place in a window is kept in a float.
+        if product(&[self.down.kernel, self.across.kernel])? > 1 << 24 {
+            return Err("pool: the window is too large".into());
+        }
+        let x = product(&[self.n, self.down.extent, self.across.extent, self.c])?;
+        let y = [self.n, self.down.out, self.across.out, self.c];
+        product(&[&y[..], &[self.down.kernel, self.across.kernel]].concat())?;
+        let y = product(&y)?;
+        Ok((x, y))
+    }
+}
+
+/// Values that one chunk looks at, about.
+const GRAIN: usize = 64 * 1024;
+
+/// Output rows of one chunk.
+fn rows_per_chunk(g: &Geometry) -> usize {
+    let each = g.out_row() * g.down.kernel * g.across.kernel;
+    GRAIN.div_ceil(each.max(1))
+}
+
+/// The larger of both, or the NaN.
+#[inline(always)]
+fn larger<T: Real>(a: T, b: T) -> T {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+/// `y <- y o x`, elementwise, with maximum or sum for o.
+#[inline(always)]
+fn merge<T: Real>(kind: PoolKind, x: &[T], y: &mut [T]) {
+    match kind {
+        PoolKind::Max => y.iter_mut().zip(x).for_each(|(y, &x)| *y = larger(*y, x)),
+        PoolKind::Avg => y.iter_mut().zip(x).for_each(|(y, &x)| *y += x),
+    }
+}
+
+/// `y[i] <- y[i] o x[2 i]`.
+#[inline(always)]
+fn merge_even<T: Real>(kind: PoolKind, x: &[T], y: &mut [T]) {
+    // A last pair may lack its second half, which nobody reads.
+    let (pairs, rest) = x.as_chunks::<2>();
+    for (y, &[x, _]) in y.iter_mut().zip(pairs) {
+        *y = if kind == PoolKind::Max { larger(*y, x) } else { *y + x };
+    }
+    if let ([x], Some(y)) = (rest, y.get_mut(pairs.len())) {
+        *y = if kind == PoolKind::Max { larger(*y, *x) } else { *y + *x };
+    }
+}
+
+/// One row of maxima of 2 x 2 windows, from the two rows under it.
+#[inline(always)]
+fn quads<T: Real>(upper: &[T], lower: &[T], c: usize, y: &mut [T]) {
+    if c == 1 {
+        let rows = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+        for (y, (a, b)) in y.iter_mut().zip(rows) {
+            *y = larger(larger(a[0], a[1]), larger(b[0], b[1]));
+        }
+        return;
+    }
+    let rows = upper.chunks_exact(2 * c).zip(lower.chunks_exact(2 * c));
+    for (y, (upper, lower)) in y.chunks_exact_mut(c).zip(rows) {
+        let ((a, b), (d, e)) = (upper.split_at(c), lower.split_at(c));
+        quad(a, b, d, e, y);
+    }
+}
+
+#[inline(always)]
+fn quad<T: Real>(a: &[T], b: &[T], d: &[T], e: &[T], y: &mut [T]) {
+    for ((((y, &a), &b), &d), &e) in y.iter_mut().zip(a).zip(b).zip(d).zip(e) {
+        *y = larger(larger(a, b), larger(d, e));
+    }
+}
+
+/// One output row from `column`, which holds the maximum or sum down each column of the input.
+#[inline(always)]
+fn pool_across<T: Real>(g: &Geometry, column: &[T], y: &mut [T]) {
+    let (c, axis) = (g.c, g.across);
+    let one = |ox: usize, y: &mut [T]| {
+        let window = axis.window(ox);
+        y.copy_from_slice(&column[window.start * c..][..c]);
+        for ix in window.skip(1) {
+            merge(g.kind, &column[ix * c..][..c], y);
+        }
+    };
+    // With few channels, a vector has to span several windows: those inside the image go tap by
+    // tap, which needs the windows' places to be evenly spread in memory.
+    let inner = match axis.stride {
+        1 if c < LANES => axis.inner(),
+        2 if c == 1 => axis.inner(),
+        _ => 0..0,
+    };
+    for ox in (0..inner.start).chain(inner.end..axis.out) {
+        one(ox, &mut y[ox * c..][..c]);
+    }
+    let y = &mut y[inner.start * c..inner.end * c];
+    if y.is_empty() {
+        return;
+    }
+    y.fill(if g.kind == PoolKind::Max { T::LOWEST } else { T::ZERO });
+    for tap in 0..axis.kernel {
+        let from = inner.start * axis.stride - axis.pad + tap;
+        match axis.stride {
+            1 => merge(g.kind, &column[from * c..], y),
+            _ => merge_even(g.kind, &column[from..from + 2 * inner.len() - 1], y),
+        }
+    }
+}
+
+#[inline(always)]
+fn pool_body<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T], y: &mut [T]) {
+    let (row, c) = (g.row(), g.c);
+    for (r, y) in rows.zip(y.chunks_exact_mut(g.out_row())) {
+        let (image, oy) = (r / g.down.out, r % g.down.out);
+        let x = &x[image * g.image()..][..g.image()];
+        let window = g.down.window(oy);
+        let line = |iy: usize| &x[iy * row..][..row];
+        if g.kind == PoolKind::Max && (c == 1 || c >= LANES) && g.is_quads() {
+            quads(line(window.start), line(window.start + 1), c, y);
+            continue;
+        }
+        column.copy_from_slice(line(window.start));
+        for iy in window.skip(1) {
+            merge(g.kind, line(iy), column);
+        }
+        pool_across(g, column, y);
+        if g.kind == PoolKind::Avg {
+            for (ox, y) in y.chunks_exact_mut(c).enumerate() {
+                let divisor = T::from_usize(g.divisor(oy, ox));
+                y.iter_mut().for_each(|y| *y = *y / divisor);
+            }
+        }
+    }
+}
+
+per_isa!(
+    fn pool<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T], y: &mut [T])
+        => pool_body
+);
+
+impl Pool {
+    fn geometry(&self) -> Geometry {
+        let axis = |d: usize, extent, out| Axis {
+            extent,
+            kernel: self.kernel[d],
+            stride: self.stride[d],
+            pad: self.pad[d],
+            out,
+        };
+        Geometry {
+            kind: self.kind,
+            n: self.n,
+            c: self.c,
+            down: axis(0, self.h, self.oh),
+            across: axis(1, self.w, self.ow),
+            count_include_pad: self.count_include_pad,
+        }
+    }
+
+    unsafe fn run_as<T: Real>(
+        &self,
+        isa: Isa,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let g = self.geometry();
+        let (each, all) = (rows_per_chunk(&g), g.n * g.down.out);
+        let rows = (chunk * each).min(all)..((chunk + 1) * each).min(all);
+        let part = rows.start * g.out_row()..rows.end * g.out_row();
+        if part.is_empty() {
+            return;
+        }
+        // SAFETY: `check` saw n images in x and n * oh rows in y; the rows of chunks are disjoint.
+        let (x, y) = unsafe { (memory.read::<T>(self.x), memory.write(self.y, part)) };
+        pool(isa, &g, x, rows, scratch.slice(g.row()), y);
+    }
+}
+
+impl RunOn for Pool {
+    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        // SAFETY: by contract.
+        unsafe {
+            match self.ty {
+                Float::F32 => self.run_as::<f32>(isa, chunk, memory, scratch),
+                Float::F64 => self.run_as::<f64>(isa, chunk, memory, scratch),
+            }
+        }
+    }
+}
+
+impl Kernel for Pool {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            PoolKind::Max => "max_pool",
+            PoolKind::Avg => "avg_pool",
+        }
+    }
+
+    fn operands(&self, visit: &mut dyn FnMut(Operand)) {
+        visit(Operand::read(self.x));
+        visit(Operand::write(self.y));
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (x, y) = self.geometry().check()?;
+        holds("pool x", self.x, x, self.ty.bytes())?;
+        holds("pool y", self.y, y, self.ty.bytes())?;
+        apart(self)
+    }
+
+    fn chunks(&self) -> usize {
+        (self.n * self.oh).div_ceil(rows_per_chunk(&self.geometry())).max(1)
+    }
+
+    fn flops(&self) -> u64 {
+        self.geometry().flops()
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        self.w * self.c * self.ty.bytes()
+    }
+
+    unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        // SAFETY: by contract.
+        unsafe { self.run_on(isa(), chunk, memory, scratch) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

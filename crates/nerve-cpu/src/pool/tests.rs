@@ -1,0 +1,225 @@
+use super::*;
+use crate::memory::Buffer;
+use crate::real::testing::{Rng, near, refuses_short, run_each, whole};
+
+/// Places of one axis that window `o` covers, padding included, as signed coordinates.
+fn places(o: usize, kernel: usize, stride: usize, pad: usize) -> impl Iterator<Item = isize> {
+    let start = (o * stride) as isize - pad as isize;
+    start..start + kernel as isize
+}
+
+struct Expected {
+    y: Vec<f64>,
+    dx: Vec<f64>,
+}
+
+/// Forward and backward by the definition, window by window, in f64.
+fn reference(p: &Pool, x: &[f64], dy: &[f64]) -> Expected {
+    let mut y = vec![0.0; dy.len()];
+    let mut dx = vec![0.0; x.len()];
+    let outputs = (0..p.n).flat_map(|n| {
+        (0..p.oh)
+            .flat_map(move |oy| (0..p.ow).flat_map(move |ox| (0..p.c).map(move |c| (n, oy, ox, c))))
+    });
+    for (n, oy, ox, c) in outputs {
+        let out = ((n * p.oh + oy) * p.ow + ox) * p.c + c;
+        let (mut inside, mut counted) = (Vec::new(), 0);
+        for iy in places(oy, p.kernel[0], p.stride[0], p.pad[0]) {
+            for ix in places(ox, p.kernel[1], p.stride[1], p.pad[1]) {
+                let within = |border: [usize; 2]| {
+                    let [down, across] = border.map(|b| b as isize);
+                    (-down..p.h as isize + down).contains(&iy)
+                        && (-across..p.w as isize + across).contains(&ix)
+                };
+                if within([0, 0]) {
+                    inside.push(((n * p.h + iy as usize) * p.w + ix as usize) * p.c + c);
+                }
+                let border = if p.count_include_pad { p.pad } else { [0, 0] };
+                counted += usize::from(within(border));
+            }
+        }
+        match p.kind {
+            PoolKind::Avg => {
+                y[out] = inside.iter().map(|&i| x[i]).sum::<f64>() / counted as f64;
+                inside.iter().for_each(|&i| dx[i] += dy[out] / counted as f64);
+            }
+            PoolKind::Max => {
+                let nan = inside.iter().copied().find(|&i| x[i].is_nan());
+                let first = nan.unwrap_or_else(|| {
+                    let top = inside.iter().map(|&i| x[i]).fold(f64::NEG_INFINITY, f64::max);
+                    inside.iter().copied().find(|&i| x[i] == top).unwrap()
+                });
+                y[out] = x[first];
+                dx[first] += dy[out];
+            }
+        }
+    }
+    Expected { y, dx }
+}
+
+fn agree<T: Real + Default>(mut p: Pool, rng: &mut Rng, odd: bool) {
+    let (nx, ny) = (p.n * p.h * p.w * p.c, p.n * p.oh * p.ow * p.c);
+    let x: Vec<T> = if odd { rng.coarse(nx) } else { rng.reals(nx, 1.0) };
+    let dy: Vec<T> = rng.reals(ny, 1.0);
+    let (x_in, dy_in) = (Buffer::from_slice(&x), Buffer::from_slice(&dy));
+    let y_out = Buffer::from_slice(&vec![T::NAN; ny]);
+    let dx_out = Buffer::from_slice(&vec![T::NAN; nx]);
+    let buffers = [&x_in, &y_out, &dy_in, &dx_out];
+    (p.x, p.y) = (whole(0, &x_in), whole(1, &y_out));
+    let back = grad_of(&p, whole(2, &dy_in), whole(3, &dx_out));
+    let wide = |v: &[T]| v.iter().map(|v| v.to_f64()).collect::<Vec<f64>>();
+    let want = reference(&p, &wide(&x), &wide(&dy));
+    let taps = (p.kernel[0] * p.kernel[1]) as f64;
+    let eps = if p.ty == Float::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    run_each(&p, &buffers, |isa| {
+        for (i, &y) in y_out.to_vec::<T>(0..ny).iter().enumerate() {
+            near(y, want.y[i], taps * eps, format_args!("{isa:?} y[{i}] of {p:?}"));
+        }
+    });
+    run_each(&back, &buffers, |isa| {
+        for (i, &dx) in dx_out.to_vec::<T>(0..nx).iter().enumerate() {
+            near(dx, want.dx[i], taps * eps, format_args!("{isa:?} dx[{i}] of {p:?}"));
+        }
+    });
+}
+
+fn grad_of(p: &Pool, dy: Region, dx: Region) -> PoolGrad {
+    PoolGrad {
+        ty: p.ty,
+        kind: p.kind,
+        n: p.n,
+        h: p.h,
+        w: p.w,
+        c: p.c,
+        kernel: p.kernel,
+        stride: p.stride,
+        pad: p.pad,
+        oh: p.oh,
+        ow: p.ow,
+        count_include_pad: p.count_include_pad,
+        x: (p.kind == PoolKind::Max).then_some(p.x),
+        dy,
+        dx,
+    }
+}
+
+/// A pooling of `[n, h, w, c]` images; as many windows as fit, or begin, inside.
+fn shape(
+    [n, h, w, c]: [usize; 4],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 2],
+    ceil: bool,
+) -> Pool {
+    let out = |d: usize, extent: usize| {
+        let Some(room) = (extent + 2 * pad[d]).checked_sub(kernel[d]) else { return 0 };
+        let out = if ceil { room.div_ceil(stride[d]) } else { room / stride[d] } + 1;
+        if (out - 1) * stride[d] >= extent + pad[d] { out - 1 } else { out }
+    };
+    let (oh, ow) = (out(0, h), out(1, w));
+    let none = Region::new(0, 0, 0);
+    let (ty, kind) = (Float::F32, PoolKind::Max);
+    let count_include_pad = false;
+    Pool { ty, kind, n, h, w, c, kernel, stride, pad, oh, ow, count_include_pad, x: none, y: none }
+}
+
+fn agree_all_ways(p: &Pool, rng: &mut Rng) {
+    for (kind, count_include_pad) in
+        [(PoolKind::Max, false), (PoolKind::Avg, false), (PoolKind::Avg, true)]
+    {
+        let odd = kind == PoolKind::Max && rng.below(2) == 0;
+        agree::<f32>(Pool { kind, count_include_pad, ..p.clone() }, rng, odd);
+        let ty = Float::F64;
+        agree::<f64>(Pool { ty, kind, count_include_pad, ..p.clone() }, rng, odd);
+    }
+}
+
+#[test]
+fn agrees_with_the_definition_on_random_shapes() {
+    let mut rng = Rng(1);
+    for _ in 0..150 {
+        let size = |rng: &mut Rng| 1 + rng.below(9);
+        let c = [1, 1, 2, 3, 6, 8, 16, 17, 40][rng.below(9)];
+        let dims = [1 + rng.below(3), size(&mut rng), size(&mut rng), c];
+        let kernel = [1 + rng.below(4), 1 + rng.below(4)];
+        let stride = [1 + rng.below(3), 1 + rng.below(3)];
+        let pad = [rng.below(kernel[0]), rng.below(kernel[1])];
+        let ceil = rng.below(2) == 0;
+        agree_all_ways(&shape(dims, kernel, stride, pad, ceil), &mut rng);
+    }
+}
+
+#[test]
+fn agrees_with_the_definition_on_common_shapes() {
+    let mut rng = Rng(2);
+    for (dims, kernel, stride, pad) in [
+        ([2, 28, 28, 32], 2, 2, 0),
+        ([2, 7, 9, 16], 2, 2, 0),
+        ([3, 28, 28, 1], 2, 2, 0),
+        ([2, 24, 23, 6], 2, 2, 0),
+        ([1, 14, 14, 20], 3, 2, 1),
+        ([2, 20, 20, 1], 3, 1, 1),
+        ([2, 7, 7, 64], 7, 1, 0),
+        ([1, 1, 1, 1], 1, 1, 0),
+        ([0, 4, 4, 3], 2, 2, 0),
+        ([2, 4, 4, 0], 2, 2, 0),
+        ([2, 0, 0, 3], 1, 1, 0),
+        ([2, 1, 1, 3], 2, 2, 0),
+    ] {
+        agree_all_ways(&shape(dims, [kernel; 2], [stride; 2], [pad; 2], false), &mut rng);
+    }
+}
+
+#[test]
+fn images_larger_than_a_chunk_are_cut_at_rows() {
+    let mut rng = Rng(3);
+    for (kernel, stride, pad) in [(2, 2, 0), (3, 2, 1), (2, 3, 0), (3, 1, 1)] {
+        let p = shape([2, 61, 40, 33], [kernel; 2], [stride; 2], [pad; 2], false);
+        let back = grad_of(&p, p.x, p.x);
+        assert!(back.chunks() > 2 && p.chunks() > 1, "{} {}", back.chunks(), p.chunks());
+        agree_all_ways(&p, &mut rng);
+    }
+}
+
+#[test]
+fn the_first_of_equal_elements_takes_the_gradient() {
+    let x = Buffer::from_slice(&[5.0f32, 5.0, f32::NAN, 1.0, 5.0, 5.0, f32::NAN, f32::INFINITY]);
+    let (dy, dx) = (Buffer::from_slice(&[1.0f32, 2.0]), Buffer::zeroed(32));
+    let mut p = shape([1, 2, 4, 1], [2, 2], [2, 2], [0, 0], false);
+    p.x = whole(0, &x);
+    let back = grad_of(&p, whole(1, &dy), whole(2, &dx));
+    run_each(&back, &[&x, &dy, &dx], |_| {
+        assert_eq!(dx.to_vec::<f32>(0..8), [1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    });
+}
+
+#[test]
+fn check_refuses_what_does_not_fit() {
+    let mut p = shape([2, 4, 4, 3], [2, 2], [2, 2], [0, 0], false);
+    p.x = Region::new(0, 16, 2 * 4 * 4 * 3 * 4);
+    p.y = Region::new(1, 16, 2 * 2 * 2 * 3 * 4);
+    refuses_short(&p, &[|p| &mut p.x, |p| &mut p.y]);
+    let back = grad_of(&p, p.y, Region { buffer: 2, ..p.x });
+    refuses_short(&back, &[|p| p.x.as_mut().unwrap(), |p| &mut p.dy, |p| &mut p.dx]);
+    assert!(PoolGrad { x: None, ..back.clone() }.check().is_err());
+    assert!(PoolGrad { kind: PoolKind::Avg, x: None, ..back.clone() }.check().is_ok());
+    assert!(PoolGrad { dx: p.x, ..back }.check().is_err());
+    let refused = |change: fn(&mut Pool)| {
+        let mut p = p.clone();
+        (p.x.bytes, p.y.bytes, p.y.buffer) = (1 << 40, 1 << 40, 1);
+        p.check().unwrap();
+        change(&mut p);
+        assert!(p.check().is_err(), "{p:?}");
+    };
+    refused(|p| p.kernel[0] = 0);
+    refused(|p| p.stride[1] = 0);
+    refused(|p| p.pad[0] = 2);
+    refused(|p| p.oh = 3);
+    refused(|p| p.ow = usize::MAX);
+    refused(|p| p.stride[0] = usize::MAX);
+    refused(|p| p.kernel = [usize::MAX; 2]);
+    refused(|p| (p.kernel[0], p.pad[0]) = (usize::MAX, usize::MAX - 1));
+    refused(|p| p.n = usize::MAX);
+    refused(|p| p.h = 0);
+    refused(|p| p.y = p.x);
+}
