@@ -1,2 +1,25 @@
-//! See the crate description.
+//! The recipe: one TOML text that says what is trained, on what, and how.
+//!
+//! It is strict: an unknown key, a value of the wrong type or out of its range, a layer that does
+//! not fit the one before it, each is an error with its place, and all of them are reported at
+//! once, before anything starts. The words of a recipe come from registries ([`vocabulary`]).
+//!
+//! [`Source`] → [`Recipe::load`] → [`Recipe::summary`] → training.
 #![forbid(unsafe_code)]
+
+pub mod diagnostic;
+mod explain;
+pub mod input;
+pub mod overrides;
+pub mod recipe;
+mod resolved;
+pub mod source;
+pub mod summary;
+mod tree;
+pub mod vocabulary;
+
+pub use diagnostic::{Code, Diagnostic, Report};
+pub use input::Input;
+pub use recipe::{BUILT_IN, Recipe, built_in};
+pub use source::{Source, Span};
+pub use summary::Summary;

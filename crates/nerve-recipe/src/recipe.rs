@@ -1,0 +1,289 @@
+//! A checked recipe.
+
+use crate::diagnostic::{Code, Diagnostic, Report};
+use crate::overrides::{self, Applied};
+use crate::source::{Source, Span};
+use crate::tree::{self, Node};
+use crate::vocabulary::{DATA, MODEL, ROOT, SCHEMA, SECTIONS, TRAINER};
+use crate::{explain, resolved};
+use nerve_formats::spec::{Args, Item, Segment, Target, Value, check};
+
+/// A recipe in which every word is known, every value is in its range and every default is filled.
+///
+/// Whether the layers fit the data and the memory is checked by [`Recipe::summary`], which needs
+/// to know the shape of the data.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The texts it was read from: the recipe, then the arguments.
+    pub sources: Vec<Source>,
+    /// The overrides that were carried out.
+    pub overrides: Vec<Applied>,
+    /// The keys outside any table: `schema`, `seed`, and `name` where it is given.
+    pub root: Args,
+    /// The table `[data]`.
+    pub data: Args,
+    /// The layers.
+    pub layers: Vec<Item>,
+    /// The table `[trainer]`.
+    pub trainer: Args,
+    pub(crate) tree: Node,
+}
+
+/// The recipes that are part of the program: name and text.
+pub const BUILT_IN: [(&str, &str); 1] = [("mnist", include_str!("../../../recipes/mnist.toml"))];
+
+/// The text of a recipe that is part of the program.
+pub fn built_in(name: &str) -> Option<Source> {
+    BUILT_IN
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(name, text)| Source::new(format!("{name} (built in)"), *text))
+}
+
+impl Recipe {
+    /// Reads and checks a recipe with overrides such as `trainer.epochs=3`.
+    ///
+    /// ```
+    /// use nerve_recipe::{Recipe, built_in};
+    /// let recipe = Recipe::load(built_in("mnist").unwrap(), &["lr=3e-4".to_string()]).unwrap();
+    /// assert_eq!(recipe.trainer.item("optimizer").args.float("lr"), 3e-4);
+    /// ```
+    ///
+    /// # Errors
+    /// A report of all problems.
+    pub fn load(source: Source, overrides: &[String]) -> Result<Self, Report> {
+        let (mut tree, mut problems) = tree::parse(0, &source.text);
+        let mut sources = vec![source];
+        sources.extend(overrides.iter().map(Source::argument));
+        // What follows a syntax error cannot be trusted to be what was meant.
+        if problems.iter().any(|problem| problem.code == Code::Syntax) {
+            return Err(Report::new(sources, problems));
+        }
+        let mut applied = Vec::new();
+        for (i, argument) in overrides.iter().enumerate() {
+            match overrides::apply(&mut tree, i + 1, argument) {
+                Ok(done) => applied.push(done),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if let Some(problem) = newer(&tree) {
+            return Err(Report::new(sources, vec![problem]));
+        }
+        let root = check_root(&tree, &mut problems);
+        let [data, model, trainer] =
+            [&DATA, &MODEL, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
+        if let Some(data) = &data {
+            check_data(&tree, data, &mut problems);
+        }
+        if let (true, Some(root), Some(data), Some(model), Some(trainer)) =
+            (problems.is_empty(), root, data, model, trainer)
+        {
+            let layers = match model.get("layers") {
+                Some(Value::List(layers)) => layers.iter().filter_map(item_of).collect(),
+                _ => Vec::new(),
+            };
+            return Ok(Recipe { sources, overrides: applied, root, data, layers, trainer, tree });
+        }
+        Err(Report::new(sources, problems))
+    }
+
+    /// The recipe with every default written out. Reads back as the same recipe.
+    pub fn resolved(&self) -> String {
+        resolved::print(self)
+    }
+
+    /// The start of all random numbers.
+    pub fn seed(&self) -> u64 {
+        self.root.int("seed") as u64
+    }
+
+    /// The name of the run, if the recipe gives one.
+    pub fn name(&self) -> Option<&str> {
+        self.root.has("name").then(|| self.root.text("name"))
+    }
+
+    /// The recipe's own text, comments and all.
+    pub fn text(&self) -> &str {
+        self.sources.first().map_or("", |source| &source.text)
+    }
+
+    /// The place of a value, for problems that show only later.
+    pub fn place(&self, path: &[Segment], target: Target) -> Span {
+        self.tree.find(path, target)
+    }
+
+    /// A report of one problem at a place of this recipe.
+    pub fn refuse(&self, problem: Diagnostic) -> Report {
+        Report::new(self.sources.clone(), vec![problem])
+    }
+
+    /// Whether both describe the same data, model and training, wherever they were read from.
+    pub fn same(&self, other: &Recipe) -> bool {
+        self.root == other.root
+            && self.data == other.data
+            && self.layers == other.layers
+            && self.trainer == other.trainer
+    }
+}
+
+fn item_of(value: &Value) -> Option<Item> {
+    match value {
+        Value::Item(item) => Some((**item).clone()),
+        _ => None,
+    }
+}
+
+/// The things of a checked list.
+pub fn items(args: &Args, name: &str) -> Vec<Item> {
+    match args.get(name) {
+        Some(Value::List(values)) => values.iter().filter_map(item_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The path to a key of a section.
+pub fn path(section: &str, key: &str) -> [Segment; 2] {
+    [Segment::Key(section.to_string()), Segment::Key(key.to_string())]
+}
+
+fn newer(tree: &Node) -> Option<Diagnostic> {
+    let entry = tree.get("schema")?;
+    match entry.node.value() {
+        Value::Int(version) if version > SCHEMA => {
+            let message = format!(
+                "this recipe is written in format {version}; nerve {} reads up to format {SCHEMA}",
+                env!("CARGO_PKG_VERSION")
+            );
+            let problem = Diagnostic::new(Code::Newer, message, Some(entry.node.span));
+            Some(problem.label("needs a newer nerve"))
+        }
+        _ => None,
+    }
+}
+
+fn check_root(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<Args> {
+    let is_section = |key: &str| SECTIONS.iter().any(|section| section.name == key);
+    let mut given = tree.pairs();
+    given.retain(|(key, _)| !is_section(key));
+    // What is no key of the root is told by `explain`, which also knows the tables.
+    for entry in tree.entries() {
+        let known = ROOT.params.iter().any(|param| param.answers_to(&entry.key));
+        if !known && !is_section(&entry.key) {
+            problems.push(explain::unknown_root(entry));
+            given.retain(|(key, _)| *key != entry.key);
+        }
+    }
+    match check(&ROOT, &given) {
+        Ok(args) => {
+            check_name(tree, &args, problems);
+            Some(args)
+        }
+        Err(found) => {
+            problems.extend(found.into_iter().map(|p| explain::problem(p, &[], tree)));
+            None
+        }
+    }
+}
+
+/// The name becomes a folder's: it must be one, and stay inside `runs`.
+fn check_name(tree: &Node, root: &Args, problems: &mut Vec<Diagnostic>) {
+    if !root.has("name") {
+        return;
+    }
+    if let Err(reason) = run_name(root.text("name")) {
+        let span = tree.find(&[Segment::Key("name".to_string())], Target::Value);
+        let problem = Diagnostic::new(Code::OutOfRange, reason, Some(span));
+        problems.push(problem.label("it becomes the name of a folder"));
+    }
+}
+
+/// Whether a name can be that of a run folder.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn run_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.chars().count() > 100 {
+        return Err("a run's name has 1 to 100 characters".to_string());
+    }
+    if name.starts_with(['.', '-']) || name.ends_with([' ', '.']) || name.starts_with(' ') {
+        return Err("a run's name does not begin with `.` or `-`, nor end with `.`".to_string());
+    }
+    match name.chars().find(|c| c.is_control() || "/\\:*?\"<>|".contains(*c)) {
+        Some(c) => Err(format!("a run's name cannot hold `{}`", c.escape_debug())),
+        None => Ok(()),
+    }
+}
+
+fn check_section(
+    tree: &Node,
+    section: &'static nerve_formats::spec::Spec,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Args> {
+    let name = section.name;
+    let prefix = [Segment::Key(name.to_string())];
+    let given = match tree.get(name) {
+        Some(entry) if matches!(entry.node.data, tree::Data::Table(_)) => entry.node.pairs(),
+        Some(entry) => {
+            let found = entry.node.value().kind_name();
+            let message = format!("`{name}` should be a table, found {found}");
+            let problem = Diagnostic::new(Code::WrongType, message, Some(entry.node.span));
+            problems.push(problem.label(format!("write [{name}] on a line of its own")));
+            return None;
+        }
+        // Everything about the training has a default; data and model cannot have one.
+        None if name == TRAINER.name => Vec::new(),
+        None => {
+            let problem = Diagnostic::new(Code::Missing, format!("missing table [{name}]"), None);
+            problems.push(problem.note(format!("[{name}]: {}", section.doc)));
+            return None;
+        }
+    };
+    match check(section, &given) {
+        Ok(args) => Some(args),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|p| explain::problem(p, &prefix, tree)));
+            None
+        }
+    }
+}
+
+/// Rules between the keys of `[data]`.
+fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
+    let at = |key: &str, target| Some(tree.find(&path("data", key), target));
+    let mut refuse = |code, message: &str, span, label: &str| {
+        problems.push(Diagnostic::new(code, message, span).label(label));
+    };
+    match (data.has("name"), data.has("train")) {
+        (true, true) => refuse(
+            Code::Contradiction,
+            "`name` and `train` are both given",
+            at("train", Target::Key),
+            "a named data set brings its own files: remove one of the two",
+        ),
+        (false, false) => {
+            let span = tree.get("data").map(|entry| entry.key_span);
+            refuse(Code::Missing, "[data] needs `name` or `train`", span, "which data?");
+        }
+        _ => {}
+    }
+    if data.has("name") {
+        for key in ["test", "train_labels", "test_labels", "classes"] {
+            if data.has(key) {
+                let message = format!("`name` and `{key}` are both given");
+                refuse(
+                    Code::Contradiction,
+                    &message,
+                    at(key, Target::Key),
+                    "the named data set has its own",
+                );
+            }
+        }
+    }
+    if data.has("test_labels") && !data.has("test") {
+        let message = "`test_labels` is given without `test`";
+        refuse(Code::Contradiction, message, at("test_labels", Target::Key), "labels of what?");
+    }
+}
+
+#[cfg(test)]
+mod tests;

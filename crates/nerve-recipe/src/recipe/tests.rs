@@ -1,0 +1,236 @@
+use super::*;
+use crate::input::Input;
+
+fn load(text: &str) -> Result<Recipe, Report> {
+    Recipe::load(Source::new("r.toml", text), &[])
+}
+
+fn mnist() -> String {
+    built_in("mnist").unwrap().text
+}
+
+fn images() -> Input {
+    Input {
+        shape: vec![1, 28, 28],
+        labels: (0..10).map(|i| i.to_string()).collect(),
+        train: 60_000,
+        test: 10_000,
+    }
+}
+
+/// The recipe of the digits with one line changed; the report, which must name the changed line.
+fn broken(from: &str, to: &str) -> String {
+    let text = mnist();
+    assert!(text.contains(from), "{from}");
+    let text = text.replacen(from, to, 1);
+    let report = match load(&text) {
+        Err(report) => report,
+        Ok(recipe) => recipe.summary(&images(), Some(8 << 30)).unwrap_err(),
+    };
+    report.to_string()
+}
+
+#[test]
+fn the_built_in_recipe_is_the_network_of_the_tutorial() {
+    let recipe = load(&mnist()).unwrap();
+    let summary = recipe.summary(&images(), None).unwrap();
+    // 32*9+32 + 64*32*9+64 + 3136*512+512 + 512*10+10
+    assert_eq!(summary.parameters(), 320 + 18_496 + 1_606_144 + 5_130);
+    let shapes: Vec<_> = summary.rows.iter().map(|row| row.effect.shape.clone()).collect();
+    assert_eq!(shapes[0], [32, 28, 28]);
+    assert_eq!(shapes[3], [64, 7, 7]);
+    assert_eq!(shapes[4], [3136]);
+    assert_eq!(shapes[8], [10]);
+    assert_eq!(summary.rows[0].effect.flops, 2 * 9 * 32 * 28 * 28);
+    assert_eq!(summary.rows[2].effect.flops, 2 * 9 * 32 * 64 * 14 * 14);
+    assert_eq!(recipe.seed(), 42);
+    assert!(
+        summary.table().contains("2 Conv2d + relu  [64, 14, 14]      18,496    7.23"),
+        "{}",
+        summary.table()
+    );
+}
+
+#[test]
+fn resolved_fills_every_default_and_reads_back_as_the_same() {
+    let recipe = load(&mnist()).unwrap();
+    let text = recipe.resolved();
+    let again = load(&text).unwrap();
+    assert!(recipe.same(&again));
+    assert_eq!(text, again.resolved());
+    for line in ["split = \"random\"", "schema = 1", "  { type = \"Dropout\", rate = 0.5 },"] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    assert!(text.contains("stride = 1, padding = \"same\", dilation = 1"), "{text}");
+}
+
+#[test]
+fn overrides_win_over_the_file_and_are_recorded() {
+    let arguments = ["epochs=3", "lr=3e-4", "model.layers.6.units=100"].map(str::to_string);
+    let recipe = Recipe::load(built_in("mnist").unwrap(), &arguments).unwrap();
+    assert_eq!(recipe.trainer.int("epochs"), 3);
+    assert_eq!(recipe.layers[6].args.int("units"), 100);
+    let said: Vec<_> = recipe
+        .overrides
+        .iter()
+        .map(|o| (o.path.as_str(), o.before.as_deref(), o.after.as_str()))
+        .collect();
+    assert_eq!(said[0], ("trainer.epochs", Some("5"), "3"));
+    assert_eq!(said[1], ("trainer.optimizer.lr", Some("0.001"), "0.0003"));
+    let bad = Recipe::load(built_in("mnist").unwrap(), &["epochs=-1".to_string()]).unwrap_err();
+    let text = bad.to_string();
+    assert!(text.contains("error[E2105]: `epochs` is -1"), "{text}");
+    assert!(text.contains("command line, character 8\n | epochs=-1\n |        ^^"), "{text}");
+}
+
+#[test]
+fn f01_unknown_keys_name_the_nearest_one() {
+    let text = broken("epochs = 5", "epochss = 5");
+    assert!(text.contains("error[E2103]: unknown key `epochss` in [trainer]"), "{text}");
+    assert!(text.contains("--> r.toml:26:1"), "{text}");
+    assert!(text.contains("^^^^^^^ did you mean `epochs`?"), "{text}");
+    assert!(text.contains("allowed here: epochs, batch_size"), "{text}");
+    let text = broken("lr = 1e-3", "learning_rte = 1e-3");
+    assert!(text.contains("unknown key `learning_rte` in adam"), "{text}");
+    assert!(text.contains("did you mean `learning_rate`?"), "{text}");
+    let text = broken("[trainer]", "[trainr]");
+    assert!(
+        text.contains("unknown table [trainr]") && text.contains("did you mean `trainer`?"),
+        "{text}"
+    );
+    let text = broken("seed = 42", "epochs = 42");
+    assert!(text.contains("`epochs` belongs into [trainer]"), "{text}");
+    let text = broken("epochs = 5", "normalize = \"none\"");
+    assert!(text.contains("`normalize` belongs into [data]"), "{text}");
+    let text = broken("\"Flatten\"", "\"Flaten\"");
+    assert!(text.contains("error[E2107]: unknown layer `Flaten`"), "{text}");
+    assert!(text.contains("did you mean `Flatten`?"), "{text}");
+}
+
+#[test]
+fn f02_wrong_types_say_expected_and_found() {
+    let text = broken("epochs = 5", "epochs = \"five\"");
+    assert!(text.contains("error[E2104]: `epochs` should be a whole number"), "{text}");
+    assert!(text.contains("found the text \"five\""), "{text}");
+    let text = broken("epochs = 5", "epochs = 5.0");
+    assert!(text.contains("E2104"), "{text}");
+    let text = broken("epochs = 5", "epochs = 2026-01-01");
+    assert!(text.contains("found a date or time"), "{text}");
+    let text = broken("optimizer = { type = \"adam\", lr = 1e-3 }", "optimizer = 3");
+    assert!(text.contains("`optimizer` should be a name in quotes, or a table"), "{text}");
+}
+
+#[test]
+fn f03_missing_keys_and_tables() {
+    let text = broken("filters = 32, ", "");
+    assert!(text.contains("error[E2106]: missing key `filters` in Conv2d"), "{text}");
+    assert!(text.contains("r.toml:14:12"), "{text}");
+    let text = load("seed = 1\n").unwrap_err().to_string();
+    assert!(
+        text.contains("missing table [data]") && text.contains("missing table [model]"),
+        "{text}"
+    );
+    let text = broken("name = \"mnist\"", "");
+    assert!(text.contains("[data] needs `name` or `train`"), "{text}");
+    let text = broken("name = \"mnist\"", "name = \"mnist\"\ntrain = \"x\"");
+    assert!(text.contains("E2109") && text.contains("`name` and `train` are both given"), "{text}");
+}
+
+#[test]
+fn f04_ranges() {
+    for (from, to) in [
+        ("lr = 1e-3", "lr = 0"),
+        ("lr = 1e-3", "lr = -1e-3"),
+        ("lr = 1e-3", "lr = nan"),
+        ("lr = 1e-3", "lr = inf"),
+        ("batch_size = 64", "batch_size = 0"),
+        ("epochs = 5", "epochs = -1"),
+        ("rate = 0.5", "rate = 1.0"),
+        ("kernel = 3", "kernel = 0"),
+        ("validation = 0.1", "validation = 1"),
+        ("seed = 42", "seed = -1"),
+        ("seed = 42", "name = \"../x\""),
+        ("seed = 42", "name = \"\""),
+    ] {
+        let text = broken(from, to);
+        assert!(text.contains("error[E2105]"), "{to}: {text}");
+    }
+    let text = broken("validation = 0.1", "validation = 1e-9");
+    assert!(text.contains("E2109") && text.contains("0 for validation"), "{text}");
+}
+
+#[test]
+fn f12_a_newer_format_says_which_version_is_needed() {
+    let text = broken("schema = 1", "schema = 2\nfuture = true");
+    assert!(text.contains("error[E2108]: this recipe is written in format 2"), "{text}");
+    assert!(text.ends_with("1 problem found; nothing was started."), "{text}");
+}
+
+#[test]
+fn f13_layers_that_do_not_fit_are_named_with_both_shapes() {
+    let text = broken("  \"Flatten\",\n", "");
+    assert!(
+        text.contains("layer 5 (Dense) does not fit: it gets [64, 7, 7], it needs [features]"),
+        "{text}"
+    );
+    assert!(text.contains("r.toml:19:12") && text.contains("put a Flatten before it"), "{text}");
+    assert!(text.contains("layer 4 (Dropout) gives [64, 7, 7]"), "{text}");
+    let text = broken("units = 10", "units = 12");
+    assert!(text.contains("gives [12]; the 10 classes of the data need [10]"), "{text}");
+    let text = broken("kernel = 3, padding = \"same\"", "kernel = 29");
+    assert!(text.contains("layer 0 (Conv2d) does not fit: it gets [1, 28, 28]"), "{text}");
+    assert!(text.contains("one example of the data is [1, 28, 28]"), "{text}");
+    let text = broken("filters = 32", "groups = 2, filters = 32");
+    assert!(text.contains("multiples of groups = 2"), "{text}");
+}
+
+#[test]
+fn f14_a_model_without_end_is_refused_with_an_estimate() {
+    let text = broken("units = 512", "units = 319000000");
+    assert!(
+        text.contains("error[E2111]: training needs about 14.9 TB, this machine has 8.00 GB"),
+        "{text}"
+    );
+    assert!(text.contains("1,000,703,000,000 parameters"), "{text}");
+    for huge in ["units = 1099511627776", "units = 1099511627776, bias = false"] {
+        assert!(broken("units = 512", huge).contains("E2111"));
+    }
+}
+
+#[test]
+fn all_problems_come_in_one_report() {
+    let text = mnist()
+        .replace("epochs = 5", "epochss = 5")
+        .replace("batch_size = 64", "batch_size = 0")
+        .replace("filters = 32", "filters = \"many\"")
+        .replace("zscore", "zcore")
+        .replace("seed = 42", "sead = 42");
+    let report = load(&text).unwrap_err();
+    let codes: Vec<_> = report.problems.iter().map(|p| p.code.number()).collect();
+    assert_eq!(codes, ["E2103", "E2107", "E2104", "E2103", "E2105"]);
+    assert!(report.to_string().ends_with("5 problems found; nothing was started."));
+}
+
+#[test]
+fn mutated_recipes_are_never_accepted_silently() {
+    // Each key of the recipe, one letter doubled: the word is unknown, and the report says so.
+    let text = mnist();
+    let mut tried = 0;
+    for (at, _) in text.match_indices(" = ") {
+        let before = &text[..at];
+        let start = before.rfind([' ', '\n', '{']).map_or(0, |i| i + 1);
+        let line = before.rfind('\n').map_or(0, |i| i + 1);
+        if before[line..].contains('#') {
+            continue;
+        }
+        let key = &text[start..at];
+        let broken = format!("{}{}{}", &text[..start], &key[..1], &text[start..]);
+        let report = load(&broken).unwrap_err();
+        assert!(
+            report.problems.iter().any(|p| p.code == Code::UnknownKey || p.code == Code::Missing),
+            "{key}: {report}"
+        );
+        tried += 1;
+    }
+    assert!(tried > 25, "{tried}");
+}

@@ -1,0 +1,46 @@
+//! The recipe with every default written out.
+
+use crate::recipe::Recipe;
+use nerve_formats::spec::{Args, Item, Value};
+use std::fmt::Write;
+
+/// As TOML, which reads back as the same recipe.
+pub fn print(recipe: &Recipe) -> String {
+    let mut out = String::new();
+    keys(&mut out, &recipe.root);
+    out.push_str("\n[data]\n");
+    keys(&mut out, &recipe.data);
+    out.push_str("\n[model]\n");
+    out.push_str(&layers(&recipe.layers));
+    out.push_str("\n[trainer]\n");
+    keys(&mut out, &recipe.trainer);
+    out
+}
+
+/// The key `layers` with one layer a line.
+pub fn layers(layers: &[Item]) -> String {
+    let mut out = String::from("layers = [\n");
+    for layer in layers {
+        let _ = writeln!(out, "  {layer},");
+    }
+    out.push_str("]\n");
+    out
+}
+
+fn keys(out: &mut String, args: &Args) {
+    for (key, value) in args.iter() {
+        match value {
+            // One thing a line: such lists grow long.
+            Value::List(values) if values.iter().any(|v| matches!(v, Value::Item(_))) => {
+                let _ = writeln!(out, "{key} = [");
+                for value in values.iter() {
+                    let _ = writeln!(out, "  {value},");
+                }
+                out.push_str("]\n");
+            }
+            _ => {
+                let _ = writeln!(out, "{key} = {value}");
+            }
+        }
+    }
+}

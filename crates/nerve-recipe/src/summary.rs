@@ -1,0 +1,338 @@
+//! The layer table: shapes through the whole model, parameters, cost, memory.
+
+use crate::diagnostic::{Code, Diagnostic, Report};
+use crate::input::Input;
+use crate::recipe::{Recipe, path};
+use crate::source::Span;
+use crate::vocabulary::layers::{self, Effect, Misfit, product};
+use nerve_formats::spec::{Item, Segment, Target};
+use serde_json::json;
+use std::fmt::Write;
+
+/// One line of the layer table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The name of the layer, which is also that of its parameters: its place in the list.
+    pub name: String,
+    /// The type, with the activation where it has one: `Conv2d + relu`.
+    pub kind: String,
+    /// Its effect.
+    pub effect: Effect,
+}
+
+/// The layer table with its sums.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The shape of one example.
+    pub input: Vec<usize>,
+    /// The layers.
+    pub rows: Vec<Row>,
+    /// Examples in one step.
+    pub batch: usize,
+    /// Numbers that the optimizer keeps for each parameter.
+    pub slots: usize,
+    /// Bytes of the data set in memory.
+    pub data_bytes: u128,
+}
+
+const F32: u128 = 4;
+
+impl Summary {
+    fn sum(&self, of: impl Fn(&Effect) -> u128) -> u128 {
+        self.rows.iter().fold(0u128, |all, row| all.saturating_add(of(&row.effect)))
+    }
+
+    /// Trainable numbers.
+    pub fn parameters(&self) -> u128 {
+        self.sum(|effect| effect.parameters)
+    }
+
+    /// Floating-point operations forward for one example.
+    pub fn flops(&self) -> u128 {
+        self.sum(|effect| effect.flops)
+    }
+
+    /// Floating-point operations of one training step for one example: backward, each weighted
+    /// sum is needed once for its input and once for its weights.
+    pub fn training_flops(&self) -> u128 {
+        self.flops().saturating_mul(3)
+    }
+
+    /// Bytes of what the backward pass needs, for one batch.
+    pub fn activation_bytes(&self) -> u128 {
+        let values = self.sum(|effect| effect.kept).saturating_add(product(&self.input));
+        values.saturating_mul(F32).saturating_mul(self.batch as u128)
+    }
+
+    /// Estimate of the memory that training needs: parameters, their gradients and the optimizer's
+    /// numbers; activations and the two largest gradients of activations; the data set.
+    pub fn training_bytes(&self) -> u128 {
+        let weights = self.parameters().saturating_mul(F32 * (2 + self.slots as u128));
+        let largest = self.rows.iter().map(|row| product(&row.effect.shape)).max().unwrap_or(0);
+        let gradients = largest.saturating_mul(2 * F32).saturating_mul(self.batch as u128);
+        let state = self.sum(|effect| effect.state).saturating_mul(F32);
+        [weights, self.activation_bytes(), gradients, state, self.data_bytes]
+            .into_iter()
+            .fold(0, u128::saturating_add)
+    }
+
+    /// The table as text.
+    pub fn table(&self) -> String {
+        let cells: Vec<[String; 4]> = self
+            .rows
+            .iter()
+            .map(|row| {
+                [
+                    format!("{} {}", row.name, row.kind),
+                    shape_text(&row.effect.shape),
+                    thousands(row.effect.parameters),
+                    format!("{:.2}", row.effect.flops as f64 / 1e6),
+                ]
+            })
+            .collect();
+        let head = ["Layer", "Output shape", "Parameters", "MFLOPs"].map(str::to_string);
+        let widths: Vec<usize> = (0..4)
+            .map(|i| cells.iter().chain([&head]).map(|row| row[i].len()).max().unwrap_or(0))
+            .collect();
+        let mut out = String::new();
+        for row in [&head].into_iter().chain(&cells) {
+            let _ = writeln!(
+                out,
+                "{:<w0$}  {:<w1$}  {:>w2$}  {:>w3$}",
+                row[0],
+                row[1],
+                row[2],
+                row[3],
+                w0 = widths[0],
+                w1 = widths[1],
+                w2 = widths[2],
+                w3 = widths[3],
+            );
+        }
+        out
+    }
+
+    /// The table and its sums as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        let layers: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "name": row.name,
+                    "type": row.kind,
+                    "output_shape": row.effect.shape,
+                    "parameters": number(row.effect.parameters),
+                    "flops": number(row.effect.flops),
+                })
+            })
+            .collect();
+        json!({
+            "input_shape": self.input,
+            "layers": layers,
+            "parameters": number(self.parameters()),
+            "flops": number(self.flops()),
+            "batch_size": self.batch,
+            "activation_bytes": number(self.activation_bytes()),
+            "training_bytes": number(self.training_bytes()),
+        })
+    }
+}
+
+/// JSON numbers end where 64 bits do; nothing that is accepted comes near.
+fn number(value: u128) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+/// `421642` as `421,642`.
+pub fn thousands(value: u128) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Bytes as people say them: `1.61 MB` (a megabyte is 2^20 bytes).
+pub fn bytes_text(bytes: u128) -> String {
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    while size >= 1024.0 && unit < UNITS.len() - 1 {
+        size /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} bytes"),
+        _ if size < 10.0 => format!("{size:.2} {}", UNITS[unit]),
+        _ if size < 1000.0 => format!("{size:.1} {}", UNITS[unit]),
+        _ => format!("{size:.0} {}", UNITS[unit]),
+    }
+}
+
+/// `[32, 14, 14]`.
+pub fn shape_text(shape: &[usize]) -> String {
+    let numbers: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("[{}]", numbers.join(", "))
+}
+
+impl Recipe {
+    /// Leads the shape of the data through all layers.
+    ///
+    /// `memory` is what the machine has, in bytes; `None` where it is not known.
+    ///
+    /// # Errors
+    /// A layer that does not fit, with both shapes; a last layer that does not fit the classes; a
+    /// model that does not fit the memory.
+    pub fn summary(&self, input: &Input, memory: Option<u64>) -> Result<Summary, Report> {
+        let mut shape = input.shape.clone();
+        let mut rows: Vec<Row> = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let effect = effect_of(i, layer, &shape)
+                .map_err(|misfit| self.refuse(self.misfit(i, &shape, &rows, misfit)))?;
+            shape = effect.shape.clone();
+            rows.push(Row { name: i.to_string(), kind: kind_of(layer), effect });
+        }
+        let summary = Summary {
+            input: input.shape.clone(),
+            rows,
+            batch: self.trainer.usize("batch_size"),
+            slots: slots(self.trainer.item("optimizer")),
+            data_bytes: product(&input.shape) * (input.train + input.test) as u128,
+        };
+        let problems: Vec<Diagnostic> = [
+            self.wrong_classes(&shape, input.classes()),
+            self.wrong_split(input),
+            self.too_large(&summary, memory),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if problems.is_empty() {
+            return Ok(summary);
+        }
+        Err(Report::new(self.sources.clone(), problems))
+    }
+
+    fn layer_place(&self, i: usize) -> Span {
+        let [model, layers] = path("model", "layers");
+        self.place(&[model, layers, Segment::Index(i)], Target::Value)
+    }
+
+    fn misfit(&self, i: usize, got: &[usize], rows: &[Row], misfit: Misfit) -> Diagnostic {
+        let message = format!(
+            "layer {i} ({}) does not fit: it gets {}, it needs {}",
+            self.layers[i].name,
+            shape_text(got),
+            misfit.needs
+        );
+        let before = match rows.last() {
+            Some(row) => format!("layer {} ({}) gives {}", row.name, row.kind, shape_text(got)),
+            None => format!("one example of the data is {}", shape_text(got)),
+        };
+        Diagnostic::new(Code::Shape, message, Some(self.layer_place(i)))
+            .label(misfit.hint)
+            .note(before)
+    }
+
+    fn wrong_classes(&self, shape: &[usize], classes: usize) -> Option<Diagnostic> {
+        if shape == [classes] {
+            return None;
+        }
+        let last = self.layers.len().checked_sub(1)?;
+        let message = format!(
+            "the last layer, {last} ({}), gives {}; the {classes} classes of the data need [{classes}]",
+            self.layers[last].name,
+            shape_text(shape),
+        );
+        let label = match (self.layers[last].name, shape.len()) {
+            ("Dense", 1) => format!("units = {classes}"),
+            (_, 1) => format!("end with {{ type = \"Dense\", units = {classes} }}"),
+            _ => format!("end with \"Flatten\", {{ type = \"Dense\", units = {classes} }}"),
+        };
+        Some(Diagnostic::new(Code::Shape, message, Some(self.layer_place(last))).label(label))
+    }
+
+    fn wrong_split(&self, input: &Input) -> Option<Diagnostic> {
+        let share = self.data.float("validation");
+        let held = input.held_back(share);
+        if share == 0.0 || (held > 0 && held < input.train) {
+            return None;
+        }
+        let message = format!(
+            "`validation` is {share}: of {} examples that leaves {} for training and {held} for validation",
+            input.train,
+            input.train - held
+        );
+        let span = self.place(&path("data", "validation"), Target::Value);
+        Some(
+            Diagnostic::new(Code::Contradiction, message, Some(span)).label("neither may be empty"),
+        )
+    }
+
+    fn too_large(&self, summary: &Summary, memory: Option<u64>) -> Option<Diagnostic> {
+        let needed = summary.training_bytes();
+        // Where the machine does not tell, an address space is the limit.
+        let limit = memory.unwrap_or(1 << 46);
+        if needed <= limit as u128 {
+            return None;
+        }
+        let largest = (0..summary.rows.len()).max_by_key(|&i| {
+            let effect = &summary.rows[i].effect;
+            let values = effect.kept.saturating_mul(summary.batch as u128);
+            effect.parameters.saturating_mul(2 + summary.slots as u128).saturating_add(values)
+        })?;
+        let row = &summary.rows[largest];
+        let message = format!(
+            "training needs about {}, this machine has {}",
+            bytes_text(needed),
+            bytes_text(limit as u128)
+        );
+        let label = format!("the largest part: {} parameters", thousands(row.effect.parameters));
+        Some(
+            Diagnostic::new(Code::TooLarge, message, Some(self.layer_place(largest))).label(label).note(
+                format!(
+                    "{} parameters in all ({} with gradients and optimizer), activations {} at batch {}",
+                    thousands(summary.parameters()),
+                    bytes_text(summary.parameters().saturating_mul(F32 * (2 + summary.slots as u128))),
+                    bytes_text(summary.activation_bytes()),
+                    summary.batch
+                ),
+            ),
+        )
+    }
+}
+
+fn effect_of(i: usize, layer: &Item, shape: &[usize]) -> Result<Effect, Misfit> {
+    if layer.name == "Embedding" {
+        let hint = if i == 0 { "the data are images" } else { "it can only be the first layer" };
+        return Err(Misfit { needs: "whole numbers".to_string(), hint: hint.to_string() });
+    }
+    match layers::find(layer.name) {
+        Some(known) => (known.infer)(&layer.args, shape),
+        None => Err(Misfit { needs: "a known layer".to_string(), hint: String::new() }),
+    }
+}
+
+fn kind_of(layer: &Item) -> String {
+    match layer.args.has("activation") {
+        true if layer.name == "Activation" => layer.args.item("activation").name.to_string(),
+        true if layer.args.item("activation").name != "linear" => {
+            format!("{} + {}", layer.name, layer.args.item("activation").name)
+        }
+        _ => layer.name.to_string(),
+    }
+}
+
+/// How many numbers an optimizer keeps for each parameter.
+fn slots(optimizer: &Item) -> usize {
+    match optimizer.name {
+        "sgd" if !optimizer.args.has("momentum") || optimizer.args.float("momentum") == 0.0 => 0,
+        "sgd" => 1,
+        _ => 2,
+    }
+}

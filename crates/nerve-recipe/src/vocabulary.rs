@@ -1,0 +1,238 @@
+//! The words of a recipe: what each table may hold, and the registries that fill the rest.
+
+pub mod layers;
+
+use nerve_formats::spec::{Kind, Param, Spec, Value};
+
+/// The newest recipe format that this version reads.
+pub const SCHEMA: i64 = 1;
+
+/// The keys outside any table.
+pub static ROOT: Spec = Spec {
+    name: "the recipe",
+    aliases: &[],
+    doc: "What is trained, on what, and how.",
+    params: &[
+        Param::with_default(
+            "schema",
+            Kind::int(1, i64::MAX),
+            Value::Int(SCHEMA),
+            "the version of the recipe format",
+        ),
+        Param::with_default(
+            "seed",
+            Kind::int(0, i64::MAX),
+            Value::Int(42),
+            "the start of all random numbers: the same seed gives the same model, bit for bit",
+        ),
+        Param::optional("name", Kind::Text, "the name of the run folder"),
+    ],
+};
+
+/// The tables of a recipe, in the order in which they are printed.
+pub static SECTIONS: [&Spec; 3] = [&DATA, &MODEL, &TRAINER];
+
+/// The table `[data]`.
+pub static DATA: Spec = Spec {
+    name: "data",
+    aliases: &[],
+    doc: "The examples, how they are split, and what is done to them before the first layer.",
+    params: &[
+        Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
+        Param::optional("train", Kind::Text, "an idx file of training images, gzip or not"),
+        Param::optional(
+            "train_labels",
+            Kind::Text,
+            "its labels; without it the file of the same name with `labels` for `images`",
+        ),
+        Param::optional("test", Kind::Text, "an idx file of test images"),
+        Param::optional("test_labels", Kind::Text, "its labels, found by name as for train"),
+        Param::optional(
+            "classes",
+            Kind::int(2, 1 << 24),
+            "how many classes there are; without it one more than the largest label",
+        ),
+        Param::with_default(
+            "validation",
+            Kind::fraction(),
+            Value::Float(0.1),
+            "the share of the training data that is held back to watch the training; 0 for none",
+        ),
+        Param::with_default(
+            "split",
+            Kind::Choice(&["random", "stratified"]),
+            Value::text("random"),
+            "how it is chosen: at random, or at random with the same share of each class",
+        ),
+        Param::with_default(
+            "normalize",
+            Kind::Choice(&["zscore", "minmax", "scale", "none"]),
+            Value::text("zscore"),
+            "zscore: mean 0 and deviation 1 over the training split; minmax: its least value to 0 \
+             and greatest to 1; scale: 0..255 to 0..1; none: as it is",
+        ),
+        Param::with_default(
+            "augment",
+            Kind::List { of: &AUGMENT, min_len: 0, max_len: 32 },
+            Value::list(&[]),
+            "random changes to each training example, in this order",
+        ),
+    ],
+};
+
+// Named, because a value with a destructor cannot be promoted out of an expression.
+static DEFAULT_METRICS: [Value; 1] = [Value::text("accuracy")];
+
+static AUGMENT: Kind = Kind::Item { what: "augmentation", specs: augmentations };
+
+/// The table `[model]`.
+pub static MODEL: Spec = Spec {
+    name: "model",
+    aliases: &[],
+    doc: "The network.",
+    params: &[Param::required(
+        "layers",
+        Kind::List { of: &LAYER, min_len: 1, max_len: 10_000 },
+        "the layers, first to last; the batch dimension is never written",
+    )],
+};
+
+static LAYER: Kind = Kind::Item { what: "layer", specs: layers::specs };
+
+/// The table `[trainer]`.
+pub static TRAINER: Spec = Spec {
+    name: "trainer",
+    aliases: &[],
+    doc: "How the network is trained.",
+    params: &[
+        Param::with_default(
+            "epochs",
+            Kind::int(0, 1_000_000),
+            Value::Int(20),
+            "how many times each training example is seen",
+        ),
+        Param::with_default(
+            "batch_size",
+            Kind::int(1, 1 << 20),
+            Value::Int(64),
+            "how many examples go into one step",
+        )
+        .alias(&["batch"]),
+        Param::with_default(
+            "loss",
+            Kind::Item { what: "loss", specs: losses },
+            Value::text("cross_entropy"),
+            "what is minimised",
+        ),
+        Param::with_default(
+            "metrics",
+            Kind::List {
+                of: &Kind::Item { what: "metric", specs: metrics },
+                min_len: 0,
+                max_len: 16,
+            },
+            Value::list(&DEFAULT_METRICS),
+            "what is reported beside the loss",
+        ),
+        Param::with_default(
+            "optimizer",
+            Kind::Item { what: "optimizer", specs: optimizers },
+            Value::text("adam"),
+            "how the parameters follow the gradient",
+        ),
+    ],
+};
+
+/// The random changes to training examples.
+pub fn augmentations() -> Vec<&'static Spec> {
+    static CROP: Spec = Spec {
+        name: "random_crop",
+        aliases: &["RandomCrop"],
+        doc: "A part of the given size, at a random place of the image with a border of zeros.",
+        params: &[Param::with_default(
+            "padding",
+            Kind::int(0, 1000),
+            Value::Int(4),
+            "border in pixels",
+        )],
+    };
+    vec![&CROP]
+}
+
+/// The losses.
+pub fn losses() -> Vec<&'static Spec> {
+    static CROSS_ENTROPY: Spec = Spec {
+        name: "cross_entropy",
+        aliases: &["softmax_cross_entropy"],
+        doc: "Softmax, then minus the logarithm of the probability of the right class.",
+        params: &[],
+    };
+    vec![&CROSS_ENTROPY]
+}
+
+/// The optimizers.
+pub fn optimizers() -> Vec<&'static Spec> {
+    static DEFAULT_BETAS: [Value; 2] = [Value::Float(0.9), Value::Float(0.999)];
+    static ADAM: Spec = Spec {
+        name: "adam",
+        aliases: &["Adam"],
+        doc: "Adam (Kingma and Ba, 2015).",
+        params: &[
+            Param::with_default("lr", Kind::positive(), Value::Float(1e-3), "learning rate")
+                .alias(&["learning_rate"]),
+            Param::with_default(
+                "betas",
+                Kind::List { of: &Kind::fraction(), min_len: 2, max_len: 2 },
+                Value::list(&DEFAULT_BETAS),
+                "decay of the two moments",
+            ),
+            Param::with_default(
+                "eps",
+                Kind::positive(),
+                Value::Float(1e-8),
+                "against division by zero",
+            ),
+            Param::with_default(
+                "weight_decay",
+                Kind::non_negative(),
+                Value::Float(0.0),
+                "L2 penalty",
+            ),
+        ],
+    };
+    static SGD: Spec = Spec {
+        name: "sgd",
+        aliases: &["SGD"],
+        doc: "Stochastic gradient descent, with momentum where it is given.",
+        params: &[
+            Param::with_default("lr", Kind::positive(), Value::Float(0.01), "learning rate")
+                .alias(&["learning_rate"]),
+            Param::with_default("momentum", Kind::fraction(), Value::Float(0.0), "momentum"),
+            Param::with_default("nesterov", Kind::Bool, Value::Bool(false), "Nesterov's momentum"),
+            Param::with_default(
+                "weight_decay",
+                Kind::non_negative(),
+                Value::Float(0.0),
+                "L2 penalty",
+            ),
+        ],
+    };
+    vec![&ADAM, &SGD]
+}
+
+/// What can be reported beside the loss.
+pub fn metrics() -> Vec<&'static Spec> {
+    static ACCURACY: Spec = Spec {
+        name: "accuracy",
+        aliases: &["acc"],
+        doc: "The share of examples whose most likely class is the right one.",
+        params: &[],
+    };
+    static TOP_K: Spec = Spec {
+        name: "top_k",
+        aliases: &["top_k_accuracy"],
+        doc: "The share of examples whose right class is among the k most likely ones.",
+        params: &[Param::with_default("k", Kind::int(1, 1 << 20), Value::Int(5), "how many")],
+    };
+    vec![&ACCURACY, &TOP_K]
+}
