@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`Reader`] | the bounded byte reader under every format |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
+//! | [`safetensors`] | named tensors in one file |
 //! | [`write_atomic`] | files that are whole or absent |
 //! | [`FormatError`] | file, place, expected, found, in one line |
+//! | [`spec`] | what a recipe may name, and the check of what it gives |
 //!
 //! Whatever bytes a file holds, a reader returns a value or a [`FormatError`]: it does not panic, and
 //! it allocates no more than a small multiple of the bytes that are really there.
@@ -16,6 +18,7 @@ mod error;
 pub mod idx;
 mod limits;
 mod reader;
+pub mod safetensors;
 pub mod spec;
 
 pub use atomic::write_atomic;
@@ -23,3 +26,4 @@ pub use error::{ErrorKind, FormatError, escape};
 pub use idx::{Idx, IdxData, read_idx, write_idx};
 pub use limits::Limits;
 pub use reader::Reader;
+pub use safetensors::{SafeTensors, write_safetensors};
