@@ -13,6 +13,7 @@ mod bounds;
 mod copy;
 pub mod cross_entropy;
 pub mod fused;
+mod gemm;
 pub mod kernel;
 pub mod math;
 pub mod memory;
@@ -23,11 +24,14 @@ mod real;
 mod rows;
 pub mod simd;
 pub mod softmax;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};
+pub use gemm::{Activation, Gemm, PackB, SumParts};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use pool::{Pool, PoolGrad, PoolKind};

@@ -3,6 +3,7 @@
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
+use crate::gemm::{Gemm, PackB, SumParts};
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::memory::{ALIGN, Buffer, Memory};
 use crate::pool::{Pool, PoolGrad};
@@ -62,6 +63,12 @@ instructions! {
     CrossEntropyGrad(CrossEntropyGrad),
     /// A fused group of elementwise operations, with reductions.
     Fused(FusedKernel),
+    /// A matrix product.
+    Gemm(Gemm),
+    /// A matrix into the panels that a product reads.
+    PackB(PackB),
+    /// Partial results into their sum.
+    SumParts(SumParts),
 }
 
 impl Instruction {

@@ -1,0 +1,303 @@
+//! One chunk of a product: blocks for the caches, tiles for the registers.
+
+use super::dot::Dot;
+use super::pack::Pack;
+use super::tile::{Kernels, Repeat, Scalar, Tile};
+use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, ROW_BLOCK, SourceB};
+use crate::kernel::Scratch;
+use crate::memory::Memory;
+use std::ops::Range;
+
+/// Piece number `i` of `0..length` cut into `pieces` pieces that differ by at most one.
+#[inline]
+pub(crate) fn piece(length: usize, pieces: usize, i: usize) -> Range<usize> {
+    let (short, longer) = (length / pieces, length % pieces);
+    let start = i * short + i.min(longer);
+    start..start + short + usize::from(i < longer)
+}
+
+/// Cuts `range` into as few pieces of at most `most` as do, as even as can be. At least one.
+#[inline]
+pub(crate) fn pieces(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = range.len().div_ceil(most).max(1);
+    let (short, mut longer) = (range.len() / count, range.len() % count);
+    let mut start = range.start;
+    (0..count).map(move |_| {
+        let end = start + short + usize::from(longer > 0);
+        longer = longer.saturating_sub(1);
+        std::mem::replace(&mut start, end)..end
+    })
+}
+
+/// One product of a batch while it is computed.
+struct Job<'a, T: 'static> {
+    gemm: &'a Gemm,
+    plan: Plan,
+    kernels: &'static Kernels<T>,
+    a: *const T,
+    b: *const T,
+    bias: *const T,
+    c: *mut T,
+    /// The rows, columns and steps of the depth that belong to the chunk.
+    rows: Range<usize>,
+    columns: Range<usize>,
+    depth: Range<usize>,
+}
+
+impl Gemm {
+    /// Elements of working memory that a chunk needs.
+    pub(super) fn scratch(&self) -> usize {
+        let plan = self.plan();
+        match plan.path {
+            Path::Tiles => self.block_a(&plan) + self.panel_b(&plan),
+            Path::FewRows if self.a_strides[1] != 1 => self.m * self.k,
+            Path::FewColumns if self.b_strides[0] != 1 => self.n * self.k,
+            _ => 0,
+        }
+    }
+
+    fn block_a(&self, plan: &Plan) -> usize {
+        let rows = self.m.div_ceil(plan.rows).min(ROW_BLOCK);
+        // A multiple of any vector, so that the panel behind it starts on a cache line.
+        if plan.pack_a { (rows * self.k.min(DEPTH_BLOCK)).next_multiple_of(16) } else { 0 }
+    }
+
+    fn panel_b(&self, plan: &Plan) -> usize {
+        let wide = plan.width * super::lanes(self.ty, self.isa);
+        if plan.b == SourceB::PackHere { self.k.min(DEPTH_BLOCK) * wide } else { 0 }
+    }
+
+    /// Runs a chunk: some matrices of the batch, or one stretch, band and strip of one.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`](crate::Kernel::run); the product is not empty.
+    pub(super) unsafe fn run_typed<T: Scalar>(
+        &self,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let plan = self.plan();
+        let (chunk, strip) = (chunk / plan.columns, chunk % plan.columns);
+        let (chunk, band) = (chunk / plan.rows, chunk % plan.rows);
+        let (items, part) = (chunk / self.parts, chunk % self.parts);
+        let kernels = T::kernels(self.isa);
+        let wide = if plan.path == Path::Tiles { plan.width * kernels.lanes } else { 4 };
+        let panels = piece(self.n.div_ceil(wide), plan.columns, strip);
+        let scratch = scratch.slice::<T>(self.scratch());
+        let last = self.batch.min((items + 1) * plan.items);
+        for item in items * plan.items..last {
+            let (b, b_batch) = match self.packed_b {
+                Some(panels) if self.b_batch == 0 => (panels, 0),
+                Some(panels) => (panels, self.k * self.n.next_multiple_of(kernels.lanes)),
+                None => (self.b, self.b_batch),
+            };
+            // SAFETY: `check` held every matrix of the batch against its region.
+            unsafe {
+                let c = memory.ptr::<T>(self.c).add(item * self.c_batch);
+                let job = Job {
+                    gemm: self,
+                    plan,
+                    kernels,
+                    a: memory.ptr::<T>(self.a).add(item * self.a_batch),
+                    b: memory.ptr::<T>(b).add(item * b_batch),
+                    bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr(bias)),
+                    c: c.add(part * self.m * self.n * usize::from(self.parts > 1)),
+                    rows: piece(self.m, plan.rows, band),
+                    columns: panels.start * wide..self.n.min(panels.end * wide),
+                    depth: piece(self.k, self.parts, part),
+                };
+                match plan.path {
+                    Path::Tiles => job.tiles(scratch),
+                    Path::FewRows | Path::FewColumns => job.dots(scratch),
+                }
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Job<'_, T> {
+    /// Tiles of C. For each stretch of the depth and block of rows, the panels of B pass by once;
+    /// each stays in L1 while it meets all rows of the block.
+    unsafe fn tiles(&self, scratch: &mut [T]) {
+        let g = self.gemm;
+        let (block_a, panel_b) = scratch.split_at_mut(g.block_a(&self.plan));
+        let blocked = self.plan.pack_a || self.plan.b != SourceB::Direct;
+        let depth_block = if blocked { DEPTH_BLOCK } else { usize::MAX };
+        for rows in pieces(self.rows.clone(), ROW_BLOCK) {
+            for depth in pieces(self.depth.clone(), depth_block) {
+                // SAFETY: rows, columns and depth lie inside the matrices that `check` admitted.
+                unsafe {
+                    if self.plan.pack_a {
+                        self.pack_a(rows.clone(), depth.clone(), block_a);
+                    }
+                    self.block(rows.clone(), depth, block_a.as_ptr(), panel_b);
+                }
+            }
+        }
+    }
+
+    /// All columns of the chunk for a block of rows and a stretch of the depth.
+    #[inline]
+    unsafe fn block(
+        &self,
+        rows: Range<usize>,
+        depth: Range<usize>,
+        block_a: *const T,
+        panel_b: &mut [T],
+    ) {
+        let g = self.gemm;
+        let lanes = self.kernels.lanes;
+        let wide = self.plan.width * lanes;
+        let (first, last) = (depth.start == self.depth.start, depth.end == self.depth.end);
+        let along_depth = !self.plan.pack_a && g.a_strides[1] == 1;
+        for start in self.columns.clone().step_by(wide) {
+            let columns = wide.min(self.columns.end - start);
+            let vectors = columns.div_ceil(lanes);
+            // SAFETY: as the caller's.
+            unsafe {
+                let (b, b_stride) = self.panel(start, columns, depth.clone(), panel_b);
+                let mut tile = Tile {
+                    a: block_a,
+                    a_strides: g.a_strides,
+                    b,
+                    b_stride,
+                    depth: depth.len(),
+                    outer: [Repeat::ONCE; 2],
+                    c: self.c,
+                    c_stride: g.c_stride,
+                    columns,
+                    bias: std::ptr::null(),
+                    accumulate: g.accumulate || !first,
+                    activation: if last { g.activation } else { Activation::None },
+                };
+                if last && !self.bias.is_null() {
+                    tile.bias = self.bias.add(start);
+                }
+                for band in pieces(rows.clone(), self.kernels.tallest(self.plan.width)) {
+                    if self.plan.pack_a {
+                        tile.a = block_a.add((band.start - rows.start) * depth.len());
+                        tile.a_strides = [1, band.len()];
+                    } else {
+                        let [row, step] = g.a_strides;
+                        tile.a = self.a.wrapping_add(band.start * row + depth.start * step);
+                    }
+                    tile.c = self.c.add(band.start * g.c_stride + start);
+                    (self.kernels.tile(band.len(), vectors, along_depth))(&tile);
+                }
+            }
+        }
+    }
+
+    /// Where the tiles find the columns `start ..` of B: pointer and elements between steps.
+    #[inline]
+    unsafe fn panel(
+        &self,
+        start: usize,
+        columns: usize,
+        depth: Range<usize>,
+        panel_b: &mut [T],
+    ) -> (*const T, usize) {
+        let g = self.gemm;
+        let width = columns.next_multiple_of(self.kernels.lanes);
+        let [row, column] = g.b_strides;
+        let in_place = self.b.wrapping_add(depth.start * row + start * column);
+        match self.plan.b {
+            SourceB::Direct => (in_place, row),
+            SourceB::Packed => (self.b.wrapping_add(start * g.k + depth.start * width), width),
+            SourceB::PackHere => {
+                debug_assert!(depth.len() * width <= panel_b.len());
+                let to = panel_b.as_mut_ptr();
+                let (pack, stride) = match column {
+                    1 => (self.kernels.pack_rows, row),
+                    _ => (self.kernels.pack_columns, column),
+                };
+                let order = Pack { from: in_place, stride, depth: depth.len(), columns, to, width };
+                // SAFETY: inside B, and inside the panel.
+                unsafe { pack(&order) };
+                (to, width)
+            }
+        }
+    }
+
+    /// Packs a block of A: for each band of rows that a tile takes, step by step of the depth.
+    unsafe fn pack_a(&self, rows: Range<usize>, depth: Range<usize>, block: &mut [T]) {
+        let [row, step] = self.gemm.a_strides;
+        let (pack, stride) = match step {
+            1 => (self.kernels.pack_columns, row),
+            _ => (self.kernels.pack_rows, step),
+        };
+        debug_assert!(rows.len() * depth.len() <= block.len());
+        for band in pieces(rows.clone(), self.kernels.tallest(self.plan.width)) {
+            // SAFETY: inside A, and inside the block.
+            unsafe {
+                pack(&Pack {
+                    from: self.a.wrapping_add(band.start * row + depth.start * step),
+                    stride,
+                    depth: depth.len(),
+                    columns: band.len(),
+                    to: block.as_mut_ptr().add((band.start - rows.start) * depth.len()),
+                    width: band.len(),
+                });
+            }
+        }
+    }
+
+    /// Rows of A times columns of B, both contiguous along the depth, four by four.
+    unsafe fn dots(&self, scratch: &mut [T]) {
+        let g = self.gemm;
+        let few_rows = self.plan.path == Path::FewRows;
+        // SAFETY: as for `tiles`; the scratch holds the few vectors that must be gathered.
+        unsafe {
+            let ([mut few, many], [mut few_stride, many_stride], count, range) = match few_rows {
+                true => ([self.a, self.b], [g.a_strides[0], g.b_strides[1]], g.m, &self.columns),
+                false => ([self.b, self.a], [g.b_strides[1], g.a_strides[0]], g.n, &self.rows),
+            };
+            let step = if few_rows { g.a_strides[1] } else { g.b_strides[0] };
+            if step != 1 {
+                for i in 0..count {
+                    for d in 0..g.k {
+                        scratch[i * g.k + d] = *few.add(i * few_stride + d * step);
+                    }
+                }
+                (few, few_stride) = (scratch.as_ptr(), g.k);
+            }
+            let mut out = [T::default(); 16];
+            for j in range.clone().step_by(4) {
+                let others = (range.end - j).min(4);
+                let dot = Dot {
+                    p: few,
+                    p_stride: few_stride,
+                    q: many.wrapping_add(j * many_stride),
+                    q_stride: many_stride,
+                    depth: g.k,
+                    out: &mut out,
+                };
+                (self.kernels.dots[count - 1][others - 1])(&dot);
+                for (i, sums) in out.chunks_exact(4).enumerate().take(count) {
+                    for (o, &sum) in sums.iter().enumerate().take(others) {
+                        let (row, column) = if few_rows { (i, j + o) } else { (j + o, i) };
+                        self.finish(row, column, sum);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bias, activation and store of one element.
+    #[inline]
+    unsafe fn finish(&self, row: usize, column: usize, mut value: T) {
+        let g = self.gemm;
+        // SAFETY: inside C and the bias.
+        unsafe {
+            let c = self.c.add(row * g.c_stride + column);
+            if g.accumulate {
+                value += *c;
+            }
+            if !self.bias.is_null() {
+                value += *self.bias.add(column);
+            }
+            *c = g.activation.apply(value);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The micro-kernel: a tile of C that stays in registers while A and B stream past.
+
+// The loops over tiles count, so that they unroll into plain registers without iterators between.
+#![allow(clippy::needless_range_loop)]
+
+use super::dot::{Dot, dot};
+use super::pack::{Pack, pack_columns, pack_rows};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
+use crate::simd::{Element, Isa, Portable32, Portable64, Vector};
+
+/// What is applied to each element of a product just before it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `max(x, 0)`. What is not a number stays so.
+    Relu,
+}
+
+impl Activation {
+    /// The activation of one value, as the vectors do it.
+    pub(crate) fn apply<T: Element>(self, value: T) -> T {
+        match self {
+            Activation::None => value,
+            Activation::Relu if T::default() > value => T::default(),
+            Activation::Relu => value,
+        }
+    }
+}
+
+/// One level of an outer sum: how often, and by how many elements A and B move each time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    pub times: usize,
+    pub a: usize,
+    pub b: usize,
+}
+
+impl Repeat {
+    /// A level that is not there.
+    pub const ONCE: Repeat = Repeat { times: 1, a: 0, b: 0 };
+}
+
+/// What a micro-kernel is asked to do:
+///
+/// `C[i, j] = activation(sum of A[i, d] * B[d, j] + bias[j] (+ C[i, j]))`
+///
+/// The sum runs over `depth` steps inside two outer levels, which is how one kernel serves plain
+/// products (both levels once), convolutions (rows and columns of the filter) and their weight
+/// gradients (images and rows of the image) without gathering anything first. All strides are in
+/// elements.
+pub(crate) struct Tile<T> {
+    pub a: *const T,
+    /// Distance between rows of A, and between steps of the depth. One of them is 1.
+    pub a_strides: [usize; 2],
+    pub b: *const T,
+    /// Distance between steps of the depth. Columns of B lie side by side.
+    pub b_stride: usize,
+    pub depth: usize,
+    /// The inner of the two outer levels first.
+    pub outer: [Repeat; 2],
+    pub c: *mut T,
+    pub c_stride: usize,
+    /// Columns that exist; more than all but the last vector of the tile.
+    pub columns: usize,
+    /// One value a column, or null.
+    pub bias: *const T,
+    /// Whether to add to what C holds.
+    pub accumulate: bool,
+    pub activation: Activation,
+}
+
+pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
+pub(crate) type DotFn<T> = unsafe fn(&Dot<T>);
+
+/// The one body of all micro-kernels: `MR` rows by `NV` vectors. `DEPTH` says along which axis A is
+/// contiguous, which spares a multiplication for each address.
+///
+/// # Safety
+/// The instruction set of `V`; all elements that the strides lead to may be read, those of C
+/// written; nobody else touches C.
+#[inline(always)]
+pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEPTH: bool>(
+    t: &Tile<V::Elem>,
+) {
+    let row = if DEPTH { t.a_strides[0] } else { 1 };
+    let step = if DEPTH { 1 } else { t.a_strides[1] };
+    // SAFETY: the caller's promise. The mask keeps the last vector inside the columns.
+    unsafe {
+        let mask = V::mask(t.columns - (NV - 1) * V::LANES);
+        let mut acc = [[V::zero(); NV]; MR];
+        for far in 0..t.outer[1].times {
+            for near in 0..t.outer[0].times {
+                let mut a = t.a.add(far * t.outer[1].a + near * t.outer[0].a);
+                let mut b = t.b.add(far * t.outer[1].b + near * t.outer[0].b);
+                for _ in 0..t.depth {
+                    let b_row = load_row::<V, NV>(b, mask);
+                    for i in 0..MR {
+                        let value = V::splat(*a.add(i * row));
+                        for j in 0..NV {
+                            acc[i][j] = acc[i][j].fma(value, b_row[j]);
+                        }
+                    }
+                    a = a.wrapping_add(step);
+                    b = b.wrapping_add(t.b_stride);
+                }
+            }
+        }
+        finish(t, acc, mask);
+    }
+}
+
+/// The last step of a tile: what C held, the bias, the activation, the store.
+#[inline(always)]
+unsafe fn finish<V: Vector, const MR: usize, const NV: usize>(
+    t: &Tile<V::Elem>,
+    mut acc: [[V; NV]; MR],
+    mask: V::Mask,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if t.accumulate {
+            for i in 0..MR {
+                let before = load_row::<V, NV>(t.c.add(i * t.c_stride), mask);
+                for j in 0..NV {
+                    acc[i][j] = acc[i][j].add(before[j]);
+                }
+            }
+        }
+        if !t.bias.is_null() {
+            let bias = load_row::<V, NV>(t.bias, mask);
+            for i in 0..MR {
+                for j in 0..NV {
+                    acc[i][j] = acc[i][j].add(bias[j]);
+                }
+            }
+        }
+        if t.activation == Activation::Relu {
+            for acc in acc.as_flattened_mut() {
+                *acc = V::zero().max(*acc);
+            }
+        }
+        for i in 0..MR {
+            let to = t.c.add(i * t.c_stride);
+            for j in 0..NV - 1 {
+                acc[i][j].store(to.add(j * V::LANES));
+            }
+            acc[i][NV - 1].store_masked(to.add((NV - 1) * V::LANES), mask);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn load_row<V: Vector, const NV: usize>(from: *const V::Elem, mask: V::Mask) -> [V; NV] {
+    // SAFETY: the caller promises all lanes of all but the last vector, and those in the mask.
+    unsafe {
+        let mut row = [V::load_masked(from.add((NV - 1) * V::LANES), mask); NV];
+        for j in 0..NV - 1 {
+            row[j] = V::load(from.add(j * V::LANES));
+        }
+        row
+    }
+}
+
+/// The kernels of one instruction set for one type of element.
+pub(crate) struct Kernels<T: 'static> {
+    /// Elements in a vector.
+    pub lanes: usize,
+    /// `tiles[along depth][vectors - 1][rows - 1]`.
+    tiles: [&'static [&'static [TileFn<T>]]; 2],
+    /// `dots[rows of p - 1][rows of q - 1]`.
+    pub dots: [[DotFn<T>; 4]; 4],
+    /// Copies rows into a panel.
+    pub pack_rows: unsafe fn(&Pack<T>),
+    /// Copies columns into the rows of a panel.
+    pub pack_columns: unsafe fn(&Pack<T>),
+}
+
+impl<T> Kernels<T> {
+    /// The kernel for `rows` by `vectors`, which the instruction set has.
+    #[inline]
+    pub fn tile(&self, rows: usize, vectors: usize, along_depth: bool) -> TileFn<T> {
+        self.tiles[usize::from(along_depth)][vectors - 1][rows - 1]
+    }
+
+    /// Rows of the tallest tile that is `vectors` wide.
+    #[inline]
+    pub fn tallest(&self, vectors: usize) -> usize {
+        self.tiles[0][vectors - 1].len()
+    }
+
+    /// The width in vectors of the tiles that cover `rows` by `columns` soonest.
+    ///
+    /// A tile needs for each step of the depth the longest of its multiplications (two a cycle),
+    /// its loads (two a cycle) and the latency of a multiplication (four cycles). Where two widths
+    /// tie, the wider reads A less often; wider rows of B count a little against it.
+    pub fn width(&self, rows: usize, columns: usize) -> usize {
+        let vectors = columns.div_ceil(self.lanes);
+        let widest = self.tiles[0].len();
+        let cost = |width: usize| {
+            let tiles = rows.div_ceil(self.tallest(width)).max(1);
+            let (low, taller) = (rows / tiles, rows % tiles);
+            let one =
+                |h: usize, w: usize| if w == 0 { 0 } else { 8 * (h * w).max(h + w).max(8) + w };
+            let column = |w: usize| taller * one(low + 1, w) + (tiles - taller) * one(low, w);
+            vectors / width * column(width) + column(vectors % width)
+        };
+        (1..=widest.min(vectors.max(1))).rev().min_by_key(|&width| cost(width)).unwrap_or(1)
+    }
+}
+
+/// A type of element that there are kernels for.
+pub(crate) trait Scalar: Element {
+    /// The kernels of an instruction set, which must be available if they are to run.
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+}
+
+/// Makes the entry function of a tile for an instruction set, and its table of kernels.
+macro_rules! kernels {
+    ($module:ident, $(#[$features:meta])?, $single:ty, $double:ty, [$($width:literal: $($rows:literal)*;)*]) => {
+        mod $module {
+            use super::*;
+
+            $(#[$features])?
+            unsafe fn tile_of<V: Vector, const MR: usize, const NV: usize, const DEPTH: bool>(
+                t: &Tile<V::Elem>,
+            ) {
+                // SAFETY: the features are enabled here; the rest is the caller's promise.
+                unsafe { tile::<V, MR, NV, DEPTH>(t) }
+            }
+            $(#[$features])?
+            unsafe fn dot_of<V: Vector, const P: usize, const Q: usize>(d: &Dot<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { dot::<V, P, Q>(d) }
+            }
+            $(#[$features])?
+            unsafe fn pack_rows_of<V: Vector>(p: &Pack<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { pack_rows::<V>(p) }
+            }
+            $(#[$features])?
+            unsafe fn pack_columns_of<V: Vector>(p: &Pack<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { pack_columns::<V>(p) }
+            }
+
+            kernels!(@table SINGLE, f32, $single, [$($width: $($rows)*;)*]);
+            kernels!(@table DOUBLE, f64, $double, [$($width: $($rows)*;)*]);
+        }
+    };
+    (@table $name:ident, $elem:ty, $vector:ty, [$($width:literal: $($rows:literal)*;)*]) => {
+        pub static $name: Kernels<$elem> = Kernels {
+            lanes: <$vector>::LANES,
+            tiles: [
+                &[$(&[$(tile_of::<$vector, $rows, $width, false>),*]),*],
+                &[$(&[$(tile_of::<$vector, $rows, $width, true>),*]),*],
+            ],
+            dots: kernels!(@dots $vector),
+            pack_rows: pack_rows_of::<$vector>,
+            pack_columns: pack_columns_of::<$vector>,
+        };
+    };
+    (@dots $vector:ty) => {
+        [
+            [dot_of::<$vector, 1, 1>, dot_of::<$vector, 1, 2>, dot_of::<$vector, 1, 3>, dot_of::<$vector, 1, 4>],
+            [dot_of::<$vector, 2, 1>, dot_of::<$vector, 2, 2>, dot_of::<$vector, 2, 3>, dot_of::<$vector, 2, 4>],
+            [dot_of::<$vector, 3, 1>, dot_of::<$vector, 3, 2>, dot_of::<$vector, 3, 3>, dot_of::<$vector, 3, 4>],
+            [dot_of::<$vector, 4, 1>, dot_of::<$vector, 4, 2>, dot_of::<$vector, 4, 3>, dot_of::<$vector, 4, 4>],
+        ]
+    };
+}
+
+// The tiles that fit the registers: rows * width accumulators, a row of B, and one value of A.
+#[cfg(target_arch = "x86_64")]
+kernels!(avx512, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")], Avx512F32, Avx512F64, [
+    1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
+    2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14;
+    3: 1 2 3 4 5 6 7 8 9;
+    4: 1 2 3 4 5 6;
+]);
+#[cfg(target_arch = "x86_64")]
+kernels!(avx2, #[target_feature(enable = "avx2,fma")], Avx2F32, Avx2F64, [1: 1 2 3 4 5 6 7 8 9 10; 2: 1 2 3 4 5 6;]);
+
+kernels!(portable, , Portable32, Portable64, [1: 1 2 3 4; 2: 1 2 3 4;]);
+
+impl Scalar for f32 {
+    fn kernels(isa: Isa) -> &'static Kernels<f32> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &avx512::SINGLE,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &avx2::SINGLE,
+            _ => &portable::SINGLE,
+        }
+    }
+}
+
+impl Scalar for f64 {
+    fn kernels(isa: Isa) -> &'static Kernels<f64> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &avx512::DOUBLE,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &avx2::DOUBLE,
+            _ => &portable::DOUBLE,
+        }
+    }
+}
