@@ -1,2 +1,37 @@
-//! See the crate description.
+//! Data sets, transforms, splits and the loader of nerve.
+//!
+//! ```text
+//! Dataset / Stream ──► Pipeline (normalise, augment) ──► Loader (order, batches, a thread) ──► Batch
+//! ```
+//!
+//! | place | what lives there |
+//! |---|---|
+//! | [`Dataset`], [`Arrays`], [`Subset`], [`labels`] | samples with random access, in memory as small as they are in their file |
+//! | [`Stream`], [`IterStream`] | samples that come one after the other |
+//! | [`split`] | training, validation and test parts |
+//! | [`transform`] | normalisation, augmentation and the pipeline of both |
+//! | [`Loader`] | shuffled batches, prepared on another thread, resumable at any position |
+//! | [`catalogue`], [`mnist`] | named data sets and where their files are found |
+//!
+//! A batch is a set of plain [`Array`]s of known shape; nothing here knows of tensors or networks.
 #![forbid(unsafe_code)]
+
+mod array;
+pub mod catalogue;
+mod dataset;
+mod error;
+mod loader;
+pub mod mnist;
+mod permutation;
+mod random;
+pub mod split;
+mod stream;
+pub mod transform;
+
+pub use array::{Array, Element, Field, Row, Values};
+pub use dataset::{Arrays, Dataset, Subset, for_each_sample, labels};
+pub use error::DataError;
+pub use loader::{Batch, Batches, Loader, LoaderOptions};
+pub use permutation::Permutation;
+pub use random::Random;
+pub use stream::{InOrder, IterStream, Sample, Samples, Stream};

@@ -1,0 +1,234 @@
+//! Named data sets, and where their files are found. Nothing is fetched from a network.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use nerve_formats::escape;
+use nerve_formats::spec::nearest;
+
+use crate::DataError;
+
+/// A named data set.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name, which is also that of its folder.
+    pub name: &'static str,
+    /// What it holds, in a sentence.
+    pub doc: &'static str,
+    /// Its licence.
+    pub licence: &'static str,
+    /// Its files; each may stand as it is or compressed, with `.gz` added.
+    pub files: &'static [&'static str],
+    /// The name of each class.
+    pub labels: &'static [&'static str],
+}
+
+/// All named data sets.
+pub fn catalogue() -> &'static [Entry] {
+    &[Entry {
+        name: "mnist",
+        doc: "70,000 grey images of handwritten digits, 28 × 28 pixels, 10 classes",
+        licence: "CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
+        files: &[
+            "train-images-idx3-ubyte",
+            "train-labels-idx1-ubyte",
+            "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte",
+        ],
+        labels: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    }]
+}
+
+/// The entry of this name.
+///
+/// # Errors
+/// [`DataError::UnknownDataSet`], with the names that exist.
+pub fn entry(name: &str) -> Result<&'static Entry, DataError> {
+    catalogue().iter().find(|entry| entry.name == name).ok_or_else(|| DataError::UnknownDataSet {
+        name: name.into(),
+        known: catalogue().iter().map(|entry| entry.name.to_string()).collect(),
+    })
+}
+
+/// The folder that holds all files of a named data set, the first of:
+///
+/// 1. `$NERVE_DATA/NAME`
+/// 2. `data/NAME` in the current folder or one above it
+/// 3. `data/NAME` beside the executable or in a folder above it
+/// 4. `nerve/NAME` in the user's data folder: `$XDG_DATA_HOME`, else `~/.local/share`
+///
+/// # Errors
+/// [`DataError::UnknownDataSet`]; [`DataError::NotFound`] with each place, what was wrong there, and what to do.
+pub fn find(name: &str) -> Result<PathBuf, DataError> {
+    find_in(entry(name)?, &Surroundings::of_this_process())
+}
+
+/// The file of this name in a folder: as it is, or with `.gz` added.
+pub(crate) fn file(folder: &Path, name: &str) -> Option<PathBuf> {
+    [folder.join(name), folder.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
+}
+
+/// What the search depends on.
+struct Surroundings {
+    nerve_data: Option<PathBuf>,
+    current: Option<PathBuf>,
+    executable: Option<PathBuf>,
+    user_data: Option<PathBuf>,
+}
+
+impl Surroundings {
+    fn of_this_process() -> Surroundings {
+        // An empty or relative folder in these variables counts as not set, as the XDG specification has it.
+        let folder = |name| env::var_os(name).map(PathBuf::from);
+        let absolute = |name| folder(name).filter(|path| path.is_absolute());
+        Surroundings {
+            nerve_data: folder("NERVE_DATA").filter(|path| !path.as_os_str().is_empty()),
+            current: env::current_dir().ok(),
+            executable: env::current_exe().ok().and_then(|path| path.canonicalize().ok()),
+            user_data: absolute("XDG_DATA_HOME")
+                .or_else(|| absolute("HOME").map(|home| home.join(".local/share"))),
+        }
+    }
+
+    /// The places to look at, in order, each once.
+    fn places(&self, name: &str) -> Vec<PathBuf> {
+        let above = |start: &Option<PathBuf>| -> Vec<PathBuf> {
+            let start = start.iter().flat_map(|path| path.ancestors());
+            start.map(|folder| folder.join("data").join(name)).collect()
+        };
+        let beside = self.executable.as_ref().and_then(|path| path.parent()).map(Path::to_path_buf);
+        let places = self
+            .nerve_data
+            .iter()
+            .map(|folder| folder.join(name))
+            .chain(above(&self.current))
+            .chain(above(&beside))
+            .chain(self.user_data.iter().map(|folder| folder.join("nerve").join(name)));
+        let mut once: Vec<PathBuf> = Vec::new();
+        for place in places {
+            if !once.contains(&place) {
+                once.push(place);
+            }
+        }
+        once
+    }
+}
+
+fn find_in(entry: &Entry, surroundings: &Surroundings) -> Result<PathBuf, DataError> {
+    let mut looked = Vec::new();
+    for place in surroundings.places(entry.name) {
+        match lacking(entry, &place) {
+            None => return Ok(place),
+            Some(why) => looked.push((place, why)),
+        }
+    }
+    let target =
+        surroundings.user_data.as_ref().map(|folder| folder.join("nerve").join(entry.name));
+    let target = target.unwrap_or_else(|| Path::new("data").join(entry.name));
+    let hint = format!(
+        "put its files ({}; plain or .gz) into {}, or set NERVE_DATA to the folder that holds `{}`; \
+         they come with nerve's source, in data/{}",
+        entry.files.join(", "),
+        escape(&target.to_string_lossy(), 300),
+        entry.name,
+        entry.name,
+    );
+    Err(DataError::NotFound { name: entry.name.into(), looked, hint })
+}
+
+/// Why a folder does not hold the data set.
+fn lacking(entry: &Entry, folder: &Path) -> Option<String> {
+    if !folder.is_dir() {
+        return Some("no such folder".into());
+    }
+    let missing: Vec<&str> =
+        entry.files.iter().copied().filter(|name| file(folder, name).is_none()).collect();
+    if missing.is_empty() { None } else { Some(format!("without {}", missing.join(", "))) }
+}
+
+/// The name in the catalogue that a misspelt one most likely meant.
+pub fn suggestion(name: &str) -> Option<&'static str> {
+    nearest(name, catalogue().iter().map(|entry| entry.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn fill(folder: &Path, suffix: &str) {
+        fs::create_dir_all(folder).unwrap();
+        for name in entry("mnist").unwrap().files {
+            fs::write(folder.join(format!("{name}{suffix}")), b"").unwrap();
+        }
+    }
+
+    #[test]
+    fn the_first_complete_place_wins() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let surroundings = Surroundings {
+            nerve_data: Some(root.join("env")),
+            current: Some(root.join("work/deep/er")),
+            executable: Some(root.join("ws/target/release/nerve")),
+            user_data: Some(root.join("home")),
+        };
+        let find = || find_in(entry("mnist").unwrap(), &surroundings);
+        let expected = [
+            (root.join("home/nerve/mnist"), ".gz"),
+            (root.join("ws/data/mnist"), ".gz"),
+            (root.join("ws/target/release/data/mnist"), ""),
+            (root.join("work/data/mnist"), ""),
+            (root.join("work/deep/er/data/mnist"), ".gz"),
+            (root.join("env/mnist"), ""),
+        ];
+        for (place, suffix) in expected {
+            // A folder that lacks a file is passed over.
+            fs::create_dir_all(&place).unwrap();
+            assert_ne!(find().ok(), Some(place.clone()));
+            fill(&place, suffix);
+            assert_eq!(find().unwrap(), place);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_each_place_and_the_remedy() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fill(&root.join("env/mnist"), ".gz");
+        fs::remove_file(root.join("env/mnist/t10k-labels-idx1-ubyte.gz")).unwrap();
+        let surroundings = Surroundings {
+            nerve_data: Some(root.join("env")),
+            current: Some(root.join("work")),
+            executable: None,
+            user_data: Some(root.join("home")),
+        };
+        let error = find_in(entry("mnist").unwrap(), &surroundings).unwrap_err();
+        let DataError::NotFound { looked, .. } = &error else { panic!("{error}") };
+        assert_eq!(looked[0].0, root.join("env/mnist"));
+        let message = error.to_string();
+        for part in [
+            "the data set `mnist` was not found; looked at:",
+            "(without t10k-labels-idx1-ubyte)",
+            "(no such folder)",
+            "home/nerve/mnist",
+            "NERVE_DATA",
+        ] {
+            assert!(message.contains(part), "no `{part}` in {message}");
+        }
+        assert_eq!(
+            looked.iter().filter(|(place, _)| place.ends_with("work/data/mnist")).count(),
+            1
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_answered_with_the_known_ones() {
+        assert_eq!(
+            find("mnits").unwrap_err().to_string(),
+            "no data set named `mnits`: known are `mnist`"
+        );
+        assert_eq!(suggestion("mnits"), Some("mnist"));
+    }
+}

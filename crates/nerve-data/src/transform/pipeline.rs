@@ -1,0 +1,244 @@
+//! The pipeline: what is done to each field, in order.
+
+use std::sync::Arc;
+
+use super::{Augment, Image, Normalization, Normalizer};
+use crate::array::position;
+use crate::random::Random;
+use crate::{Array, DataError, Element, Field, Row, Values};
+
+/// What the random numbers of a sample are keyed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The sample's index in the data set, or its place in the stream.
+    pub index: u64,
+}
+
+/// Normalisation and augmentation of the fields of a data set.
+///
+/// A field that is normalised or augmented comes out as `f32`, in the same shape; the others come out as they are.
+///
+/// ```
+/// use nerve_data::transform::{Normalization, Pipeline, RandomShift};
+/// use nerve_data::{Element, Field};
+/// use std::sync::Arc;
+///
+/// let fields =
+///     [Field::new("image", &[1, 28, 28], Element::U8), Field::new("label", &[], Element::I32)];
+/// let numbers = Normalization { subtract: vec![33.3], divide: vec![78.6] };
+/// let serving = Pipeline::new(&fields).normalize("image", &numbers)?;
+/// let training = serving.clone().augment("image", Arc::new(RandomShift { max: [2, 2] }))?;
+/// assert_eq!(training.output_fields()[0].element, Element::F32);
+/// # Ok::<(), nerve_data::DataError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    input: Vec<Field>,
+    output: Vec<Field>,
+    steps: Vec<Step>,
+}
+
+/// What is done to one field.
+#[derive(Clone, Debug, Default)]
+struct Step {
+    normalizer: Option<Normalizer>,
+    augment: Vec<Arc<dyn Augment>>,
+    /// Height and width, if augmented.
+    size: [usize; 2],
+}
+
+impl Pipeline {
+    /// A pipeline that leaves the samples as they are.
+    pub fn new(fields: &[Field]) -> Pipeline {
+        Pipeline {
+            input: fields.to_vec(),
+            output: fields.to_vec(),
+            steps: vec![Step::default(); fields.len()],
+        }
+    }
+
+    /// The fields that go in.
+    pub fn input_fields(&self) -> &[Field] {
+        &self.input
+    }
+
+    /// The fields that come out.
+    pub fn output_fields(&self) -> &[Field] {
+        &self.output
+    }
+
+    /// True when nothing is done.
+    pub fn is_identity(&self) -> bool {
+        self.steps.iter().all(|step| step.normalizer.is_none())
+    }
+
+    /// Normalises a field with these numbers. Augmentation comes after it, whatever the order of the calls.
+    ///
+    /// # Errors
+    /// Those of [`Normalizer::new`], [`DataError::UnknownField`].
+    pub fn normalize(
+        mut self,
+        field: &str,
+        numbers: &Normalization,
+    ) -> Result<Pipeline, DataError> {
+        let at = position(&self.input, field)?;
+        self.steps[at].normalizer = Some(Normalizer::new(numbers, &self.input[at])?);
+        self.output[at].element = Element::F32;
+        Ok(self)
+    }
+
+    /// Adds an augmentation of a field that holds images `[channels, height, width]` or `[height, width]`.
+    ///
+    /// # Errors
+    /// [`DataError::Field`] for a field of another rank or of labels, [`DataError::UnknownField`].
+    pub fn augment(
+        mut self,
+        field: &str,
+        augment: Arc<dyn Augment>,
+    ) -> Result<Pipeline, DataError> {
+        let at = position(&self.input, field)?;
+        let description = &self.input[at];
+        let ([height, width] | [_, height, width]) = description.shape[..] else {
+            return Err(DataError::Field {
+                field: field.into(),
+                expected: "images [channels, height, width] to augment".into(),
+                found: description.describe(),
+            });
+        };
+        if self.steps[at].normalizer.is_none() {
+            let as_stored = Normalization { subtract: vec![0.0], divide: vec![1.0] };
+            self = self.normalize(field, &as_stored)?;
+        }
+        self.steps[at].size = [height, width];
+        self.steps[at].augment.push(augment);
+        Ok(self)
+    }
+
+    /// The same without augmentation: for validation, the test and serving.
+    pub fn without_augmentation(&self) -> Pipeline {
+        let mut pipeline = self.clone();
+        pipeline.steps.iter_mut().for_each(|step| step.augment.clear());
+        pipeline
+    }
+
+    /// Turns a sample, as arrays of one row, into a row of a batch. `scratch` is room that is used again and again.
+    ///
+    /// # Panics
+    /// When the arrays are not those of the pipeline's fields.
+    #[track_caller]
+    pub fn apply(&self, draw: Draw, sample: &[Array], row: &mut Row<'_>, scratch: &mut Vec<f32>) {
+        for (field, step) in self.steps.iter().enumerate() {
+            let values = sample[field].values();
+            let Some(normalizer) = &step.normalizer else {
+                row.copy_from(field, values, 0);
+                continue;
+            };
+            let out = row.f32(field);
+            match values {
+                Values::U8(values) => normalizer.apply_u8(values, out),
+                Values::F32(values) => normalizer.apply_f32(values, out),
+                Values::I32(_) => unreachable!("labels have no normaliser"),
+            }
+            if step.augment.is_empty() {
+                continue;
+            }
+            let mut image = Image::new(step.size, out, normalizer.background(), scratch);
+            for (place, augment) in step.augment.iter().enumerate() {
+                let Draw { seed, epoch, index } = draw;
+                let key = [seed, epoch, index, field as u64, place as u64];
+                augment.apply(&mut image, &mut Random::keyed(&key));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fill, RandomCrop, RandomFlip, RandomShift};
+    use super::*;
+
+    fn fields() -> Vec<Field> {
+        vec![Field::new("image", &[2, 3, 3], Element::U8), Field::new("label", &[], Element::I32)]
+    }
+
+    fn sample() -> Vec<Array> {
+        let mut arrays: Vec<Array> = fields().iter().map(|field| Array::zeros(field, 1)).collect();
+        let mut row = Row::new(&mut arrays, 0);
+        row.u8(0).iter_mut().enumerate().for_each(|(i, pixel)| *pixel = 10 * i as u8);
+        row.i32(1)[0] = 7;
+        arrays
+    }
+
+    fn applied(pipeline: &Pipeline, epoch: u64) -> Vec<Array> {
+        let mut out: Vec<Array> =
+            pipeline.output_fields().iter().map(|field| Array::zeros(field, 1)).collect();
+        let draw = Draw { seed: 1, epoch, index: 5 };
+        pipeline.apply(draw, &sample(), &mut Row::new(&mut out, 0), &mut Vec::new());
+        out
+    }
+
+    fn numbers() -> Normalization {
+        Normalization { subtract: vec![10.0, 0.0], divide: vec![10.0, 1.0] }
+    }
+
+    #[test]
+    fn the_identity_copies() {
+        let pipeline = Pipeline::new(&fields());
+        assert!(pipeline.is_identity());
+        assert_eq!(applied(&pipeline, 0), sample());
+    }
+
+    #[test]
+    fn normalisation_is_per_channel_and_leaves_the_label() {
+        let pipeline = Pipeline::new(&fields()).normalize("image", &numbers()).unwrap();
+        let out = applied(&pipeline, 0);
+        assert_eq!(out[0].f32()[..3], [-1.0, 0.0, 1.0]);
+        assert_eq!(out[0].f32()[9..12], [90.0, 100.0, 110.0]);
+        assert_eq!(out[1].i32(), [7]);
+    }
+
+    #[test]
+    fn what_comes_in_by_a_shift_is_a_normalised_zero() {
+        let shift = Arc::new(RandomShift { max: [3, 0] });
+        let pipeline = Pipeline::new(&fields())
+            .normalize("image", &numbers())
+            .unwrap()
+            .augment("image", shift)
+            .unwrap();
+        let all_out =
+            (0..100).map(|epoch| applied(&pipeline, epoch)[0].f32().to_vec()).find(|image| {
+                image[..9].iter().all(|&pixel| pixel == -1.0)
+                    && image[9..].iter().all(|&pixel| pixel == 0.0)
+            });
+        assert!(all_out.is_some(), "no shift by 3 of 3 rows in 100 epochs");
+    }
+
+    #[test]
+    fn each_epoch_and_each_place_draws_anew() {
+        let flip = || Arc::new(RandomFlip { probability: 0.5 });
+        let twice = Pipeline::new(&fields()).augment("image", flip()).unwrap();
+        let twice = twice.augment("image", flip()).unwrap();
+        let plain = applied(&twice.without_augmentation(), 0);
+        assert_eq!(plain[0].f32()[..3], [0.0, 10.0, 20.0]);
+        let same = (0..100).filter(|&epoch| applied(&twice, epoch) == plain).count();
+        // The two flips undo each other in half of the epochs, if they are independent.
+        assert!((30..70).contains(&same), "{same} of 100");
+        assert_eq!(applied(&twice, 3), applied(&twice, 3));
+    }
+
+    #[test]
+    fn only_images_are_augmented() {
+        let crop = Arc::new(RandomCrop { padding: 1, fill: Fill::Edge });
+        assert_eq!(
+            Pipeline::new(&fields()).augment("label", crop.clone()).unwrap_err().to_string(),
+            "field `label`: expected images [channels, height, width] to augment, found i32 []"
+        );
+        let masks = [Field::new("mask", &[3, 3], Element::I32)];
+        assert!(Pipeline::new(&masks).augment("mask", crop.clone()).is_err());
+        assert!(Pipeline::new(&masks).augment("image", crop).is_err());
+    }
+}

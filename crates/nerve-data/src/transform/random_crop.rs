@@ -1,0 +1,125 @@
+//! Random crop: pad the image on each side, then cut the original size out at a random place.
+
+use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+
+use super::{Augment, Image};
+use crate::random::Random;
+
+pub(super) static SPEC: Spec = Spec {
+    name: "RandomCrop",
+    aliases: &["random_crop"],
+    doc: "Pads the image on each side and cuts its size out again at a random place.",
+    params: &[
+        Param::required("padding", Kind::int(1, 1024), "pixels added on each side"),
+        Param::with_default(
+            "fill",
+            Kind::Choice(Fill::NAMES),
+            Value::text("background"),
+            "what the added pixels hold",
+        ),
+    ],
+};
+
+/// What stands outside of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Empty pixels: stored zeros.
+    Background,
+    /// The nearest pixel of the image.
+    Edge,
+    /// The image mirrored, without repeating the edge.
+    Reflect,
+}
+
+impl Fill {
+    const NAMES: &'static [&'static str] = &["background", "edge", "reflect"];
+
+    /// The place along an axis of `len` pixels that stands for the place `at`; none for the background.
+    #[inline]
+    pub(super) fn place(self, at: i64, len: usize) -> Option<usize> {
+        let last = len as i64 - 1;
+        if (0..=last).contains(&at) {
+            return Some(at as usize);
+        }
+        match self {
+            Fill::Background => None,
+            Fill::Edge => Some(at.clamp(0, last) as usize),
+            Fill::Reflect if last == 0 => Some(0),
+            Fill::Reflect => {
+                let place = at.rem_euclid(2 * last);
+                Some(place.min(2 * last - place) as usize)
+            }
+        }
+    }
+}
+
+/// The usual augmentation of small photographs (He et al., "Deep residual learning for image recognition", 2016, use
+/// padding 4 on 32 × 32 pixels). The shape stays as it is.
+#[derive(Clone, Debug)]
+pub struct RandomCrop {
+    /// Pixels added on each side.
+    pub padding: u32,
+    /// What they hold.
+    pub fill: Fill,
+}
+
+impl RandomCrop {
+    pub(super) fn from_args(args: &Args) -> RandomCrop {
+        let fill = match args.text("fill") {
+            "edge" => Fill::Edge,
+            "reflect" => Fill::Reflect,
+            _ => Fill::Background,
+        };
+        RandomCrop { padding: args.usize("padding") as u32, fill }
+    }
+}
+
+impl Augment for RandomCrop {
+    fn apply(&self, image: &mut Image<'_>, random: &mut Random) {
+        let (dy, dx) = (random.within(self.padding), random.within(self.padding));
+        image.translate(dy, dx, self.fill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::applied;
+    use super::*;
+
+    #[test]
+    fn places_outside_follow_the_fill() {
+        let places = |fill: Fill| (-4..7).map(|at| fill.place(at, 3)).collect::<Vec<_>>();
+        let some = |places: [usize; 11]| places.map(Some).to_vec();
+        assert_eq!(places(Fill::Edge), some([0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2]));
+        assert_eq!(places(Fill::Reflect), some([0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]));
+        let background = places(Fill::Background);
+        assert_eq!(background[4..7], [Some(0), Some(1), Some(2)]);
+        assert!(background[..4].iter().chain(&background[7..]).all(Option::is_none));
+        assert_eq!(Fill::Reflect.place(-5, 1), Some(0));
+    }
+
+    #[test]
+    fn each_window_of_the_padded_image_comes_up() {
+        // A single bright pixel in the middle of 3 × 3 goes to each of the nine places.
+        let mut image = [0.0; 9];
+        image[4] = 1.0;
+        let crop = RandomCrop { padding: 1, fill: Fill::Background };
+        let mut seen = [0; 9];
+        for key in 0..900 {
+            let moved = applied(&crop, [3, 3], &image, key);
+            let at = moved.iter().position(|&pixel| pixel == 1.0).unwrap();
+            assert_eq!(moved.iter().sum::<f32>(), 1.0);
+            seen[at] += 1;
+        }
+        assert!(seen.iter().all(|&n| (60..140).contains(&n)), "{seen:?}");
+    }
+
+    #[test]
+    fn channels_move_together() {
+        let image: Vec<f32> = (0..32).map(|i| (i % 16) as f32 + 1.0).collect();
+        for fill in [Fill::Background, Fill::Edge, Fill::Reflect] {
+            let moved = applied(&RandomCrop { padding: 2, fill }, [4, 4], &image, 3);
+            assert_eq!(moved[..16], moved[16..]);
+        }
+    }
+}
