@@ -22,7 +22,7 @@ pub enum ErrorKind {
 
 /// Why a file could not be read or written, as one line:
 ///
-/// `labels.gz: dimension 0 at byte 4: expected 10000 bytes of data, found 9999`
+/// `labels.idx: data of 10000 at byte 8: expected 10000 bytes, found 9999 left of 10007 in all`
 ///
 /// Everything that comes from the file itself (names, values, its path) is escaped and shortened, so
 /// that a message is always safe to print on a terminal.

@@ -46,11 +46,20 @@ enum End {
     AtMost { bound: u64, compressed: u64 },
 }
 
-impl Read for Source<'_> {
+impl Source<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Source::Plain(r) => r.read(buffer),
             Source::Gzip(r) => r.read(buffer),
+        }
+    }
+
+    /// Appends up to `n` bytes, fewer only at the end. A plain file fills the memory directly, without
+    /// clearing it first.
+    fn append(&mut self, out: &mut Vec<u8>, n: u64) -> io::Result<usize> {
+        match self {
+            Source::Plain(r) => r.take(n).read_to_end(out),
+            Source::Gzip(r) => r.take(n).read_to_end(out),
         }
     }
 }
@@ -178,7 +187,7 @@ impl<'a> Reader<'a> {
         loop {
             let step = goal - out.len();
             out.try_reserve_exact(step).map_err(|_| self.no_memory(field, n))?;
-            let got = (&mut self.source).take(step as u64).read_to_end(&mut out);
+            let got = self.source.append(&mut out, step as u64);
             let got = got.map_err(|e| self.read_error(field, &e))?;
             if got < step {
                 return Err(self.early_end(field, n, out.len()));
@@ -257,7 +266,7 @@ impl<'a> Reader<'a> {
             End::Exact(len) => Err(self.malformed(field, expected, format!("{len}"))),
             End::AtMost { .. } => {
                 let mut one = Vec::new();
-                let got = (&mut self.source).take(1).read_to_end(&mut one);
+                let got = self.source.append(&mut one, 1);
                 match got.map_err(|e| self.read_error(field, &e))? {
                     0 => Ok(()),
                     _ => Err(self.malformed(field, expected, "more")),

@@ -1,5 +1,7 @@
 //! What holds for every input: readers answer with a value or an error, writers can be read back.
 
+use std::sync::LazyLock;
+
 use nerve_formats::safetensors::{Dtype, Elements, NewTensor, SafeTensors, to_bytes};
 use nerve_formats::{Idx, IdxData, Limits};
 use proptest::collection::vec;
@@ -9,8 +11,8 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) }
 }
 
-/// A small file of each kind to start mutations from.
-fn seeds() -> Vec<Vec<u8>> {
+/// A small file of each kind to start mutations from: safetensors, idx, idx in gzip.
+static SEEDS: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
     let x = NewTensor { name: "fc.weight", shape: &[2, 3], data: Elements::F32(&[1.5; 6]) };
     let y = NewTensor { name: "step", shape: &[], data: Elements::I64(&[7]) };
     let safetensors = to_bytes(&[x, y], &[("format".into(), "pt".into())]).unwrap();
@@ -18,8 +20,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gz");
     nerve_formats::write_idx(&path, &idx).unwrap();
-    vec![safetensors, idx.to_bytes().unwrap(), std::fs::read(&path).unwrap()]
-}
+    [safetensors, idx.to_bytes().unwrap(), std::fs::read(&path).unwrap()]
+});
 
 /// Reads the bytes as every format; what is accepted is walked through.
 fn read_as_everything(bytes: &[u8]) {
@@ -114,7 +116,7 @@ proptest! {
         changes in vec(change(), 1..6),
         mend in any::<bool>(),
     ) {
-        let mut bytes = seeds().swap_remove(seed);
+        let mut bytes = SEEDS[seed].clone();
         let data = 32; // of the seed in safetensors
         changes.iter().for_each(|c| apply(&mut bytes, c));
         if mend && seed == 0 && bytes.len() > 8 + data {
@@ -174,7 +176,7 @@ proptest! {
 
 #[test]
 fn a_file_cut_off_anywhere_is_an_error() {
-    let [safetensors, idx, gz]: [Vec<u8>; 3] = seeds().try_into().unwrap();
+    let [safetensors, idx, gz] = &*SEEDS;
     for n in 0..safetensors.len() {
         assert!(SafeTensors::from_bytes("x", &safetensors[..n]).is_err(), "{n} bytes");
     }
