@@ -44,8 +44,17 @@ impl From<Float> for Number {
 
 /// A number that can be compared and added. Sealed by [`Plain`].
 pub(crate) trait Num: Plain + PartialOrd + Default + Debug {
+    /// What long sums are kept in.
+    type Sum: Copy + Default;
+
     /// The sum, which wraps around for integers.
     fn plus(self, other: Self) -> Self;
+
+    /// `sum` and this element.
+    fn add_to(self, sum: Self::Sum) -> Self::Sum;
+
+    /// A long sum as an element.
+    fn round(sum: Self::Sum) -> Self;
 
     /// Whether this is not a number; never for integers.
     #[allow(clippy::eq_op)]
@@ -82,18 +91,42 @@ pub(crate) trait Real:
 }
 
 impl Num for i32 {
+    type Sum = i32;
+
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self.wrapping_add(other)
+    }
+
+    #[inline(always)]
+    fn add_to(self, sum: i32) -> i32 {
+        sum.wrapping_add(self)
+    }
+
+    #[inline(always)]
+    fn round(sum: i32) -> Self {
+        sum
     }
 }
 
 macro_rules! real {
     ($t:ident) => {
         impl Num for $t {
+            type Sum = f64;
+
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self + other
+            }
+
+            #[inline(always)]
+            fn add_to(self, sum: f64) -> f64 {
+                sum + f64::from(self)
+            }
+
+            #[inline(always)]
+            fn round(sum: f64) -> Self {
+                sum as $t
             }
         }
 
