@@ -197,7 +197,8 @@ fn gather_elements<T: Plain + Default>(
     fault: &Fault,
 ) {
     let inner = g.inner;
-    let mut lines = index[rows.start * inner..].chunks_exact(inner).zip(dst.chunks_exact_mut(inner));
+    let mut lines =
+        index[rows.start * inner..].chunks_exact(inner).zip(dst.chunks_exact_mut(inner));
     for (o, js) in by_outer(rows, g.count) {
         let src = &src[o * g.axis * inner..][..g.axis * inner];
         for (j, (index, dst)) in js.zip(&mut lines) {

@@ -9,10 +9,12 @@
 //! it checks every operand of every instruction against the buffers once, so that the replay may
 //! use raw pointers without checking again.
 
+pub mod argreduce;
 mod bounds;
 mod copy;
 pub mod cross_entropy;
 pub mod fused;
+pub mod gather;
 mod gemm;
 pub mod kernel;
 pub mod math;
@@ -22,21 +24,27 @@ pub mod program;
 pub mod random;
 mod real;
 mod rows;
+pub mod scan;
 pub mod simd;
 pub mod softmax;
+pub mod sort;
 #[cfg(test)]
 mod testing;
 pub mod threads;
 
+pub use argreduce::{ArgKind, ArgReduce};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};
+pub use gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
 pub use gemm::{Activation, Gemm, PackB, SumParts};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use pool::{Pool, PoolGrad, PoolKind};
 pub use program::{Instruction, Program, ProgramError, Replay, RunError};
 pub use real::Number;
+pub use scan::CumSum;
 pub use simd::{Isa, isa};
 pub use softmax::{Softmax, SoftmaxGrad};
+pub use sort::Sort;
 pub use threads::{set_threads, threads};

@@ -1,13 +1,17 @@
 //! A program: a checked list of instructions, and its replay.
 
+use crate::argreduce::ArgReduce;
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
+use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
 use crate::gemm::{Gemm, PackB, SumParts};
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::memory::{ALIGN, Buffer, Memory};
 use crate::pool::{Pool, PoolGrad};
+use crate::scan::CumSum;
 use crate::softmax::{Softmax, SoftmaxGrad};
+use crate::sort::Sort;
 use crate::threads::{self, Team};
 use std::cell::RefCell;
 use std::fmt;
@@ -61,6 +65,20 @@ instructions! {
     CrossEntropy(CrossEntropy),
     /// Gradient of a cross-entropy.
     CrossEntropyGrad(CrossEntropyGrad),
+    /// Rows picked by number.
+    Gather(Gather),
+    /// Elements picked by number.
+    GatherElements(GatherElements),
+    /// Rows added at numbered places.
+    ScatterAdd(ScatterAdd),
+    /// Elements added at numbered places.
+    ScatterAddElements(ScatterAddElements),
+    /// Sorted lines.
+    Sort(Sort),
+    /// Running sums.
+    CumSum(CumSum),
+    /// The place of an extreme.
+    ArgReduce(ArgReduce),
     /// A fused group of elementwise operations, with reductions.
     Fused(FusedKernel),
     /// A matrix product.

@@ -2,6 +2,7 @@
 //! each instruction set.
 
 use crate::kernel::{Float, Scratch};
+use crate::math;
 use crate::memory::{Memory, Plain};
 use crate::simd::Isa;
 use std::fmt::Debug;
@@ -110,7 +111,7 @@ impl Num for i32 {
 }
 
 macro_rules! real {
-    ($t:ident) => {
+    ($t:ident, $exp:expr, $ln:expr) => {
         impl Num for $t {
             type Sum = f64;
 
@@ -142,11 +143,11 @@ macro_rules! real {
             }
             #[inline(always)]
             fn exp<const FMA: bool>(self) -> Self {
-                $t::exp(self)
+                $exp(self)
             }
             #[inline(always)]
             fn ln<const FMA: bool>(self) -> Self {
-                $t::ln(self)
+                $ln(self)
             }
             #[cfg(test)]
             fn from_f64(value: f64) -> Self {
@@ -159,8 +160,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32);
-real!(f64);
+real!(f32, math::exp::<FMA>, math::log::<FMA>);
+real!(f64, f64::exp, f64::ln);
 
 /// Compiles the generic, always inlined function `$body` once for each instruction set, under a
 /// function `$name` that takes the set to use as its first argument.

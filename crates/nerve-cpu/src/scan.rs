@@ -182,8 +182,7 @@ mod tests {
             for (reverse, exclusive) in [(false, false), (true, false), (false, true), (true, true)]
             {
                 let (xr, yr) = (whole(0, &x_in), whole(1, &y_out));
-                let scan =
-                    CumSum { ty, outer, axis, inner, reverse, exclusive, x: xr, y: yr };
+                let scan = CumSum { ty, outer, axis, inner, reverse, exclusive, x: xr, y: yr };
                 let mut want = vec![T::default(); n];
                 for line in 0..outer * inner {
                     let mut sum = T::Sum::default();

@@ -78,7 +78,12 @@ impl Sort {
     ///
     /// The index is part of what is compared, which makes an unstable sort stable.
     #[inline(always)]
-    fn order<T: Key>(&self, line: impl Fn(usize) -> T, order: &mut [u64], mut each: impl FnMut(usize, usize)) {
+    fn order<T: Key>(
+        &self,
+        line: impl Fn(usize) -> T,
+        order: &mut [u64],
+        mut each: impl FnMut(usize, usize),
+    ) {
         if size_of::<T>() == 4 {
             let order = &mut order[..self.axis];
             let flip = if self.descending { u32::MAX.into() } else { 0 };
@@ -212,11 +217,8 @@ mod tests {
         ] {
             let n = outer * axis * inner;
             let x = make(&mut rng, n);
-            let buffers = [
-                Buffer::from_slice(&x),
-                Buffer::zeroed(n * ty.bytes()),
-                Buffer::zeroed(n * 4),
-            ];
+            let buffers =
+                [Buffer::from_slice(&x), Buffer::zeroed(n * ty.bytes()), Buffer::zeroed(n * 4)];
             let [x_in, values, indices] = &buffers;
             for descending in [false, true] {
                 let mut sort = Sort {

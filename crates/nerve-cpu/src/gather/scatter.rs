@@ -247,7 +247,8 @@ macro_rules! scatter_kernel {
             fn check(&self) -> Result<(), String> {
                 let indices: fn(&Self) -> Result<usize, String> = $indices;
                 let index = (self.index, indices(self)?);
-                let (src, dst) = ((concat!($name, " src"), self.src), (concat!($name, " dst"), self.dst));
+                let (src, dst) =
+                    ((concat!($name, " src"), self.src), (concat!($name, " dst"), self.dst));
                 check_sizes(self.sizes(), self.ty.bytes(), index, dst, src)?;
                 apart(self)
             }
@@ -269,10 +270,6 @@ macro_rules! scatter_kernel {
 }
 
 scatter_kernel!(ScatterAdd, "scatter_add", scatter, |s| s.inner, |s| Ok(s.count));
-scatter_kernel!(
-    ScatterAddElements,
-    "scatter_add_elements",
-    scatter_elements,
-    |_| 1,
-    |s| product(&[s.outer, s.count, s.inner])
-);
+scatter_kernel!(ScatterAddElements, "scatter_add_elements", scatter_elements, |_| 1, |s| product(
+    &[s.outer, s.count, s.inner]
+));

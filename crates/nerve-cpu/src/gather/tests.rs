@@ -88,21 +88,12 @@ fn scatter_agrees<T: Num>(ty: Number, make: fn(&mut Rng) -> T) {
             let [i, s, d] = [whole(0, &index_in), whole(1, &src_in), whole(2, &dst)];
             let look = |_| assert_eq!(dst.to_vec::<T>(0..size), want);
             if by_element {
-                let kernel = ScatterAddElements {
-                    ty,
-                    outer,
-                    axis,
-                    count,
-                    inner,
-                    index: i,
-                    src: s,
-                    dst: d,
-                };
+                let kernel =
+                    ScatterAddElements { ty, outer, axis, count, inner, index: i, src: s, dst: d };
                 run_each(&kernel, &buffers, look);
                 assert_eq!(run_backwards(&kernel, &buffers), None);
             } else {
-                let kernel =
-                    ScatterAdd { ty, outer, axis, count, inner, index: i, src: s, dst: d };
+                let kernel = ScatterAdd { ty, outer, axis, count, inner, index: i, src: s, dst: d };
                 run_each(&kernel, &buffers, look);
                 assert_eq!(run_backwards(&kernel, &buffers), None);
             }
@@ -142,8 +133,7 @@ fn indices_out_of_range_are_reported() {
     let dst = Buffer::zeroed(4 * 6);
     let buffers = [&src, &index, &dst];
     let [s, i, d] = [whole(0, &src), whole(1, &index), whole(2, &dst)];
-    let rows =
-        Gather { bytes: 4, outer: 1, axis: 3, count: 3, inner: 2, src: s, index: i, dst: d };
+    let rows = Gather { bytes: 4, outer: 1, axis: 3, count: 3, inner: 2, src: s, index: i, dst: d };
     assert_eq!(run_backwards(&rows, &buffers), Some((1, 3)));
     assert_eq!(dst.to_vec::<f32>(0..6), [5.0, 6.0, 0.0, 0.0, 0.0, 0.0]);
     let ty = Number::F32;
@@ -161,16 +151,8 @@ fn indices_out_of_range_are_reported() {
         dst: d,
     };
     assert_eq!(run_backwards(&each, &buffers), Some((0, 2)));
-    let add = ScatterAddElements {
-        ty,
-        outer: 3,
-        axis: 2,
-        count: 1,
-        inner: 1,
-        index: i,
-        src: s,
-        dst: d,
-    };
+    let add =
+        ScatterAddElements { ty, outer: 3, axis: 2, count: 1, inner: 1, index: i, src: s, dst: d };
     assert_eq!(run_backwards(&add, &buffers), Some((0, 2)));
     assert_eq!(dst.to_vec::<f32>(0..6), [0.0; 6]);
 }
