@@ -1,2 +1,47 @@
-//! See the crate description.
+//! The compiler: a network is a graph, and everything else is a transformation of that graph.
+//!
+//! Calling methods on [`Tensor`] builds the graph; nothing is computed yet. [`grad`] adds the
+//! backward nodes as ordinary nodes. [`compile`] traces a function once, simplifies and fuses the
+//! graph, plans memory, and replays the result as a flat list of instructions on the machine,
+//! which is `nerve-cpu`.
+//!
+//! ```
+//! use nerve_core::{Tensor, Var, compile, grad};
+//!
+//! // Least squares by gradient descent: the slope of y = 3 x.
+//! let w = Var::new("w", Tensor::scalar(0.0f32));
+//! let step = compile(|args: &[Tensor]| {
+//!     let (x, y) = (&args[0], &args[1]);
+//!     let error = x * &w.get() - y;
+//!     let loss = error.square().mean();
+//!     let dw = &grad(&loss, &[&w])[0];
+//!     w.set(&w.get() - dw * 0.1);
+//!     vec![loss]
+//! });
+//! let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0], [3]);
+//! let y = &x * 3.0;
+//! for _ in 0..50 {
+//!     step.call(&[&x, &y]);
+//! }
+//! assert!((w.get().item::<f32>() - 3.0).abs() < 1e-4);
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod compile;
+mod dtype;
+mod grad;
+mod op;
+pub mod ops;
+mod shape;
+mod tensor;
+mod trace;
+mod var;
+
+pub use compile::{Compiled, Plan, Step, compile};
+pub use dtype::{DType, Element};
+pub use grad::{Source, grad};
+pub use nerve_cpu::{RunError, set_threads, threads};
+pub use op::Op;
+pub use shape::Shape;
+pub use tensor::{ShapeError, Tensor};
+pub use var::{Arena, Var};

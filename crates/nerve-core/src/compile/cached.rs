@@ -1,0 +1,418 @@
+//! Compiled functions and evaluated values: plans are made once and kept.
+
+use super::plan::{Graph, Plan};
+use crate::dtype::{DType, Element};
+use crate::op::{Op, Role};
+use crate::ops::Argument;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, topological};
+use crate::trace;
+use nerve_cpu::{Buffer, Replay, RunError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// Shape and type of each argument: a plan is made for one such list.
+pub type Signature = Vec<(Shape, DType)>;
+
+/// From the fourth plan on the reason is logged: it is often a mistake.
+const LOUD: usize = 4;
+/// More plans than this for one function are an error.
+const MOST: usize = 8;
+
+/// A function of tensors, traced once for each list of shapes and types of its arguments.
+pub struct Compiled<F> {
+    function: F,
+    plans: Mutex<Vec<(Signature, Arc<Plan>)>>,
+}
+
+/// Makes a function of tensors run as a plan: traced at the first call, replayed afterwards.
+///
+/// What the function does besides building tensors happens once, while it is traced. A number that
+/// changes from call to call has to be an argument or a [`Var`](crate::Var).
+///
+/// ```
+/// use nerve_core::{Tensor, compile};
+/// let norm = compile(|args: &[Tensor]| vec![args[0].square().sum().sqrt()]);
+/// let x = Tensor::from_slice(&[3.0f32, 4.0], [2]);
+/// assert_eq!(norm.call(&[&x])[0].item::<f32>(), 5.0);
+/// ```
+pub fn compile<F: Fn(&[Tensor]) -> Vec<Tensor>>(function: F) -> Compiled<F> {
+    Compiled { function, plans: Mutex::default() }
+}
+
+impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
+    /// The function's results for `arguments`, in fresh memory.
+    ///
+    /// # Panics
+    /// If tracing fails; see [`Compiled::plan`]. If an index among the arguments is out of range.
+    #[track_caller]
+    pub fn call(&self, arguments: &[&Tensor]) -> Vec<Tensor> {
+        self.try_call(arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The function's results for `arguments`, in fresh memory.
+    ///
+    /// # Errors
+    /// If an index among the arguments is out of range.
+    ///
+    /// # Panics
+    /// If tracing fails; see [`Compiled::plan`].
+    #[track_caller]
+    pub fn try_call(&self, arguments: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
+        let same = |s: &Signature| {
+            s.len() == arguments.len()
+                && s.iter().zip(arguments).all(|(s, a)| s.0 == *a.shape() && s.1 == a.dtype())
+        };
+        let known = self.lookup(same);
+        let plan = known.unwrap_or_else(|| {
+            let list = arguments.iter().map(|a| (a.shape().clone(), a.dtype())).collect();
+            self.trace(list)
+        });
+        let buffers: Vec<Arc<Buffer>> = arguments.iter().map(|a| evaluate(a)).collect();
+        let results = plan.run(&buffers.iter().collect::<Vec<_>>())?;
+        let wrap = |(i, buffer): (usize, Arc<Buffer>)| {
+            let (_, shape, dtype) = plan.output(i);
+            Tensor::from_buffer(buffer, shape.clone(), *dtype)
+        };
+        Ok(results.into_iter().enumerate().map(wrap).collect())
+    }
+
+    /// The plan for arguments of these shapes and types, made now if there is none.
+    ///
+    /// # Panics
+    /// If the function panics; if it reads a value, which does not exist while tracing; if it uses
+    /// a tensor that was computed outside; or if this would be one plan too many.
+    #[track_caller]
+    pub fn plan(&self, signature: &[(Shape, DType)]) -> Arc<Plan> {
+        let known = self.lookup(|s| s == signature);
+        known.unwrap_or_else(|| self.trace(signature.to_vec()))
+    }
+
+    /// The plan for these arguments with memory of its own for arguments and results, so that a
+    /// training loop copies its batch in, runs, and allocates nothing.
+    ///
+    /// # Panics
+    /// As [`Compiled::plan`].
+    #[track_caller]
+    pub fn step(&self, signature: &[(Shape, DType)]) -> Step {
+        Step::new(self.plan(signature), signature)
+    }
+
+    /// Number of plans made so far.
+    pub fn plans(&self) -> usize {
+        self.locked().len()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<(Signature, Arc<Plan>)>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lookup(&self, same: impl Fn(&Signature) -> bool) -> Option<Arc<Plan>> {
+        let mut plans = self.locked();
+        let at = plans.iter().position(|(signature, _)| same(signature))?;
+        if plans[at].1.is_valid() {
+            return Some(plans[at].1.clone());
+        }
+        // A variable has moved: the plan is made again.
+        plans.remove(at);
+        None
+    }
+
+    #[track_caller]
+    fn trace(&self, signature: Signature) -> Arc<Plan> {
+        self.complain(&signature);
+        let arguments: Vec<Tensor> = Vec::new();
+        let ((arguments, outputs), id, writes) = trace::record(|| {
+            let mut arguments = arguments;
+            for (index, (shape, dtype)) in signature.iter().enumerate() {
+                arguments.push(Tensor::leaf(Argument { index }, shape.clone(), *dtype));
+            }
+            let outputs = (self.function)(&arguments);
+            (arguments, outputs)
+        });
+        let roots: Vec<Tensor> =
+            outputs.iter().chain(writes.iter().map(|w| &w.1)).cloned().collect();
+        for node in topological(&roots, |_| false) {
+            let constant = matches!(node.op(), Op::Constant(_));
+            assert!(
+                node.trace() == id || constant,
+                "a compiled function uses {node:?}, computed outside at {}: its value would be \
+                 frozen into the plan. Pass it as an argument, keep it in a Var, or make it a \
+                 constant with evaluated()",
+                node.location()
+            );
+        }
+        let plan = Plan::new(&Graph { outputs: &outputs, writes: &writes, arguments: &[] });
+        drop(arguments);
+        let plan = Arc::new(plan);
+        self.locked().push((signature, plan.clone()));
+        plan
+    }
+
+    /// Says which argument makes yet another plan necessary.
+    #[track_caller]
+    fn complain(&self, signature: &Signature) {
+        let plans = self.locked();
+        let Some((last, _)) = plans.last() else { return };
+        let describe = |s: Option<&(Shape, DType)>| {
+            s.map_or("nothing".into(), |(shape, dtype)| format!("{dtype} {shape}"))
+        };
+        let differs = (0..last.len().max(signature.len()))
+            .find(|&i| last.get(i) != signature.get(i))
+            .map_or("a variable that has moved".into(), |i| {
+                let (old, new) = (describe(last.get(i)), describe(signature.get(i)));
+                format!("argument {i}: {old} before, {new} now")
+            });
+        assert!(
+            plans.len() < MOST,
+            "a compiled function needs more than {MOST} plans; the last reason is {differs}. Pad \
+             to a few fixed shapes, or compile one function for each"
+        );
+        if plans.len() + 1 >= LOUD {
+            eprintln!("nerve: plan {} for one compiled function: {differs}", plans.len() + 1);
+        }
+    }
+}
+
+/// A plan with fixed memory for its arguments and results: what a training loop runs.
+///
+/// ```
+/// use nerve_core::{DType, Tensor, compile};
+/// let double = compile(|args: &[Tensor]| vec![&args[0] * 2.0]);
+/// let step = double.step(&[([3].into(), DType::F32)]);
+/// step.write(0, &[1.0f32, 2.0, 3.0]);
+/// step.run().unwrap();
+/// assert_eq!(step.read::<f32>(0), [2.0, 4.0, 6.0]);
+/// ```
+pub struct Step {
+    plan: Arc<Plan>,
+    signature: Signature,
+    arguments: Vec<Arc<Buffer>>,
+    outputs: Vec<Arc<Buffer>>,
+}
+
+impl Step {
+    fn new(plan: Arc<Plan>, signature: &[(Shape, DType)]) -> Step {
+        let room =
+            |shape: &Shape, dtype: DType| Arc::new(Buffer::zeroed(shape.numel() * dtype.bytes()));
+        let arguments = signature.iter().map(|(shape, dtype)| room(shape, *dtype)).collect();
+        let outputs = (0..plan.outputs()).map(|i| room(&plan.output(i).1, plan.output(i).2));
+        Step { outputs: outputs.collect(), arguments, signature: signature.to_vec(), plan }
+    }
+
+    /// Copies `values` in as argument `index`.
+    ///
+    /// # Panics
+    /// If their number or type is not that of the signature.
+    #[track_caller]
+    pub fn write<T: Element<Stored = T> + nerve_cpu::memory::Plain>(
+        &self,
+        index: usize,
+        values: &[T],
+    ) {
+        let (shape, dtype) = &self.signature[index];
+        assert!(
+            T::DTYPE == *dtype && values.len() == shape.numel(),
+            "write: argument {index} is {dtype} {shape}, found {} values of {}",
+            values.len(),
+            T::DTYPE
+        );
+        self.arguments[index].write(0, values);
+    }
+
+    /// Runs the plan once.
+    ///
+    /// # Errors
+    /// If an index among the arguments is out of range.
+    ///
+    /// # Panics
+    /// If a variable has been moved into an arena since the step was made.
+    #[track_caller]
+    pub fn run(&self) -> Result<(), RunError> {
+        assert!(
+            self.plan.is_valid(),
+            "a variable has moved since this step was made: make it again"
+        );
+        let mut replay = self.plan.lock();
+        self.bind(&mut replay);
+        self.plan.replay(&mut replay)
+    }
+
+    /// Others may have run the same plan with their memory since.
+    fn bind(&self, replay: &mut Replay) {
+        for (index, buffer) in self.arguments.iter().enumerate() {
+            if let Some(slot) = self.plan.argument_buffer(index) {
+                rebind(replay, slot, buffer);
+            }
+        }
+        for (index, buffer) in self.outputs.iter().enumerate() {
+            rebind(replay, self.plan.output(index).0, buffer);
+        }
+    }
+
+    /// The elements of result `index` after the last run.
+    ///
+    /// # Panics
+    /// If `T` is not their type.
+    #[track_caller]
+    pub fn read<T: Element>(&self, index: usize) -> Vec<T> {
+        let (_, shape, dtype) = self.plan.output(index);
+        assert!(T::DTYPE == *dtype, "read: result {index} is {dtype}, asked for {}", T::DTYPE);
+        let stored: Vec<T::Stored> = self.outputs[index].to_vec(0..shape.numel());
+        stored.into_iter().map(T::load).collect()
+    }
+
+    /// Copies the elements of result `index` to `into`, without allocating.
+    ///
+    /// # Panics
+    /// If their number or type is not that of the result.
+    #[track_caller]
+    pub fn read_into<T: Element<Stored = T> + nerve_cpu::memory::Plain>(
+        &self,
+        index: usize,
+        into: &mut [T],
+    ) {
+        let (_, shape, dtype) = self.plan.output(index);
+        assert!(
+            T::DTYPE == *dtype && into.len() == shape.numel(),
+            "read_into: result {index} is {dtype} {shape}, asked for {} values of {}",
+            into.len(),
+            T::DTYPE
+        );
+        self.outputs[index].read_into(0, into);
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+fn rebind(replay: &mut Replay, slot: usize, buffer: &Arc<Buffer>) {
+    if !Arc::ptr_eq(replay.buffer(slot), buffer) {
+        replay.bind(slot, buffer.clone());
+    }
+}
+
+/// A graph up to the identity of its leaves: operation, shape and type of each node, and which
+/// earlier nodes it uses.
+type Key = Vec<(Op, Shape, DType, Vec<usize>)>;
+
+/// Plans of single values. Bounded: the oldest goes first.
+#[derive(Default)]
+struct Cache {
+    plans: HashMap<Arc<Key>, Arc<Plan>>,
+    order: VecDeque<Arc<Key>>,
+}
+
+const CACHED: usize = 512;
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
+
+/// The elements of `tensor`, computed if they are not known yet.
+#[track_caller]
+pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
+    if let Some(known) = tensor.value() {
+        return known.clone();
+    }
+    assert!(
+        trace::current() == 0,
+        "the value of {tensor:?} is read inside a compiled function, where there are no values \
+         yet: return it from the function instead"
+    );
+    assert!(
+        tensor.trace() == 0,
+        "{tensor:?} belongs to a function that was compiled (built at {}): only what the function \
+         returns has a value",
+        tensor.location()
+    );
+    let order = topological(std::slice::from_ref(tensor), |t| t.value().is_some());
+    let position: HashMap<u64, usize> =
+        order.iter().enumerate().map(|(i, t)| (t.id(), i)).collect();
+    let (mut key, mut buffers, mut arguments) = (Key::new(), Vec::new(), Vec::new());
+    for node in &order {
+        let (op, inputs) = match leaf(node) {
+            Some((buffer, offset)) => {
+                arguments.push((node.id(), offset));
+                buffers.push(buffer);
+                (Op::Argument(Argument { index: offset }), Vec::new())
+            }
+            None => (node.op().clone(), node.inputs().iter().map(|t| position[&t.id()]).collect()),
+        };
+        key.push((op, node.shape().clone(), node.dtype(), inputs));
+    }
+    let known = locked().plans.get(&key).cloned();
+    let plan = known.unwrap_or_else(|| {
+        let (root, arguments) = cut(&order, &arguments);
+        let graph = Graph { outputs: &[root], writes: &[], arguments: &arguments };
+        let plan = Arc::new(Plan::new(&graph));
+        remember(key, plan.clone());
+        plan
+    });
+    let result = plan.run(&buffers.iter().collect::<Vec<_>>());
+    let mut results = result.unwrap_or_else(|error| panic!("{error}"));
+    let buffer = results.remove(0);
+    tensor.set_value(buffer.clone());
+    buffer
+}
+
+/// The graph with arguments in the place of nodes whose elements are there: pairs of such a node
+/// and its offset. Gives the last node, and where the arguments lie.
+fn cut(order: &[Tensor], known: &[(u64, usize)]) -> (Tensor, Vec<(u64, usize, usize)>) {
+    let known: HashMap<u64, (usize, usize)> =
+        known.iter().enumerate().map(|(index, &(id, offset))| (id, (index, offset))).collect();
+    let mut new: HashMap<u64, Tensor> = HashMap::new();
+    let mut arguments = Vec::new();
+    for node in order {
+        let replaced = match known.get(&node.id()) {
+            Some(&(index, offset)) => {
+                let leaf = Tensor::leaf(Argument { index }, node.shape().clone(), node.dtype());
+                arguments.push((leaf.id(), index, offset));
+                leaf
+            }
+            None => {
+                let inputs: Vec<&Tensor> = node.inputs().iter().map(|t| &new[&t.id()]).collect();
+                Tensor::apply(node.op().clone(), &inputs)
+            }
+        };
+        new.insert(node.id(), replaced);
+    }
+    let root = order.last().expect("the node itself");
+    (new[&root.id()].clone(), arguments)
+}
+
+fn locked() -> MutexGuard<'static, Cache> {
+    CACHE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remember(key: Key, plan: Arc<Plan>) {
+    let mut cache = locked();
+    let key = Arc::new(key);
+    if cache.plans.insert(key.clone(), plan).is_none() {
+        cache.order.push_back(key);
+    }
+    if cache.order.len() > CACHED {
+        let oldest = cache.order.pop_front().expect("it is longer than that");
+        cache.plans.remove(&oldest);
+    }
+}
+
+/// Where the elements of a node lie that need not be computed.
+#[track_caller]
+fn leaf(node: &Tensor) -> Option<(Arc<Buffer>, usize)> {
+    if let Some(value) = node.value() {
+        return Some((value.clone(), 0));
+    }
+    let Role::Leaf = node.op().rule().role() else { return None };
+    let Op::ReadVar(read) = node.op() else {
+        panic!("{node:?} has no value outside its compiled function")
+    };
+    assert!(
+        read.version.is_none_or(|v| v == read.var.version()),
+        "`{}` was changed after {node:?} read it at {}: evaluate the tensor before changing the \
+         variable, or get it again",
+        read.var.name(),
+        node.location()
+    );
+    let home = read.var.home();
+    Some((home.buffer, home.offset))
+}

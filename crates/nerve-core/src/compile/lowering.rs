@@ -1,0 +1,571 @@
+//! From units to instructions: where each value lies, and what is emitted to compute it.
+
+use super::strided::Strided;
+use super::units::{Schedule, Unit};
+use crate::dtype::DType;
+use crate::op::{Op, Role};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use nerve_cpu::fused::{Compute, Element, Fused, Output, Step, View};
+use nerve_cpu::{Copy, Float, Instruction, Region, SumParts};
+use std::collections::HashMap;
+
+/// Buffers from this number on are not buffers of the plan yet, but slots of the arena that have
+/// no address: lowering runs once to see which slots live when, and again with their addresses.
+pub(super) const SLOTS: u32 = 1 << 31;
+
+/// Where a value lies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// Index into the slots.
+    slot: usize,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// How the elements lie in the slot.
+    pub strided: Strided,
+}
+
+/// A stretch of memory that holds values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    /// Length.
+    pub bytes: usize,
+    /// Buffer and offset, if it is not in the arena.
+    pub home: Option<(u32, usize)>,
+}
+
+/// Where the value of a node has to be stored, decided before lowering.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Destination {
+    /// At this offset in bytes of a buffer of the plan.
+    Buffer(u32, usize),
+    /// In the result of a concatenation, from this element on.
+    Piece { of: u64, elements: usize, start: usize },
+}
+
+/// The state of lowering, and what an operation uses to emit its instructions.
+pub struct Lowering<'a> {
+    schedule: &'a Schedule,
+    /// Buffer and offset of each leaf.
+    leaves: &'a HashMap<u64, (u32, usize)>,
+    destinations: &'a HashMap<u64, Destination>,
+    /// The addresses of the slots in the arena, in the second run.
+    addresses: Option<&'a [usize]>,
+    places: HashMap<u64, Placed>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) instructions: Vec<Instruction>,
+    epilogue: Epilogue,
+}
+
+/// A batch of matrices in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrices {
+    /// The bytes, from the first element on.
+    pub region: Region,
+    /// Elements between rows and between columns; one of them is 1.
+    pub strides: [usize; 2],
+    /// Elements between matrices.
+    pub batch: usize,
+}
+
+/// What a kernel applies to its result while storing it.
+#[derive(Clone, Debug, Default)]
+pub struct Epilogue {
+    /// A vector added to each row.
+    pub bias: Option<Region>,
+    /// Whether negative results become zero.
+    pub relu: bool,
+    /// The node whose value is stored.
+    result: Option<Tensor>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(super) fn new(
+        schedule: &'a Schedule,
+        leaves: &'a HashMap<u64, (u32, usize)>,
+        destinations: &'a HashMap<u64, Destination>,
+        addresses: Option<&'a [usize]>,
+    ) -> Self {
+        Lowering {
+            schedule,
+            leaves,
+            destinations,
+            addresses,
+            places: HashMap::new(),
+            slots: Vec::new(),
+            instructions: Vec::new(),
+            epilogue: Epilogue::default(),
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        for unit in &self.schedule.units {
+            match unit {
+                Unit::Group { members, compute } => self.group(members, *compute),
+                Unit::Kernel { node, bias, relu, result } => {
+                    let bias = bias.as_ref().map(|row| self.contiguous(row));
+                    self.epilogue = Epilogue { bias, relu: *relu, result: Some(result.clone()) };
+                    match node.op().rule().role() {
+                        Role::Kernel(kernel) => kernel.lower(node, self),
+                        _ => unreachable!("a kernel unit holds a kernel"),
+                    }
+                    let Some(place) = self.places.get(&result.id()) else {
+                        panic!("{} did not name its output", node.op().rule().name())
+                    };
+                    debug_assert_eq!(place.strided.dims, **result.shape());
+                    self.epilogue = Epilogue::default();
+                }
+            }
+        }
+    }
+
+    /// Bias and activation to apply to the result of the unit that is being lowered.
+    pub fn epilogue(&self) -> Epilogue {
+        self.epilogue.clone()
+    }
+
+    /// Adds an instruction.
+    pub fn emit(&mut self, instruction: impl Into<Instruction>) {
+        self.instructions.push(instruction.into());
+    }
+
+    /// Working memory of the plan, of `bytes` bytes.
+    pub fn temporary(&mut self, bytes: usize) -> Region {
+        let slot = self.slot(bytes, None);
+        self.region_of(slot, 0, bytes)
+    }
+
+    /// Where to store the value of `node`, the node being lowered (or the one that absorbed it).
+    pub fn output(&mut self, node: &Tensor) -> Placed {
+        let node = self.epilogue.result.clone().unwrap_or_else(|| node.clone());
+        self.place(&node)
+    }
+
+    /// The region of [`output`](Lowering::output), which is contiguous.
+    pub fn output_region(&mut self, node: &Tensor) -> Region {
+        let place = self.output(node);
+        self.region(&place)
+    }
+
+    /// Where the value of an operand lies, in whatever arrangement.
+    pub fn view(&mut self, tensor: &Tensor) -> Placed {
+        if let Some(place) = self.places.get(&tensor.id()) {
+            return place.clone();
+        }
+        let place = match tensor.op().rule().role() {
+            Role::Leaf => {
+                let home = self.leaves[&tensor.id()];
+                let slot = self.slot(tensor.numel() * tensor.dtype().bytes(), Some(home));
+                Placed { slot, dtype: tensor.dtype(), strided: Strided::contiguous(tensor.shape()) }
+            }
+            Role::Movement(movement) => {
+                let input = self.view(&tensor.inputs()[0]);
+                match movement.view(&input.strided) {
+                    Some(strided) => Placed { strided, ..input },
+                    None => {
+                        let input = self.copied(&input);
+                        let strided = movement.view(&input.strided);
+                        let strided = strided.expect("any movement applies to contiguous elements");
+                        Placed { strided, ..input }
+                    }
+                }
+            }
+            Role::Elementwise(_) if !self.schedule.unit_of.contains_key(&tensor.id()) => {
+                // A value that is computed wherever it is needed is needed in memory.
+                let saved = std::mem::take(&mut self.epilogue);
+                self.group(std::slice::from_ref(tensor), super::units::compute_of(tensor));
+                self.epilogue = saved;
+                self.places[&tensor.id()].clone()
+            }
+            _ => panic!("{} is used before it is computed", tensor.op().rule().name()),
+        };
+        self.places.insert(tensor.id(), place.clone());
+        place
+    }
+
+    /// The value of an operand as contiguous elements: where it lies, or a copy.
+    pub fn contiguous(&mut self, tensor: &Tensor) -> Region {
+        let place = self.view(tensor);
+        match place.strided.is_contiguous() {
+            true => self.region(&place),
+            false => {
+                let copy = self.copied(&place);
+                // Found again by the next kernel that wants it.
+                self.places.insert(tensor.id(), copy.clone());
+                self.region(&copy)
+            }
+        }
+    }
+
+    /// A place in a buffer of the plan for the elements of `tensor`.
+    pub(super) fn external(&mut self, tensor: &Tensor, home: (u32, usize)) -> Placed {
+        let slot = self.slot(tensor.numel() * tensor.dtype().bytes(), Some(home));
+        Placed { slot, dtype: tensor.dtype(), strided: Strided::contiguous(tensor.shape()) }
+    }
+
+    /// Whether the value lies in a buffer of the plan, not in the arena.
+    pub(super) fn is_external(&self, place: &Placed) -> bool {
+        self.slots[place.slot].home.is_some()
+    }
+
+    pub(super) fn copied(&mut self, from: &Placed) -> Placed {
+        let shape = Shape::from(&from.strided.dims[..]);
+        let slot = self.slot(shape.numel() * from.dtype.bytes(), None);
+        let to = Placed { slot, dtype: from.dtype, strided: Strided::contiguous(&shape) };
+        self.copy(from, &to);
+        to
+    }
+
+    /// Emits `to = from`, element by element.
+    pub fn copy(&mut self, from: &Placed, to: &Placed) {
+        if from.strided.is_contiguous() && to.strided.is_contiguous() {
+            let (from, to) = (self.region(from), self.region(to));
+            return self.emit(Copy { from, to });
+        }
+        let (input, view) = (self.element_view(from), self.element_view(to));
+        self.emit_fused(Fused {
+            compute: compute(to.dtype),
+            dims: to.strided.dims.clone(),
+            inputs: vec![input],
+            code: vec![Step::Load(0)],
+            outputs: vec![Output { value: 0, view, reduce: None }],
+        });
+    }
+
+    /// Emits `to = value` for every element.
+    pub fn fill(&mut self, to: &Placed, value: f64) {
+        let view = self.element_view(to);
+        let compute = compute(to.dtype);
+        let constant = match compute.is_integer() {
+            true => Step::int(value as i64),
+            false => Step::float(value),
+        };
+        self.emit_fused(Fused {
+            compute,
+            dims: to.strided.dims.clone(),
+            inputs: Vec::new(),
+            code: vec![constant],
+            outputs: vec![Output { value: 0, view, reduce: None }],
+        });
+    }
+
+    /// Emits the sum of `parts` consecutive partial results into `to`.
+    pub fn sum_parts(&mut self, ty: Float, parts: usize, from: Region, to: Region) {
+        let len = to.bytes / ty.bytes();
+        self.emit(SumParts { ty, parts, len, from, to, accumulate: false });
+    }
+
+    /// The operand as a batch of matrices, its last two axes, with unit stride along one of them:
+    /// in place if it lies so, else copied.
+    pub fn matrices(&mut self, tensor: &Tensor) -> Matrices {
+        let place = self.view(tensor);
+        let found = self.as_matrices(&place);
+        found.unwrap_or_else(|| {
+            let copy = self.copied(&place);
+            self.as_matrices(&copy).expect("contiguous matrices are matrices")
+        })
+    }
+
+    fn as_matrices(&self, place: &Placed) -> Option<Matrices> {
+        let strided = &place.strided;
+        let (batch, [m, n]) = strided.dims.split_last_chunk::<2>()?;
+        let shape = [&[batch.iter().product::<usize>()], &[*m, *n][..]].concat();
+        let flat = strided.reshape(&shape.into())?;
+        // Strides of axes of extent 1 may be anything; the machine wants one of the two to be 1.
+        let &[batch, mut rows, mut columns] = &flat.strides[..] else { return None };
+        if *n == 1 && rows != 1 {
+            columns = 1;
+        }
+        if *m == 1 && columns != 1 {
+            rows = 1;
+        }
+        let stride = |s: isize| usize::try_from(s).ok();
+        let (strides, batch) = ([stride(rows)?, stride(columns)?], stride(batch)?);
+        let view = self.element_view(place);
+        (strides.contains(&1) && view.offset == 0).then_some(Matrices {
+            region: view.region,
+            strides,
+            batch,
+        })
+    }
+
+    fn slot(&mut self, bytes: usize, home: Option<(u32, usize)>) -> usize {
+        self.slots.push(Slot { bytes, home });
+        self.slots.len() - 1
+    }
+
+    /// The place of `node`'s value, made at the first call.
+    fn place(&mut self, node: &Tensor) -> Placed {
+        if let Some(place) = self.places.get(&node.id()) {
+            return place.clone();
+        }
+        let (dtype, mut strided) = (node.dtype(), Strided::contiguous(node.shape()));
+        let bytes = node.numel() * dtype.bytes();
+        let slot = match self.destinations.get(&node.id()).copied() {
+            None => self.slot(bytes, None),
+            Some(Destination::Buffer(buffer, offset)) => self.slot(bytes, Some((buffer, offset))),
+            Some(Destination::Piece { of, elements, start }) => {
+                strided.offset = start as isize;
+                match self.places.get(&of) {
+                    Some(whole) => whole.slot,
+                    None => {
+                        let slot = match self.destinations.get(&of).copied() {
+                            Some(Destination::Buffer(buffer, offset)) => {
+                                self.slot(elements * dtype.bytes(), Some((buffer, offset)))
+                            }
+                            _ => self.slot(elements * dtype.bytes(), None),
+                        };
+                        let whole = Strided::contiguous(&[elements].into());
+                        self.places.insert(of, Placed { slot, dtype, strided: whole });
+                        slot
+                    }
+                }
+            }
+        };
+        let place = Placed { slot, dtype, strided };
+        self.places.insert(node.id(), place.clone());
+        place
+    }
+
+    fn region_of(&self, slot: usize, offset: usize, bytes: usize) -> Region {
+        match (self.slots[slot].home, self.addresses) {
+            (Some((buffer, start)), _) => Region::new(buffer, start + offset, bytes),
+            (None, Some(addresses)) => Region::new(0, addresses[slot] + offset, bytes),
+            (None, None) => Region::new(SLOTS + slot as u32, offset, bytes),
+        }
+    }
+
+    /// The bytes of a contiguous value.
+    pub fn region(&self, place: &Placed) -> Region {
+        debug_assert!(place.strided.is_contiguous());
+        let count: usize = place.strided.dims.iter().product();
+        let size = place.dtype.bytes();
+        self.region_of(place.slot, place.strided.offset as usize * size, count * size)
+    }
+
+    /// The value as an operand of a fused group: the bytes between its first and last element.
+    fn element_view(&self, place: &Placed) -> View {
+        let (size, strided) = (place.dtype.bytes(), &place.strided);
+        let (mut low, mut high) = (strided.offset, strided.offset);
+        for (&dim, &stride) in strided.dims.iter().zip(&strided.strides) {
+            let reach = stride * dim.saturating_sub(1) as isize;
+            low += reach.min(0);
+            high += reach.max(0);
+        }
+        // Regions start at multiples of four bytes.
+        let first = low as usize * size / 4 * 4;
+        let count: usize = strided.dims.iter().product();
+        let end = if count == 0 { first } else { (high as usize + 1) * size };
+        View {
+            region: self.region_of(place.slot, first, end - first),
+            element: element(place.dtype),
+            offset: strided.offset as usize - first / size,
+            strides: strided.strides.clone(),
+        }
+    }
+
+    fn group(&mut self, members: &[Tensor], compute: Option<Compute>) {
+        let first = &members[0];
+        let shape = match first.op() {
+            Op::Reduce(_) => first.inputs()[0].shape(),
+            _ => first.shape(),
+        };
+        let fused = Fused {
+            compute: compute.unwrap_or(Compute::I32),
+            dims: shape.to_vec(),
+            inputs: Vec::new(),
+            code: Vec::new(),
+            outputs: Vec::new(),
+        };
+        let unit = self.schedule.unit_of.get(&first.id()).copied();
+        let mut group = Group { cx: self, fused, values: HashMap::new(), unit };
+        for member in members {
+            group.member(member);
+        }
+        let fused = group.fused;
+        if !fused.outputs.is_empty() {
+            self.emit_fused(fused);
+        }
+    }
+
+    /// Emits a fused group; where a reduction is cut into parts, also what combines them.
+    fn emit_fused(&mut self, mut fused: Fused) {
+        let parts = fused.parts();
+        let mut combine = Vec::new();
+        if parts > 1 {
+            let element = fused.compute.element();
+            for output in fused.outputs.iter_mut().filter(|o| o.reduce.is_some()) {
+                let kept = output.view.region;
+                let count = kept.bytes / output.view.element.bytes();
+                let partial = self.temporary(parts * count * element.bytes());
+                let dims = vec![parts, count];
+                let target =
+                    View { region: kept, offset: 0, strides: vec![0, 1], ..output.view.clone() };
+                combine.push(Fused {
+                    compute: fused.compute,
+                    inputs: vec![View::contiguous(partial, element, &dims)],
+                    dims,
+                    code: vec![Step::Load(0)],
+                    outputs: vec![Output { value: 0, view: target, ..output.clone() }],
+                });
+                output.view.region = partial;
+                output.view.element = element;
+            }
+        }
+        let kernel = fused.prepare().unwrap_or_else(|e| panic!("a fused group does not fit: {e}"));
+        self.emit(kernel);
+        for fused in combine {
+            self.emit_fused(fused);
+        }
+    }
+}
+
+/// One fused group while it is put together.
+struct Group<'l, 'a> {
+    cx: &'l mut Lowering<'a>,
+    fused: Fused,
+    /// The step that computes a node.
+    values: HashMap<u64, u16>,
+    unit: Option<usize>,
+}
+
+impl Group<'_, '_> {
+    fn member(&mut self, node: &Tensor) {
+        let stored = self.unit.is_none() || self.cx.schedule.stored.contains(&node.id());
+        if let Op::Reduce(reduce) = node.op() {
+            let value = self.value(&node.inputs()[0]);
+            let mut place = self.cx.place(node);
+            place.strided.dims.clone_from(&self.fused.dims);
+            reduce.axes.iter().for_each(|&axis| place.strided.strides[axis] = 0);
+            let view = self.cx.element_view(&place);
+            self.fused.outputs.push(Output { value, view, reduce: Some(reduce.kind) });
+            return;
+        }
+        let value = self.value(node);
+        if stored {
+            let place = self.cx.place(node);
+            let view = self.cx.element_view(&place);
+            self.fused.outputs.push(Output { value, view, reduce: None });
+        }
+    }
+
+    fn push(&mut self, step: Step) -> u16 {
+        self.fused.code.push(step);
+        u16::try_from(self.fused.code.len() - 1).expect("groups are short")
+    }
+
+    fn input(&mut self, tensor: &Tensor) -> u16 {
+        let place = self.cx.view(tensor);
+        let view = self.cx.element_view(&place);
+        let known = self.fused.inputs.iter().position(|v| *v == view);
+        let index = known.unwrap_or_else(|| {
+            self.fused.inputs.push(view);
+            self.fused.inputs.len() - 1
+        });
+        u16::try_from(index).expect("groups have few inputs")
+    }
+
+    /// The step that holds the value of `node`: computed here, or loaded.
+    fn value(&mut self, node: &Tensor) -> u16 {
+        if let Some(&value) = self.values.get(&node.id()) {
+            return value;
+        }
+        let value = match node.op().rule().role() {
+            Role::Elementwise(op) if self.is_inline(node) => match node.op() {
+                Op::Random(_) => {
+                    // The key keeps its own shape: it is no operand of the iteration.
+                    let key = self.key(&node.inputs()[0]);
+                    let step = op.step(&[key], self.fused.compute);
+                    self.push(step)
+                }
+                Op::Cast(cast) => {
+                    let source = &node.inputs()[0];
+                    let value = match self.converts_in_place(source) {
+                        true => self.value(source),
+                        false => self.load(source),
+                    };
+                    match cast.dtype {
+                        DType::Bool => {
+                            let zero = match self.fused.compute.is_integer() {
+                                true => self.push(Step::int(0)),
+                                false => self.push(Step::float(0.0)),
+                            };
+                            self.push(Step::Binary(nerve_cpu::fused::BinaryOp::Ne, value, zero))
+                        }
+                        _ => value,
+                    }
+                }
+                _ => {
+                    let inputs: Vec<u16> = node.inputs().iter().map(|t| self.value(t)).collect();
+                    let step = op.step(&inputs, self.fused.compute);
+                    self.push(step)
+                }
+            },
+            _ => self.load(node),
+        };
+        self.values.insert(node.id(), value);
+        value
+    }
+
+    fn load(&mut self, node: &Tensor) -> u16 {
+        let input = self.input(node);
+        self.push(Step::Load(input))
+    }
+
+    fn key(&mut self, key: &Tensor) -> u16 {
+        let place = self.cx.view(key);
+        let mut view = self.cx.element_view(&place);
+        view.strides = vec![0; self.fused.dims.len()];
+        self.fused.inputs.push(view);
+        u16::try_from(self.fused.inputs.len() - 1).expect("groups have few inputs")
+    }
+
+    /// Whether the value is computed in this group rather than read.
+    fn is_inline(&self, node: &Tensor) -> bool {
+        let member = match self.unit {
+            Some(unit) => self.cx.schedule.unit_of.get(&node.id()) == Some(&unit),
+            None => false,
+        };
+        let outside = !self.cx.schedule.unit_of.contains_key(&node.id());
+        let arithmetic = super::units::compute_of(node);
+        let same = arithmetic.is_none_or(|c| c == self.fused.compute);
+        let counts = matches!(node.op(), Op::Iota(_));
+        member && node.dtype() != DType::U8
+            || member && !self.values.contains_key(&node.id())
+            || outside && (same || counts) && *node.shape() == Shape::from(&self.fused.dims[..])
+    }
+
+    /// Whether a conversion from `source` needs no trip through memory.
+    fn converts_in_place(&self, source: &Tensor) -> bool {
+        (source.dtype() == DType::Bool || matches!(source.op(), Op::Iota(_)))
+            && self.is_inline(source)
+    }
+}
+
+/// The machine's name for a floating-point dtype.
+pub fn float(dtype: DType) -> Float {
+    match dtype {
+        DType::F64 => Float::F64,
+        _ => Float::F32,
+    }
+}
+
+/// How elements of `dtype` are stored.
+fn element(dtype: DType) -> Element {
+    match dtype {
+        DType::F32 => Element::F32,
+        DType::F64 => Element::F64,
+        DType::I32 => Element::I32,
+        DType::U8 => Element::U8,
+        DType::Bool => Element::Bool,
+    }
+}
+
+/// The arithmetic that copies elements of `dtype` exactly.
+fn compute(dtype: DType) -> Compute {
+    match dtype {
+        DType::F32 => Compute::F32,
+        DType::F64 => Compute::F64,
+        DType::I32 | DType::U8 | DType::Bool => Compute::I32,
+    }
+}

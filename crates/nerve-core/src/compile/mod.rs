@@ -1,0 +1,25 @@
+//! From a graph to a plan that runs: trace → simplify → fuse → lower → memory → program.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `simplify` | rewrites the graph into one with less work |
+//! | `units` | decides what is computed together, and in which order |
+//! | `lowering` | decides where values lie and emits instructions |
+//! | `memory` | gives the values addresses in one arena |
+//! | `plan` | binds the program to arguments, variables and results |
+//! | `cached` | keeps plans: for compiled functions by signature, for single values by graph |
+
+mod cached;
+mod explain;
+mod lowering;
+mod memory;
+mod plan;
+mod simplify;
+mod strided;
+mod units;
+
+pub(crate) use cached::evaluate;
+pub use cached::{Compiled, Step, compile};
+pub use lowering::{Epilogue, Lowering, Matrices, Placed, float};
+pub use plan::Plan;
+pub use strided::Strided;

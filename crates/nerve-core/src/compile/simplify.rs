@@ -1,0 +1,231 @@
+//! Rewriting the graph into one that says the same with less work: equal nodes become one, moves
+//! cancel, and permutations sink towards the results, so that convolutions and what lies between
+//! them stay in the order that suits the machine.
+
+use crate::op::{Op, Role};
+use crate::ops::{Broadcast, Full, Permute, Reduce, Reshape, Slice};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, topological};
+use nerve_cpu::fused::{BinaryOp, UnaryOp};
+use std::collections::HashMap;
+
+/// Rules are applied to a node when its inputs are final, and again to what they make; a few
+/// rounds settle what a later rule made possible for an earlier node.
+const ROUNDS: usize = 3;
+
+/// The same values as `roots`, computed by a simpler graph.
+pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
+    let mut roots = roots.to_vec();
+    for _ in 0..ROUNDS {
+        let before: Vec<u64> = roots.iter().map(Tensor::id).collect();
+        let mut rewriter = Rewriter::default();
+        let mut new: HashMap<u64, Tensor> = HashMap::new();
+        for node in topological(&roots, |_| false) {
+            let inputs: Vec<Tensor> = node.inputs().iter().map(|t| new[&t.id()].clone()).collect();
+            let simpler = match node.op().rule().role() {
+                Role::Leaf => node.clone(),
+                _ => rewriter.make(node.op().clone(), &inputs, Some(&node)),
+            };
+            new.insert(node.id(), simpler);
+        }
+        roots = roots.iter().map(|t| new[&t.id()].clone()).collect();
+        if roots.iter().map(Tensor::id).eq(before) {
+            break;
+        }
+    }
+    roots
+}
+
+#[derive(Default)]
+struct Rewriter {
+    /// Nodes by what they compute, so that equal ones become one.
+    known: HashMap<(Op, Vec<u64>), Tensor>,
+}
+
+impl Rewriter {
+    /// The simplest node for `op` of `inputs`; `old` is the one it replaces, reused if unchanged.
+    fn make(&mut self, op: Op, inputs: &[Tensor], old: Option<&Tensor>) -> Tensor {
+        if let Some(simpler) = self.rule(&op, inputs) {
+            return simpler;
+        }
+        let ids: Vec<u64> = inputs.iter().map(Tensor::id).collect();
+        let same = old.filter(|old| old.inputs().iter().map(Tensor::id).eq(ids.iter().copied()));
+        self.known
+            .entry((op.clone(), ids))
+            .or_insert_with(|| match same {
+                Some(old) => old.clone(),
+                None => Tensor::apply(op, &inputs.iter().collect::<Vec<_>>()),
+            })
+            .clone()
+    }
+
+    fn rule(&mut self, op: &Op, inputs: &[Tensor]) -> Option<Tensor> {
+        match op {
+            Op::Permute(op) => self.permute(op, &inputs[0]),
+            Op::Reshape(op) => self.reshape(op, &inputs[0]),
+            Op::Broadcast(op) => self.broadcast(op, &inputs[0]),
+            Op::Slice(op) => whole(op, &inputs[0]).then(|| inputs[0].clone()),
+            Op::Reduce(op) => self.reduce(op, &inputs[0]),
+            Op::Detach(_) => Some(inputs[0].clone()),
+            Op::Cast(op) if op.dtype == inputs[0].dtype() => Some(inputs[0].clone()),
+            Op::Binary(binary) => identity(binary.op, inputs)
+                .or_else(|| fold_binary(binary.op, inputs))
+                .or_else(|| self.sink(op, inputs)),
+            Op::Unary(unary) => fold_unary(unary.op, &inputs[0]).or_else(|| self.sink(op, inputs)),
+            Op::Select(_) | Op::Cast(_) => self.sink(op, inputs),
+            Op::Pad(pad) => {
+                let Op::Permute(p) = inputs[0].op() else { return None };
+                let inverse = p.inverse();
+                let back = |v: &[usize]| inverse.order.iter().map(|&a| v[a]).collect();
+                let mut inner = pad.clone();
+                inner.before = back(&pad.before);
+                inner.after = back(&pad.after);
+                inner.between = back(&pad.between);
+                let (p, x) = (p.clone(), inputs[0].inputs()[0].clone());
+                let padded = self.make(inner.into(), &[x], None);
+                Some(self.make(p.into(), &[padded], None))
+            }
+            _ => None,
+        }
+    }
+
+    fn permute(&mut self, op: &Permute, x: &Tensor) -> Option<Tensor> {
+        let shape: Shape = op.order.iter().map(|&a| x.shape()[a]).collect();
+        // Only axes of extent 1 change their place: the elements do not move.
+        let moving: Vec<usize> = op.order.iter().copied().filter(|&a| x.shape()[a] != 1).collect();
+        if moving.is_sorted() {
+            return Some(self.make(Reshape { shape }.into(), &[x.clone()], None));
+        }
+        match x.op() {
+            Op::Permute(inner) => {
+                let order = op.order.iter().map(|&a| inner.order[a]).collect();
+                Some(self.make(Permute { order }.into(), x.inputs(), None))
+            }
+            Op::Full(full) => Some(refill(full, shape, x)),
+            // What is repeated is usually small: permute it before.
+            Op::Broadcast(_) => {
+                let source = &x.inputs()[0];
+                let mut aligned = vec![1; x.rank() - source.rank()];
+                aligned.extend_from_slice(source.shape());
+                let source =
+                    self.make(Reshape { shape: aligned.into() }.into(), &[source.clone()], None);
+                let source = self.make(op.clone().into(), &[source], None);
+                Some(self.make(Broadcast { shape }.into(), &[source], None))
+            }
+            _ => None,
+        }
+    }
+
+    fn reshape(&mut self, op: &Reshape, x: &Tensor) -> Option<Tensor> {
+        match x.op() {
+            _ if op.shape == *x.shape() => Some(x.clone()),
+            Op::Reshape(_) => Some(self.make(op.clone().into(), x.inputs(), None)),
+            Op::Full(full) => Some(refill(full, op.shape.clone(), x)),
+            _ => None,
+        }
+    }
+
+    fn broadcast(&mut self, op: &Broadcast, x: &Tensor) -> Option<Tensor> {
+        match x.op() {
+            _ if op.shape == *x.shape() => Some(x.clone()),
+            Op::Broadcast(_) => Some(self.make(op.clone().into(), x.inputs(), None)),
+            Op::Full(full) => Some(refill(full, op.shape.clone(), x)),
+            _ => None,
+        }
+    }
+
+    /// A reduction does not care in which order the axes stand.
+    fn reduce(&mut self, op: &Reduce, x: &Tensor) -> Option<Tensor> {
+        let Op::Permute(p) = x.op() else { return None };
+        let mut axes: Vec<usize> = op.axes.iter().map(|&a| p.order[a]).collect();
+        axes.sort_unstable();
+        let p = p.clone();
+        let reduced = self.make(Reduce { kind: op.kind, axes }.into(), x.inputs(), None);
+        Some(self.make(p.into(), &[reduced], None))
+    }
+
+    /// `f(permute(x), …) = permute(f(x, …))`, if the other operands are permuted in the same way
+    /// or cost nothing to permute.
+    fn sink(&mut self, op: &Op, inputs: &[Tensor]) -> Option<Tensor> {
+        let p = inputs.iter().find_map(|t| match t.op() {
+            Op::Permute(p) => Some(p.clone()),
+            _ => None,
+        })?;
+        let follows = |t: &Tensor| match t.op() {
+            Op::Permute(q) => *q == p,
+            Op::Full(_) | Op::Broadcast(_) => true,
+            _ => false,
+        };
+        if !inputs.iter().all(follows) {
+            return None;
+        }
+        let inverse = p.inverse();
+        let back: Vec<Tensor> =
+            inputs.iter().map(|t| self.make(inverse.clone().into(), &[t.clone()], None)).collect();
+        let inner = self.make(op.clone(), &back, None);
+        Some(self.make(p.into(), &[inner], None))
+    }
+}
+
+fn whole(op: &Slice, x: &Tensor) -> bool {
+    op.shape == *x.shape()
+        && op.start.iter().all(|&s| s == 0)
+        && op.step.iter().zip(&*op.shape).all(|(&step, &n)| step == 1 || n <= 1)
+}
+
+fn refill(full: &Full, shape: Shape, like: &Tensor) -> Tensor {
+    Tensor::full(shape, full.value.get(), like.dtype())
+}
+
+fn constant(t: &Tensor) -> Option<f64> {
+    match t.op() {
+        Op::Full(full) => Some(full.value.get()),
+        _ => None,
+    }
+}
+
+/// x + 0, x − 0, x · 1, x / 1.
+fn identity(op: BinaryOp, inputs: &[Tensor]) -> Option<Tensor> {
+    let (a, b) = (&inputs[0], &inputs[1]);
+    let is = |t: &Tensor, value: f64| constant(t) == Some(value);
+    match op {
+        // Not 0 + x: −0 + 0 is 0, so only the negative zero is neutral on paper; the difference
+        // does not matter to any result but the sign of a zero.
+        BinaryOp::Add | BinaryOp::Sub if is(b, 0.0) => Some(a.clone()),
+        BinaryOp::Add if is(a, 0.0) => Some(b.clone()),
+        BinaryOp::Mul | BinaryOp::Div if is(b, 1.0) => Some(a.clone()),
+        BinaryOp::Mul if is(a, 1.0) => Some(b.clone()),
+        _ => None,
+    }
+}
+
+fn fold_binary(op: BinaryOp, inputs: &[Tensor]) -> Option<Tensor> {
+    let like = &inputs[0];
+    let (a, b) = (constant(like)?, constant(&inputs[1])?);
+    if !like.dtype().is_float() {
+        return None;
+    }
+    let value = match op {
+        BinaryOp::Add => a + b,
+        BinaryOp::Sub => a - b,
+        BinaryOp::Mul => a * b,
+        BinaryOp::Div => a / b,
+        _ => return None,
+    };
+    Some(like.full_like(value))
+}
+
+fn fold_unary(op: UnaryOp, x: &Tensor) -> Option<Tensor> {
+    if let (UnaryOp::Neg, Op::Unary(inner)) = (op, x.op())
+        && inner.op == UnaryOp::Neg
+    {
+        return Some(x.inputs()[0].clone());
+    }
+    let value = constant(x).filter(|_| x.dtype().is_float())?;
+    match op {
+        UnaryOp::Neg => Some(x.full_like(-value)),
+        UnaryOp::Sqrt => Some(x.full_like(value.sqrt())),
+        UnaryOp::Recip => Some(x.full_like(value.recip())),
+        _ => None,
+    }
+}

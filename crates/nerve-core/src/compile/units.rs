@@ -1,0 +1,353 @@
+//! Units of work: which nodes are computed together, and in which order.
+//!
+//! A unit is one kernel, with the bias and activation that it applies while storing, or a fused
+//! group of elementwise nodes over one shape with the reductions at its end. Leaves and movements
+//! belong to no unit.
+
+use crate::dtype::DType;
+use crate::op::{Op, Role};
+use crate::tensor::Tensor;
+use nerve_cpu::fused::{BinaryOp, Compute, UnaryOp};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+/// Longest fused group: more would not fit the first-level cache.
+const MAX_GROUP: usize = 40;
+/// Longest chain that is computed again in every group rather than stored.
+const MAX_RECOMPUTED: usize = 8;
+
+/// What is computed together.
+#[derive(Debug)]
+pub(super) enum Unit {
+    /// One kernel.
+    Kernel {
+        /// The operation.
+        node: Tensor,
+        /// A value added to each row of the result.
+        bias: Option<Tensor>,
+        /// Whether negative results become zero.
+        relu: bool,
+        /// The node whose value is stored: `node`, or the last one absorbed.
+        result: Tensor,
+    },
+    /// A fused group, in order of dependence.
+    Group {
+        /// Elementwise nodes and reductions.
+        members: Vec<Tensor>,
+        /// In which arithmetic; none if all values are truth values.
+        compute: Option<Compute>,
+    },
+}
+
+/// The units in the order in which they run, and what the rest needs to know about the graph.
+pub(super) struct Schedule {
+    pub units: Vec<Unit>,
+    /// In which unit of the list a node is computed.
+    pub unit_of: HashMap<u64, usize>,
+    /// Nodes that have to be stored: roots, and what is used outside its unit.
+    pub stored: HashSet<u64>,
+}
+
+/// Whether a node is cheaper to compute again than to store: it depends on no large buffer.
+pub(super) fn recomputable(node: &Tensor) -> bool {
+    fn size(node: &Tensor, budget: usize) -> Option<usize> {
+        let Role::Elementwise(op) = node.op().rule().role() else { return None };
+        let mut total = 1;
+        if !op.is_source() {
+            for input in node.inputs() {
+                total += size(input, budget.checked_sub(total)?)?;
+            }
+        }
+        (total <= budget).then_some(total)
+    }
+    size(node, MAX_RECOMPUTED).is_some()
+}
+
+/// The arithmetic a node is computed in; none if it only handles truth values.
+pub(super) fn compute_of(node: &Tensor) -> Option<Compute> {
+    match node.dtype() {
+        DType::F32 => Some(Compute::F32),
+        DType::F64 => Some(Compute::F64),
+        DType::I32 | DType::U8 => Some(Compute::I32),
+        DType::Bool => {
+            node.inputs().iter().filter(|t| t.dtype() != DType::Bool).find_map(compute_of)
+        }
+    }
+}
+
+pub(super) fn schedule(order: &[Tensor], roots: &[Tensor], late: &HashSet<u64>) -> Schedule {
+    let mut builder = Builder::new(order, roots);
+    builder.absorb_epilogues(order);
+    for node in order {
+        builder.place(node);
+    }
+    builder.finish(order, late)
+}
+
+struct Builder {
+    units: Vec<Option<Unit>>,
+    /// Units that each unit waits for, directly.
+    waits: Vec<HashSet<usize>>,
+    unit_of: HashMap<u64, usize>,
+    users: HashMap<u64, Vec<Tensor>>,
+    roots: HashSet<u64>,
+}
+
+impl Builder {
+    fn new(order: &[Tensor], roots: &[Tensor]) -> Self {
+        let mut users: HashMap<u64, Vec<Tensor>> = HashMap::new();
+        for node in order {
+            for input in node.inputs() {
+                users.entry(input.id()).or_default().push(node.clone());
+            }
+        }
+        Builder {
+            units: Vec::new(),
+            waits: Vec::new(),
+            unit_of: HashMap::new(),
+            users,
+            roots: roots.iter().map(Tensor::id).collect(),
+        }
+    }
+
+    /// The units on which the value of `node` depends directly, through movements.
+    fn sources(&self, node: &Tensor, into: &mut HashSet<usize>) {
+        if let Some(&unit) = self.unit_of.get(&node.id()) {
+            into.insert(unit);
+        } else {
+            node.inputs().iter().for_each(|input| self.sources(input, into));
+        }
+    }
+
+    fn inputs_of(&self, node: &Tensor) -> HashSet<usize> {
+        let mut units = HashSet::new();
+        node.inputs().iter().for_each(|input| self.sources(input, &mut units));
+        units
+    }
+
+    fn open(&mut self, unit: Unit, waits: HashSet<usize>) -> usize {
+        self.units.push(Some(unit));
+        self.waits.push(waits);
+        self.units.len() - 1
+    }
+
+    /// Whether unit `from` waits for `target`, directly or not.
+    fn reaches(&self, from: usize, target: usize) -> bool {
+        let (mut stack, mut seen) = (vec![from], HashSet::from([from]));
+        while let Some(unit) = stack.pop() {
+            if unit == target {
+                return true;
+            }
+            stack.extend(self.waits[unit].iter().filter(|&&u| seen.insert(u)));
+        }
+        false
+    }
+
+    /// The only user of `node`, if its value is needed nowhere else.
+    fn only_user(&self, node: &Tensor) -> Option<Tensor> {
+        match &self.users.get(&node.id())?[..] {
+            [user] if !self.roots.contains(&node.id()) => Some(user.clone()),
+            _ => None,
+        }
+    }
+
+    /// Opens a unit for each kernel, and gives it the bias and the activation that follow.
+    fn absorb_epilogues(&mut self, order: &[Tensor]) {
+        let mut taken: HashMap<u64, usize> = HashMap::new();
+        for node in order {
+            let Role::Kernel(kernel) = node.op().rule().role() else { continue };
+            let (mut result, mut bias, mut relu) = (node.clone(), None, false);
+            if let Some(columns) = kernel.epilogue(node) {
+                if let Some((user, row)) = self
+                    .only_user(&result)
+                    .and_then(|user| Some((user.clone(), bias_row(&user, &result, columns)?)))
+                {
+                    (result, bias) = (user, Some(row));
+                }
+                if let Some(user) = self.only_user(&result).filter(is_relu) {
+                    (result, relu) = (user, true);
+                }
+            }
+            let unit = Unit::Kernel { node: node.clone(), bias, relu, result: result.clone() };
+            let unit = self.open(unit, HashSet::new());
+            let mut absorbed = result;
+            while absorbed.id() != node.id() {
+                taken.insert(absorbed.id(), unit);
+                let next = absorbed.inputs().iter().find(|t| leads_to(t, node)).cloned();
+                absorbed = next.expect("the chain goes back to the kernel");
+            }
+            taken.insert(node.id(), unit);
+        }
+        self.unit_of = taken;
+    }
+
+    fn place(&mut self, node: &Tensor) {
+        if let Some(&unit) = self.unit_of.get(&node.id()) {
+            let mut waits = self.inputs_of(node);
+            waits.remove(&unit);
+            self.waits[unit].extend(waits);
+            return;
+        }
+        match node.op().rule().role() {
+            Role::Leaf | Role::Movement(_) => {}
+            Role::Kernel(_) => unreachable!("kernels have their units"),
+            Role::Elementwise(_) if recomputable(node) => {}
+            Role::Elementwise(_) => self.place_elementwise(node),
+            Role::Reduction(_) => {
+                let x = &node.inputs()[0];
+                let group = self.unit_of.get(&x.id()).copied().filter(|&u| self.room(u, node, x));
+                let unit = group.unwrap_or_else(|| {
+                    let compute = compute_of(node);
+                    self.open(Unit::Group { members: Vec::new(), compute }, self.inputs_of(node))
+                });
+                self.join(unit, node);
+            }
+        }
+    }
+
+    /// Whether group `unit` can take `node`, which uses its member `input`.
+    fn room(&self, unit: usize, node: &Tensor, input: &Tensor) -> bool {
+        let Some(Unit::Group { members, compute }) = &self.units[unit] else { return false };
+        let fits = match (compute, compute_of(node)) {
+            (Some(a), Some(b)) => *a == b,
+            _ => true,
+        };
+        // Bytes wrap around when stored, and a conversion happens when loading: only what has
+        // been in memory will do.
+        let convertible = input.dtype() != DType::U8
+            && (input.dtype() == DType::Bool || !matches!(node.op(), Op::Cast(_)));
+        let reduced = matches!(input.op(), Op::Reduce(_));
+        fits && convertible && !reduced && members.len() < MAX_GROUP
+    }
+
+    fn place_elementwise(&mut self, node: &Tensor) {
+        let sources = self.inputs_of(node);
+        let mut groups: Vec<usize> = (node.inputs().iter())
+            .filter_map(|t| self.unit_of.get(&t.id()).copied().filter(|&u| self.room(u, node, t)))
+            .filter(|&group| sources.iter().all(|&s| s == group || !self.reaches(s, group)))
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let unit = match groups.pop() {
+            Some(unit) => unit,
+            None => {
+                let compute = compute_of(node);
+                self.open(Unit::Group { members: Vec::new(), compute }, HashSet::new())
+            }
+        };
+        for other in groups {
+            self.merge(unit, other);
+        }
+        self.join(unit, node);
+    }
+
+    fn join(&mut self, unit: usize, node: &Tensor) {
+        let mut waits = self.inputs_of(node);
+        waits.remove(&unit);
+        self.waits[unit].extend(waits);
+        self.unit_of.insert(node.id(), unit);
+        if let Some(Unit::Group { members, compute }) = &mut self.units[unit] {
+            members.push(node.clone());
+            *compute = compute.or(compute_of(node));
+        }
+    }
+
+    /// Moves the members of group `from` into group `unit`, unless one waits for the other.
+    fn merge(&mut self, unit: usize, from: usize) {
+        let sizes = [unit, from].map(|u| match &self.units[u] {
+            Some(Unit::Group { members, compute }) => (members.len(), *compute),
+            _ => (MAX_GROUP, None),
+        });
+        let same = sizes[0].1 == sizes[1].1 || sizes.iter().any(|s| s.1.is_none());
+        if !same
+            || sizes[0].0 + sizes[1].0 >= MAX_GROUP
+            || self.reaches(unit, from)
+            || self.reaches(from, unit)
+        {
+            return;
+        }
+        let Some(Unit::Group { members, compute }) = self.units[from].take() else { return };
+        for member in &members {
+            self.unit_of.insert(member.id(), unit);
+        }
+        let waits = std::mem::take(&mut self.waits[from]);
+        self.waits[unit].extend(waits);
+        for waits in &mut self.waits {
+            if waits.remove(&from) {
+                waits.insert(unit);
+            }
+        }
+        if let Some(Unit::Group { members: all, compute: c }) = &mut self.units[unit] {
+            all.extend(members);
+            *c = c.or(compute);
+        }
+    }
+
+    /// Orders the units: as the graph was built, but what writes variables as late as possible.
+    fn finish(mut self, order: &[Tensor], late: &HashSet<u64>) -> Schedule {
+        let position: HashMap<u64, usize> =
+            order.iter().enumerate().map(|(i, t)| (t.id(), i)).collect();
+        let mut keys = vec![(false, 0); self.units.len()];
+        for (id, &unit) in &self.unit_of {
+            keys[unit].0 |= late.contains(id);
+            keys[unit].1 = keys[unit].1.max(position[id]);
+        }
+        let mut waiting: Vec<usize> = self.waits.iter().map(HashSet::len).collect();
+        let mut wakes: Vec<Vec<usize>> = vec![Vec::new(); self.units.len()];
+        for (unit, waits) in self.waits.iter().enumerate() {
+            waits.iter().for_each(|&w| wakes[w].push(unit));
+        }
+        let mut ready: BinaryHeap<_> = (0..self.units.len())
+            .filter(|&u| waiting[u] == 0 && self.units[u].is_some())
+            .map(|u| Reverse((keys[u], u)))
+            .collect();
+        let (mut units, mut index) = (Vec::new(), HashMap::new());
+        while let Some(Reverse((_, unit))) = ready.pop() {
+            let mut taken = self.units[unit].take().expect("each unit becomes ready once");
+            if let Unit::Group { members, .. } = &mut taken {
+                members.sort_by_key(|t| position[&t.id()]);
+            }
+            index.insert(unit, units.len());
+            units.push(taken);
+            for &woken in &wakes[unit] {
+                waiting[woken] -= 1;
+                if waiting[woken] == 0 {
+                    ready.push(Reverse((keys[woken], woken)));
+                }
+            }
+        }
+        assert!(self.units.iter().all(Option::is_none), "units wait for each other in a circle");
+        let unit_of: HashMap<u64, usize> =
+            self.unit_of.iter().map(|(id, u)| (*id, index[u])).collect();
+        let mut stored = self.roots;
+        for node in order {
+            for input in node.inputs() {
+                if !unit_of.contains_key(&node.id())
+                    || unit_of.get(&input.id()) != unit_of.get(&node.id())
+                {
+                    stored.insert(input.id());
+                }
+            }
+        }
+        Schedule { units, unit_of, stored }
+    }
+}
+
+/// The vector that `user` adds to each row of `of`, if that is what it does.
+fn bias_row(user: &Tensor, of: &Tensor, columns: usize) -> Option<Tensor> {
+    let Op::Binary(op) = user.op() else { return None };
+    let [a, b] = user.inputs() else { return None };
+    let other = if a.id() == of.id() { b } else { a };
+    let Op::Broadcast(_) = other.op() else { return None };
+    let row = &other.inputs()[0];
+    let along_last = row.numel() == columns && row.shape().last() == Some(&columns);
+    (op.op == BinaryOp::Add && along_last && user.dtype() == of.dtype()).then(|| row.clone())
+}
+
+fn is_relu(node: &Tensor) -> bool {
+    matches!(node.op(), Op::Unary(unary) if unary.op == UnaryOp::Relu)
+}
+
+fn leads_to(from: &Tensor, node: &Tensor) -> bool {
+    from.id() == node.id() || from.inputs().iter().any(|t| t.id() == node.id())
+}

@@ -1,0 +1,315 @@
+//! Functions of two numbers with broadcasting, comparisons, and choosing.
+
+use super::{expect_float, expect_same};
+use crate::dtype::DType;
+use crate::op::{Elementwise, Gradients, Operation, Role};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use nerve_cpu::fused::{BinaryOp, Compute, Step};
+
+/// A function of two elements at the same place. Broadcasting has happened before: shapes agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binary {
+    /// Which one.
+    pub op: BinaryOp,
+}
+
+impl Binary {
+    fn compares(self) -> bool {
+        use BinaryOp::*;
+        matches!(self.op, Eq | Ne | Lt | Le | Gt | Ge)
+    }
+}
+
+fn same_shape(a: &Tensor, b: &Tensor) -> Result<Shape, String> {
+    match a.shape() == b.shape() {
+        true => Ok(a.shape().clone()),
+        false => Err(format!("shapes {} and {} differ", a.shape(), b.shape())),
+    }
+}
+
+impl Operation for Binary {
+    fn name(&self) -> &'static str {
+        self.op.name()
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
+        let dtype = expect_same(&inputs[0], &inputs[1])?;
+        use BinaryOp::*;
+        let result = match self.op {
+            _ if self.compares() => DType::Bool,
+            And | Or | Xor if dtype == DType::Bool => DType::Bool,
+            And | Or | Xor => return Err(format!("expected bool, found {dtype}")),
+            _ if dtype == DType::Bool => {
+                return Err("arithmetic on bool; convert with to_dtype first".into());
+            }
+            op if !op.on_integers() => {
+                expect_float(&inputs[0])?;
+                dtype
+            }
+            _ => dtype,
+        };
+        Ok((same_shape(&inputs[0], &inputs[1])?, result))
+    }
+
+    fn gradient(&self, inputs: &[Tensor], y: &Tensor, dy: &Tensor) -> Gradients {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        use BinaryOp::*;
+        let (da, db) = match self.op {
+            Add => (dy.clone(), dy.clone()),
+            Sub => (dy.clone(), -dy),
+            Mul => (dy * b, dy * a),
+            Div => (dy / b, -(dy * y / b)),
+            Pow => {
+                // At a = 0 the logarithm is infinite, while the power does not change with b.
+                let log = a.gt(0.0).select(a, &a.full_like(1.0)).log();
+                (dy * b * a.pow(&(b - 1.0)), dy * y * log)
+            }
+            // Where both are equal each gets half, so that the sum is right.
+            Max | Min => {
+                let first = if self.op == Max { a.gt(b) } else { a.lt(b) };
+                let half = a.eq(b).select(&dy.full_like(0.5), &dy.zeros_like());
+                let share = first.select(&dy.full_like(1.0), &half);
+                (dy * &share, dy * (1.0 - &share))
+            }
+            Rem => (dy.clone(), -(dy * (a / b).trunc())),
+            Atan2 => {
+                let norm = a.square() + b.square();
+                (dy * b / &norm, -(dy * a / &norm))
+            }
+            Eq | Ne | Lt | Le | Gt | Ge | And | Or | Xor => return Ok(vec![None, None]),
+        };
+        Ok(vec![Some(da), Some(db)])
+    }
+
+    fn role(&self) -> Role<'_> {
+        Role::Elementwise(self)
+    }
+}
+
+impl Elementwise for Binary {
+    fn step(&self, inputs: &[u16], _: Compute) -> Step {
+        Step::Binary(self.op, inputs[0], inputs[1])
+    }
+}
+
+/// One of two elements, by a truth value. Inputs: condition, value if true, value if false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Select;
+
+impl Operation for Select {
+    fn name(&self) -> &'static str {
+        "select"
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
+        if inputs[0].dtype() != DType::Bool {
+            return Err(format!("the condition is bool, found {}", inputs[0].dtype()));
+        }
+        let dtype = expect_same(&inputs[1], &inputs[2])?;
+        same_shape(&inputs[0], &inputs[1])?;
+        Ok((same_shape(&inputs[1], &inputs[2])?, dtype))
+    }
+
+    fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
+        let (condition, zero) = (&inputs[0], dy.zeros_like());
+        Ok(vec![None, Some(condition.select(dy, &zero)), Some(condition.select(&zero, dy))])
+    }
+
+    fn role(&self) -> Role<'_> {
+        Role::Elementwise(self)
+    }
+}
+
+impl Elementwise for Select {
+    fn step(&self, inputs: &[u16], _: Compute) -> Step {
+        Step::Select(inputs[0], inputs[1], inputs[2])
+    }
+}
+
+/// The second operand of an operation: a tensor, or a number that takes the tensor's dtype.
+pub trait Operand {
+    /// As a tensor of type `dtype`.
+    fn operand(&self, dtype: DType) -> Tensor;
+}
+
+impl Operand for Tensor {
+    fn operand(&self, _: DType) -> Tensor {
+        self.clone()
+    }
+}
+
+impl<T: Operand + ?Sized> Operand for &T {
+    fn operand(&self, dtype: DType) -> Tensor {
+        (**self).operand(dtype)
+    }
+}
+
+macro_rules! numbers {
+    ($($t:ty),*) => {$(
+        impl Operand for $t {
+            #[track_caller]
+            fn operand(&self, dtype: DType) -> Tensor {
+                Tensor::full(Shape::scalar(), f64::from(*self), dtype)
+            }
+        }
+    )*};
+}
+numbers!(f64, f32, i32);
+
+/// Both operands broadcast to their common shape, then `op`.
+#[track_caller]
+fn apply(op: BinaryOp, a: &Tensor, b: &Tensor) -> Tensor {
+    let Some(shape) = a.shape().broadcast(b.shape()) else {
+        panic!(
+            "{}: shapes {} and {} do not broadcast: aligned at the last axis, extents must be \
+             equal or 1",
+            op.name(),
+            a.shape(),
+            b.shape()
+        );
+    };
+    Tensor::apply(Binary { op }, &[&a.broadcast_to(&shape), &b.broadcast_to(&shape)])
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident = $op:ident;)*) => {
+        impl Tensor {
+            $($(#[$doc])*
+            #[track_caller]
+            pub fn $name(&self, other: impl Operand) -> Tensor {
+                apply(BinaryOp::$op, self, &other.operand(self.dtype()))
+            })*
+        }
+    };
+}
+
+methods! {
+    /// The larger of the two, NaN if either is.
+    maximum = Max;
+    /// The smaller of the two, NaN if either is.
+    minimum = Min;
+    /// `self` to the power of `other`.
+    pow = Pow;
+    /// The angle of the point (`other`, `self`).
+    atan2 = Atan2;
+    /// Whether equal.
+    eq = Eq;
+    /// Whether not equal.
+    ne = Ne;
+    /// Whether less.
+    lt = Lt;
+    /// Whether less or equal.
+    le = Le;
+    /// Whether greater.
+    gt = Gt;
+    /// Whether greater or equal.
+    ge = Ge;
+    /// Both, of truth values.
+    logical_and = And;
+    /// Either or both, of truth values.
+    logical_or = Or;
+    /// Exactly one, of truth values.
+    logical_xor = Xor;
+}
+
+impl Tensor {
+    /// Where `self` (of type bool) is true `a`, elsewhere `b`. All three broadcast.
+    ///
+    /// ```
+    /// use nerve_core::Tensor;
+    /// let x = Tensor::from_slice(&[-1.0f32, 2.0], [2]);
+    /// assert_eq!(x.gt(0.0).select(&x, &x.zeros_like()).to_vec::<f32>(), [0.0, 2.0]);
+    /// ```
+    #[track_caller]
+    pub fn select(&self, a: &Tensor, b: &Tensor) -> Tensor {
+        let shape = a.shape().broadcast(b.shape()).and_then(|s| s.broadcast(self.shape()));
+        let Some(shape) = shape else {
+            panic!(
+                "select: condition {}, values {} and {} do not broadcast",
+                self.shape(),
+                a.shape(),
+                b.shape()
+            );
+        };
+        let inputs = [self, a, b].map(|t| t.broadcast_to(&shape));
+        Tensor::apply(Select, &[&inputs[0], &inputs[1], &inputs[2]])
+    }
+
+    /// Limited to `low..=high`.
+    #[track_caller]
+    pub fn clamp(&self, low: f64, high: f64) -> Tensor {
+        assert!(low <= high, "clamp: {low} > {high}");
+        self.maximum(low).minimum(high)
+    }
+
+    /// To a constant power; whole and half powers take multiplications and roots.
+    #[track_caller]
+    pub fn powf(&self, exponent: f64) -> Tensor {
+        match exponent {
+            0.0 => self.full_like(1.0),
+            0.5 => self.sqrt(),
+            1.0 => self.clone(),
+            2.0 => self.square(),
+            3.0 => self.square() * self,
+            -0.5 => self.rsqrt(),
+            -1.0 => self.recip(),
+            _ => self.pow(exponent),
+        }
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $op:ident),*) => {$(
+        impl<T: Operand> std::ops::$trait<T> for &Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: T) -> Tensor {
+                apply(BinaryOp::$op, self, &other.operand(self.dtype()))
+            }
+        }
+        impl<T: Operand> std::ops::$trait<T> for Tensor {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: T) -> Tensor {
+                apply(BinaryOp::$op, &self, &other.operand(self.dtype()))
+            }
+        }
+        operators!(@number $trait $method $op f64);
+        operators!(@number $trait $method $op f32);
+        operators!(@number $trait $method $op i32);
+    )*};
+    (@number $trait:ident $method:ident $op:ident $number:ty) => {
+        impl std::ops::$trait<&Tensor> for $number {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: &Tensor) -> Tensor {
+                apply(BinaryOp::$op, &self.operand(other.dtype()), other)
+            }
+        }
+        impl std::ops::$trait<Tensor> for $number {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, other: Tensor) -> Tensor {
+                apply(BinaryOp::$op, &self.operand(other.dtype()), &other)
+            }
+        }
+    };
+}
+operators!(Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem);
+
+impl std::ops::Neg for &Tensor {
+    type Output = Tensor;
+    #[track_caller]
+    fn neg(self) -> Tensor {
+        Tensor::apply(super::Unary { op: nerve_cpu::fused::UnaryOp::Neg }, &[self])
+    }
+}
+
+impl std::ops::Neg for Tensor {
+    type Output = Tensor;
+    #[track_caller]
+    fn neg(self) -> Tensor {
+        -&self
+    }
+}

@@ -1,0 +1,135 @@
+//! The matrix product.
+
+use super::{expect_float, expect_same};
+use crate::compile::{Lowering, float};
+use crate::dtype::DType;
+use crate::op::{Gradients, Lower, Operation, Role};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use nerve_cpu::{Activation, Gemm};
+
+/// `[…, m, k] × […, k, n] → […, m, n]`, with equal leading axes or none on one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matmul;
+
+impl Operation for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        let dtype = expect_same(a, b)?;
+        expect_float(a)?;
+        if a.rank() < 2 || b.rank() < 2 {
+            return Err(format!("{} × {}: both need two axes or more", a.shape(), b.shape()));
+        }
+        let (batch_a, [m, k]) = a.shape().split_last_chunk::<2>().expect("rank is at least 2");
+        let (batch_b, [k2, n]) = b.shape().split_last_chunk::<2>().expect("rank is at least 2");
+        if k != k2 {
+            return Err(format!(
+                "{} × {}: the last axis of the left, {k}, and the last but one of the right, \
+                 {k2}, must agree{}",
+                a.shape(),
+                b.shape(),
+                if b.shape().last() == Some(k) { "; is a .t() missing on the right?" } else { "" }
+            ));
+        }
+        if batch_a != batch_b {
+            return Err(format!("{} × {}: leading axes differ", a.shape(), b.shape()));
+        }
+        Ok(([batch_a, &[*m, *n]].concat().into(), dtype))
+    }
+
+    fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
+        Ok(vec![Some(dy.matmul(&inputs[1].t())), Some(inputs[0].t().matmul(dy))])
+    }
+
+    fn role(&self) -> Role<'_> {
+        Role::Kernel(self)
+    }
+}
+
+impl Lower for Matmul {
+    fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
+        let [left, right] = node.inputs() else { unreachable!("two operands") };
+        let (a, b) = (cx.matrices(left), cx.matrices(right));
+        let (batch, [m, k]) = left.shape().split_last_chunk::<2>().expect("checked by infer");
+        let (n, epilogue) = (right.shape()[right.rank() - 1], cx.epilogue());
+        let (ty, c) = (float(node.dtype()), cx.output_region(node));
+        let mut gemm = Gemm {
+            batch: batch.iter().product(),
+            a_strides: a.strides,
+            a_batch: a.batch,
+            b_strides: b.strides,
+            b_batch: b.batch,
+            c_batch: m * n,
+            bias: epilogue.bias,
+            activation: if epilogue.relu { Activation::Relu } else { Activation::None },
+            ..Gemm::new(ty, [*m, n, *k], a.region, b.region, c)
+        };
+        gemm.parts = gemm.suggested_parts();
+        if gemm.parts > 1 {
+            gemm.c = cx.temporary(gemm.parts * c.bytes);
+            let (parts, from) = (gemm.parts, gemm.c);
+            cx.emit(gemm);
+            return cx.sum_parts(ty, parts, from, c);
+        }
+        if let Some(bytes) = gemm.packed_b_bytes() {
+            let panels = cx.temporary(bytes);
+            cx.emit(gemm.pack_instruction(panels));
+            gemm = gemm.with_packed_b(panels);
+        }
+        cx.emit(gemm);
+    }
+
+    fn epilogue(&self, node: &Tensor) -> Option<usize> {
+        node.shape().last().copied()
+    }
+}
+
+impl Tensor {
+    /// The matrix product over the last two axes. Leading axes broadcast; a vector on the left is a
+    /// row, on the right a column, and its axis is dropped from the result.
+    ///
+    /// ```
+    /// use nerve_core::Tensor;
+    /// let a = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2]);
+    /// let x = Tensor::from_slice(&[1.0f32, 1.0], [2]);
+    /// assert_eq!(a.matmul(&x).to_vec::<f32>(), [3.0, 7.0]);
+    /// ```
+    #[track_caller]
+    pub fn matmul(&self, other: &Tensor) -> Tensor {
+        if self.rank() == 1 {
+            let y = self.unsqueeze(0).matmul(other);
+            return y.squeeze(if other.rank() == 1 { 0 } else { -2 });
+        }
+        if other.rank() == 1 {
+            return self.matmul(&other.unsqueeze(1)).squeeze(-1);
+        }
+        let (Some((left, ab)), Some((right, bb))) =
+            (self.shape().split_last_chunk::<2>(), other.shape().split_last_chunk::<2>())
+        else {
+            return Tensor::apply(Matmul, &[self, other]);
+        };
+        if left == right {
+            return Tensor::apply(Matmul, &[self, other]);
+        }
+        if right.is_empty() {
+            // One matrix on the right serves all rows on the left: one product of more rows.
+            let rows: usize = left.iter().product::<usize>() * ab[0];
+            let y = Tensor::apply(Matmul, &[&self.reshape([rows, ab[1]]), other]);
+            return y.reshape([left, &[ab[0], bb[1]]].concat());
+        }
+        let Some(batch) = Shape::from(left).broadcast(&Shape::from(right)) else {
+            panic!(
+                "matmul: leading axes of {} and {} do not broadcast",
+                self.shape(),
+                other.shape()
+            );
+        };
+        let a = self.broadcast_to([&batch[..], ab].concat());
+        let b = other.broadcast_to([&batch[..], bb].concat());
+        Tensor::apply(Matmul, &[&a, &b])
+    }
+}

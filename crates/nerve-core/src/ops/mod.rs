@@ -1,0 +1,85 @@
+//! The operations: one file for each, with its struct, shape rule, gradient rule, decomposition,
+//! lowering, `Tensor` methods and tests.
+//!
+//! To add one: write its file, add its name to the list in `op.rs`, and, if it needs a kernel of
+//! its own, one file in `nerve-cpu`. The compiler names whatever is then still missing.
+
+mod binary;
+mod broadcast;
+mod concat;
+mod leaf;
+mod matmul;
+mod movement;
+mod pad;
+mod reduce;
+mod source;
+mod unary;
+
+pub use binary::{Binary, Select};
+pub use broadcast::Broadcast;
+pub use concat::Concat;
+pub use leaf::{Argument, Constant, ReadVar};
+pub use matmul::Matmul;
+pub use movement::{Permute, Reshape, Slice};
+pub use pad::Pad;
+pub use reduce::Reduce;
+pub use source::{Full, Iota, Random};
+pub use unary::{Cast, Detach, Unary};
+
+use crate::dtype::DType;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// A number that hashes and compares by its bits, for attributes of operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bits(u64);
+
+impl Bits {
+    /// The bits of `value`.
+    pub fn new(value: f64) -> Self {
+        Bits(value.to_bits())
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// The axis that `axis` names in `shape`, or an error that says what there is.
+pub(crate) fn axis(axis: isize, shape: &Shape) -> Result<usize, String> {
+    let rank = shape.rank();
+    shape.axis(axis).ok_or_else(|| match rank {
+        0 => format!("axis {axis} of a scalar, which has no axes"),
+        _ => format!("axis {axis} of shape {shape}: expected {} to {}", -(rank as isize), rank - 1),
+    })
+}
+
+/// As [`axis`], for `Tensor` methods: panics at the caller's line.
+#[track_caller]
+pub(crate) fn axis_of(op: &str, a: isize, tensor: &Tensor) -> usize {
+    axis(a, tensor.shape()).unwrap_or_else(|message| panic!("{op}: {message}"))
+}
+
+/// Refuses inputs of another type than a float.
+pub(crate) fn expect_float(input: &Tensor) -> Result<(), String> {
+    match input.dtype().is_float() {
+        true => Ok(()),
+        false => Err(format!(
+            "expected f32 or f64, found {}; convert with to_dtype(DType::F32)",
+            input.dtype()
+        )),
+    }
+}
+
+/// Refuses inputs of different types.
+pub(crate) fn expect_same(a: &Tensor, b: &Tensor) -> Result<DType, String> {
+    match a.dtype() == b.dtype() {
+        true => Ok(a.dtype()),
+        false => Err(format!(
+            "dtypes {} and {} differ; convert one of them with to_dtype",
+            a.dtype(),
+            b.dtype()
+        )),
+    }
+}

@@ -1,0 +1,73 @@
+//! The trace that is being recorded on this thread, if any.
+
+use crate::tensor::Tensor;
+use crate::var::Var;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a trace records beside the graph itself: reads and writes of variables.
+#[derive(Default)]
+pub(crate) struct Trace {
+    id: u64,
+    /// The current tensor of each variable: the first read, or the last write.
+    values: HashMap<u64, Tensor>,
+    /// The variables written, in order of the first write.
+    written: Vec<Var>,
+}
+
+thread_local! {
+    static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
+}
+
+/// The trace being recorded on this thread, 0 if none.
+pub(crate) fn current() -> u64 {
+    TRACE.with_borrow(|trace| trace.as_ref().map_or(0, |t| t.id))
+}
+
+/// The current value of `var` in the running trace, made by `read` at the first read.
+pub(crate) fn read(var: &Var, read: impl FnOnce() -> Tensor) -> Option<Tensor> {
+    if current() == 0 {
+        return None;
+    }
+    if let Some(known) = TRACE.with_borrow(|t| t.as_ref()?.values.get(&var.id()).cloned()) {
+        return Some(known);
+    }
+    let tensor = read();
+    TRACE.with_borrow_mut(|t| t.as_mut()?.values.insert(var.id(), tensor.clone()));
+    Some(tensor)
+}
+
+/// Records that `var` becomes `value`; false outside a trace.
+pub(crate) fn write(var: &Var, value: &Tensor) -> bool {
+    TRACE.with_borrow_mut(|trace| {
+        let Some(trace) = trace else { return false };
+        trace.values.insert(var.id(), value.clone());
+        if !trace.written.contains(var) {
+            trace.written.push(var.clone());
+        }
+        true
+    })
+}
+
+/// Runs `f` while recording; gives its result, the trace's number, and each variable that was
+/// written with its final value. A trace inside a trace records into the outer one.
+pub(crate) fn record<R>(f: impl FnOnce() -> R) -> (R, u64, Vec<(Var, Tensor)>) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    /// Ends the trace also when `f` panics: a failed trace leaves nothing behind.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            TRACE.with_borrow_mut(|trace| *trace = None);
+        }
+    }
+    assert!(current() == 0, "a compiled function cannot be traced inside another trace");
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    TRACE.with_borrow_mut(|trace| *trace = Some(Trace { id, ..Trace::default() }));
+    let end = End;
+    let result = f();
+    let trace = TRACE.with_borrow_mut(Option::take).expect("the trace is still being recorded");
+    drop(end);
+    let writes = trace.written.iter().map(|var| (var.clone(), trace.values[&var.id()].clone()));
+    (result, id, writes.collect())
+}

@@ -1,0 +1,309 @@
+//! `Var`: a named cell that holds a tensor from step to step.
+
+use crate::compile;
+use crate::dtype::{DType, Element};
+use crate::ops::ReadVar;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, WeakTensor};
+use crate::trace;
+use nerve_cpu::Buffer;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// A named cell that holds a tensor from step to step: a parameter, an optimizer's slot, a running
+/// statistic, the learning rate.
+///
+/// Inside a compiled function, [`get`](Var::get) makes it an input of the plan and
+/// [`set`](Var::set) an output that is written in place when the step is done. Nothing else has to
+/// be listed. Cloning gives another handle to the same cell.
+///
+/// ```
+/// use nerve_core::{Tensor, Var, compile};
+/// let count = Var::new("count", Tensor::scalar(0.0f32));
+/// let tick = compile(|_: &[Tensor]| {
+///     count.set(&count.get() + 1.0);
+///     vec![]
+/// });
+/// tick.call(&[]);
+/// tick.call(&[]);
+/// assert_eq!(count.get().item::<f32>(), 2.0);
+/// ```
+#[derive(Clone)]
+pub struct Var(Arc<Cell>);
+
+struct Cell {
+    id: u64,
+    name: String,
+    shape: Shape,
+    dtype: DType,
+    home: RwLock<Home>,
+    /// The last tensor read outside a trace, so that `get` twice gives the same node.
+    last: Mutex<Option<(u64, WeakTensor)>>,
+}
+
+/// Where a variable's elements lie.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub buffer: Arc<Buffer>,
+    /// Start in bytes.
+    pub offset: usize,
+    /// Counts the writes to the buffer, so that a tensor read before one is not evaluated after.
+    pub version: Arc<AtomicU64>,
+}
+
+/// Counts how often any variable has moved, so that plans notice.
+static MOVES: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn moves() -> u64 {
+    MOVES.load(Ordering::Acquire)
+}
+
+impl Var {
+    /// A cell named `name` that holds the value of `initial`.
+    #[track_caller]
+    pub fn new(name: impl Into<String>, initial: Tensor) -> Var {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let value = compile::evaluate(&initial);
+        let bytes = initial.numel() * initial.dtype().bytes();
+        // A copy: the tensor's buffer may be shared.
+        let buffer = Buffer::zeroed(bytes);
+        buffer.write(0, &value.to_vec::<u8>(0..bytes));
+        Var(Arc::new(Cell {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            name: name.into(),
+            shape: initial.shape().clone(),
+            dtype: initial.dtype(),
+            home: RwLock::new(Home {
+                buffer: Arc::new(buffer),
+                offset: 0,
+                version: Arc::default(),
+            }),
+            last: Mutex::new(None),
+        }))
+    }
+
+    /// The name: for parameters the path in the network, `conv1.weight`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The shape, which never changes.
+    pub fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
+
+    /// The element type, which never changes.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.home().version.load(Ordering::Acquire)
+    }
+
+    /// Notes that the elements have changed.
+    fn touch(&self) {
+        self.home().version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        self.0.home.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.shape.numel() * self.0.dtype.bytes()
+    }
+
+    /// Its tensor: in a trace the value at this point of the step, else the value now.
+    #[track_caller]
+    pub fn get(&self) -> Tensor {
+        let leaf = |version| {
+            let op = ReadVar { var: self.clone(), version };
+            Tensor::leaf(op, self.0.shape.clone(), self.0.dtype)
+        };
+        if let Some(tensor) = trace::read(self, || leaf(None)) {
+            return tensor;
+        }
+        let version = self.version();
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = last.as_ref().filter(|(v, _)| *v == version) {
+            if let Some(tensor) = known.upgrade() {
+                return tensor;
+            }
+        }
+        let tensor = leaf(Some(version));
+        *last = Some((version, tensor.downgrade()));
+        tensor
+    }
+
+    /// Makes `value` its content: in a trace at the end of the step, else now.
+    ///
+    /// # Panics
+    /// If shape or dtype differ from the variable's.
+    #[track_caller]
+    pub fn set(&self, value: Tensor) {
+        assert!(
+            *value.shape() == self.0.shape && value.dtype() == self.0.dtype,
+            "set: `{}` holds {} {}, found {} {}",
+            self.0.name,
+            self.0.dtype,
+            self.0.shape,
+            value.dtype(),
+            value.shape()
+        );
+        if trace::write(self, &value) {
+            return;
+        }
+        let bytes: Vec<u8> = compile::evaluate(&value).to_vec(0..self.bytes());
+        let home = self.home();
+        home.buffer.write(home.offset, &bytes);
+        self.touch();
+    }
+
+    /// Writes `values` into it at once, without building a tensor: for counters, rates and
+    /// checkpoints, between steps.
+    ///
+    /// # Panics
+    /// If their number or type is not that of the variable.
+    #[track_caller]
+    pub fn write<T: Element>(&self, values: &[T]) {
+        assert!(
+            T::DTYPE == self.0.dtype && values.len() == self.0.shape.numel(),
+            "write: `{}` holds {} {}, found {} {} values",
+            self.0.name,
+            self.0.dtype,
+            self.0.shape,
+            values.len(),
+            T::DTYPE
+        );
+        let home = self.home();
+        // One value is the common case between two steps, which should not allocate.
+        match values {
+            [value] => home.buffer.write(home.offset, &[value.store()]),
+            _ => {
+                let stored: Vec<_> = values.iter().map(|v| v.store()).collect();
+                home.buffer.write(home.offset, &stored);
+            }
+        }
+        self.touch();
+    }
+
+    /// Its elements, in row-major order.
+    ///
+    /// # Panics
+    /// If `T` is not its element type.
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        assert!(T::DTYPE == self.0.dtype, "to_vec: `{}` is {}", self.0.name, self.0.dtype);
+        let home = self.home();
+        let mut stored = vec![T::Stored::default(); self.0.shape.numel()];
+        home.buffer.read_into(home.offset, &mut stored);
+        stored.into_iter().map(T::load).collect()
+    }
+}
+
+impl PartialEq for Var {
+    fn eq(&self, other: &Var) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Var {}
+
+impl Hash for Var {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl fmt::Debug for Var {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Var({} {} {})", self.0.name, self.0.dtype, self.0.shape)
+    }
+}
+
+/// Several variables moved together into one block of memory, which is a variable itself.
+///
+/// What is done to the block is done to all of them in one pass: an optimizer's update of a whole
+/// network is one instruction.
+///
+/// ```
+/// use nerve_core::{Arena, Tensor, Var};
+/// let a = Var::new("a", Tensor::ones([2, 2]));
+/// let b = Var::new("b", Tensor::zeros([3]));
+/// let arena = Arena::new("all", &[a.clone(), b.clone()]);
+/// arena.var().set(&arena.var().get() + 1.0);
+/// assert_eq!(b.to_vec::<f32>(), [1.0; 3]);
+/// ```
+pub struct Arena {
+    whole: Var,
+    parts: Vec<Var>,
+    /// Where each part starts, in elements, and at last the length of the whole.
+    starts: Vec<usize>,
+}
+
+impl Arena {
+    /// Moves `vars` next to each other, in this order, each on a cache line of its own.
+    ///
+    /// # Panics
+    /// If their dtypes differ, or there are none.
+    #[track_caller]
+    pub fn new(name: &str, vars: &[Var]) -> Arena {
+        let dtype = vars.first().expect("an arena of at least one variable").dtype();
+        let line = nerve_cpu::memory::ALIGN / dtype.bytes();
+        let mut starts = vec![0];
+        for var in vars {
+            assert!(var.dtype() == dtype, "arena: {var:?} among variables of type {dtype}");
+            starts.push((starts[starts.len() - 1] + var.shape().numel()).next_multiple_of(line));
+        }
+        let total = starts[vars.len()];
+        let whole = Var::new(name, Tensor::full([total], 0.0, dtype));
+        let Home { buffer: block, version, .. } = whole.home();
+        for (var, start) in vars.iter().zip(&starts) {
+            let home = var.home();
+            let offset = start * dtype.bytes();
+            let mut bytes = vec![0u8; var.bytes()];
+            home.buffer.read_into(home.offset, &mut bytes);
+            block.write(offset, &bytes);
+            *var.0.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *var.0.home.write().unwrap_or_else(PoisonError::into_inner) =
+                Home { buffer: block.clone(), offset, version: version.clone() };
+        }
+        MOVES.fetch_add(1, Ordering::AcqRel);
+        Arena { whole, parts: vars.to_vec(), starts }
+    }
+
+    /// The whole block as one variable with one axis. Gaps between the parts hold zeros.
+    pub fn var(&self) -> &Var {
+        &self.whole
+    }
+
+    /// The variables in it, in order.
+    pub fn parts(&self) -> &[Var] {
+        &self.parts
+    }
+
+    /// One tensor for each part, laid out as the block is: with this, gradients are planned
+    /// straight into a second block.
+    ///
+    /// # Panics
+    /// If the shapes are not those of the parts.
+    #[track_caller]
+    pub fn gather(&self, tensors: &[Tensor]) -> Tensor {
+        assert!(tensors.len() == self.parts.len(), "gather: one tensor for each part");
+        let pieces: Vec<Tensor> = (tensors.iter().enumerate())
+            .map(|(i, tensor)| {
+                let part = &self.parts[i];
+                assert!(tensor.shape() == part.shape(), "gather: {tensor:?} for {part:?}");
+                tensor.reshape([tensor.numel()])
+            })
+            .collect();
+        Tensor::concat_at(&pieces, &self.starts)
+    }
+}
