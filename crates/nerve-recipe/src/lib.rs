@@ -7,19 +7,27 @@
 //! [`Source`] → [`Recipe::load`] → [`Recipe::summary`] → training.
 #![forbid(unsafe_code)]
 
+pub mod data;
 pub mod diagnostic;
 mod explain;
 pub mod input;
+pub mod machine;
+pub mod model;
 pub mod overrides;
 pub mod recipe;
 mod resolved;
+pub mod run;
 pub mod source;
 pub mod summary;
 mod tree;
 pub mod vocabulary;
 
+pub use data::Prepared;
 pub use diagnostic::{Code, Diagnostic, Report};
 pub use input::Input;
+pub use model::Card;
+pub use nerve_formats::spec::nearest;
 pub use recipe::{BUILT_IN, Recipe, built_in};
+pub use run::RunFolder;
 pub use source::{Source, Span};
 pub use summary::Summary;

@@ -2,11 +2,12 @@
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
 use crate::vocabulary::{DATA, MODEL, ROOT, SCHEMA, SECTIONS, TRAINER};
 use crate::{explain, resolved};
-use nerve_formats::spec::{Args, Item, Segment, Target, Value, check};
+use nerve_data::catalogue::catalogue;
+use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, nearest};
 
 /// A recipe in which every word is known, every value is in its range and every default is filled.
 ///
@@ -69,6 +70,7 @@ impl Recipe {
         if let Some(problem) = newer(&tree) {
             return Err(Report::new(sources, vec![problem]));
         }
+        absolute_paths(&mut tree, &sources);
         let root = check_root(&tree, &mut problems);
         let [data, model, trainer] =
             [&DATA, &MODEL, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
@@ -247,6 +249,21 @@ fn check_section(
     }
 }
 
+/// File names start from the folder of the text that holds them; from then on it is all the same
+/// where the command was called, also when the resolved recipe is read again.
+fn absolute_paths(tree: &mut Node, sources: &[Source]) {
+    for key in ["train", "train_labels", "test", "test_labels"] {
+        let Some(node) = tree.get_mut("data").and_then(|data| data.get_mut(key)) else { continue };
+        let tree::Data::Scalar(Value::Text(name)) = &node.data else { continue };
+        let folder = sources.get(node.span.source).map(|source| source.folder.clone());
+        let path = folder.unwrap_or_default().join(name.as_ref());
+        if let Ok(path) = std::path::absolute(path) {
+            let text = path.to_string_lossy().into_owned();
+            node.data = tree::Data::Scalar(Value::Text(text.into()));
+        }
+    }
+}
+
 /// Rules between the keys of `[data]`.
 fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
     let at = |key: &str, target| Some(tree.find(&path("data", key), target));
@@ -267,6 +284,18 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
         _ => {}
     }
     if data.has("name") {
+        let (name, known) = (data.text("name"), catalogue());
+        if known.iter().all(|entry| entry.name != name) {
+            let names: Vec<&str> = known.iter().map(|entry| entry.name).collect();
+            let near = nearest(name, names.iter().copied());
+            let message = format!("unknown data set `{}`", escape(name));
+            let problem = Diagnostic::new(Code::UnknownWord, message, at("name", Target::Value))
+                .label(near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default());
+            problems.push(problem.note(format!("known: {}", names.join(", "))));
+        }
+        let mut refuse = |code, message: &str, span, label: &str| {
+            problems.push(Diagnostic::new(code, message, span).label(label));
+        };
         for key in ["test", "train_labels", "test_labels", "classes"] {
             if data.has(key) {
                 let message = format!("`name` and `{key}` are both given");
@@ -281,7 +310,9 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
     }
     if data.has("test_labels") && !data.has("test") {
         let message = "`test_labels` is given without `test`";
-        refuse(Code::Contradiction, message, at("test_labels", Target::Key), "labels of what?");
+        let span = at("test_labels", Target::Key);
+        let problem = Diagnostic::new(Code::Contradiction, message, span);
+        problems.push(problem.label("labels of what?"));
     }
 }
 

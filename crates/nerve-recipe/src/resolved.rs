@@ -31,7 +31,11 @@ fn keys(out: &mut String, args: &Args) {
     for (key, value) in args.iter() {
         match value {
             // One thing a line: such lists grow long.
-            Value::List(values) if values.iter().any(|v| matches!(v, Value::Item(_))) => {
+            Value::List(values)
+                if values
+                    .iter()
+                    .any(|v| matches!(v, Value::Item(item) if !item.args.is_empty())) =>
+            {
                 let _ = writeln!(out, "{key} = [");
                 for value in values.iter() {
                     let _ = writeln!(out, "  {value},");

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic, Report};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The largest recipe that is read: one mebibyte. Written by hand, none comes near it.
 pub const LIMIT: u64 = 1 << 20;
@@ -17,6 +17,8 @@ pub struct Source {
     pub text: String,
     /// Whether it is one `KEY=VALUE` argument, which has no lines to count.
     pub argument: bool,
+    /// The folder that relative file names in it start from; empty for the current one.
+    pub folder: PathBuf,
 }
 
 /// A range of bytes in one of the sources of a recipe.
@@ -46,12 +48,12 @@ pub struct Place<'a> {
 impl Source {
     /// A recipe from memory; `name` stands in messages.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Source { name: name.into(), text: text.into(), argument: false }
+        Source { name: name.into(), text: text.into(), argument: false, folder: PathBuf::new() }
     }
 
     /// One `KEY=VALUE` of the command line.
     pub fn argument(text: impl Into<String>) -> Self {
-        Source { name: "command line".to_string(), text: text.into(), argument: true }
+        Source { argument: true, ..Source::new("command line", text) }
     }
 
     /// Reads a recipe file: a regular file, of at most [`LIMIT`] bytes, in UTF-8, not empty.
@@ -103,7 +105,8 @@ impl Source {
                 "a recipe has the tables [data], [model] and [trainer]",
             ));
         }
-        Ok(Source { name, text, argument: false })
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(Source { folder, ..Source::new(name, text) })
     }
 
     /// The line, column and width of a range of bytes. Any range is taken; it is moved to where
@@ -134,15 +137,7 @@ fn floor_char(text: &str, mut at: usize) -> usize {
 /// A name from outside as it may stand in a message: control characters escaped, so that no
 /// terminal obeys them, and at most some 200 characters.
 pub fn escape(name: &str) -> String {
-    let mut out = String::new();
-    for (i, c) in name.chars().enumerate() {
-        if i == 200 {
-            out.push_str("...");
-            break;
-        }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+    nerve_formats::escape(name, 200)
 }
 
 #[cfg(test)]
@@ -193,6 +188,6 @@ mod tests {
     #[test]
     fn names_from_outside_cannot_move_the_cursor() {
         assert_eq!(escape("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
-        assert_eq!(escape(&"x".repeat(5000)).len(), 203);
+        assert_eq!(escape(&"x".repeat(5000)).len(), 200);
     }
 }

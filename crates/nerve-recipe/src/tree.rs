@@ -50,6 +50,16 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
+    /// The value under a key of a table, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.data {
+            Data::Table(entries) => {
+                entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node)
+            }
+            _ => None,
+        }
+    }
+
     /// The value without places.
     pub fn value(&self) -> Value {
         match &self.data {

@@ -66,10 +66,10 @@ pub static DATA: Spec = Spec {
         ),
         Param::with_default(
             "normalize",
-            Kind::Choice(&["zscore", "minmax", "scale", "none"]),
+            Kind::Choice(&["zscore", "minmax", "unit", "none"]),
             Value::text("zscore"),
             "zscore: mean 0 and deviation 1 over the training split; minmax: its least value to 0 \
-             and greatest to 1; scale: 0..255 to 0..1; none: as it is",
+             and greatest to 1; unit: 0..255 to 0..1; none: as it is",
         ),
         Param::with_default(
             "augment",
@@ -145,18 +145,7 @@ pub static TRAINER: Spec = Spec {
 
 /// The random changes to training examples.
 pub fn augmentations() -> Vec<&'static Spec> {
-    static CROP: Spec = Spec {
-        name: "random_crop",
-        aliases: &["RandomCrop"],
-        doc: "A part of the given size, at a random place of the image with a border of zeros.",
-        params: &[Param::with_default(
-            "padding",
-            Kind::int(0, 1000),
-            Value::Int(4),
-            "border in pixels",
-        )],
-    };
-    vec![&CROP]
+    nerve_data::transform::registry().iter().map(|entry| entry.spec).collect()
 }
 
 /// The losses.

@@ -1,0 +1,207 @@
+//! The run folder: one for each training, never overwritten.
+//!
+//! ```text
+//! runs/mnist/
+//!   config.toml         the recipe as given, comments and all
+//!   resolved.toml       every default filled; trains to the same bits
+//!   env.json            version, command line, seed, threads, rows
+//!   history.csv         one row an epoch
+//!   model.safetensors   parameters, architecture, preprocessing, labels
+//! ```
+//!
+//! Every file is written beside its place and then moved there: it is whole, or absent.
+
+use crate::source::escape;
+use nerve_formats::write_atomic;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The name of the model's file.
+pub const MODEL: &str = "model.safetensors";
+/// The name of the file with one row an epoch.
+pub const HISTORY: &str = "history.csv";
+
+/// Why a run folder cannot be made, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder cannot be made.
+    #[error("cannot create the run folder `{folder}`: {cause}")]
+    Create {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A file in it cannot be written.
+    #[error("{0}")]
+    Write(#[from] nerve_formats::FormatError),
+    /// There is no run of that name.
+    #[error("no run `{run}`: {reason}")]
+    NoRun {
+        /// The run as it was named.
+        run: String,
+        /// What was looked for.
+        reason: String,
+    },
+}
+
+/// A run folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes `root/name`, or `root/name-2`, `root/name-3`, ... where there is one already, and
+    /// writes the given files into it. Two processes at once get two folders.
+    ///
+    /// # Errors
+    /// The folder or one of the files cannot be written; then nothing of it is left.
+    pub fn create(root: &Path, name: &str, files: &[(&str, &str)]) -> Result<Self, RunError> {
+        let refuse = |path: &Path, cause| RunError::Create {
+            folder: escape(&path.to_string_lossy()),
+            cause,
+        };
+        let made_root = !root.exists();
+        fs::create_dir_all(root).map_err(|cause| refuse(root, cause))?;
+        let mut number = 1u32;
+        let path = loop {
+            let folder = if number == 1 { name.to_string() } else { format!("{name}-{number}") };
+            let path = root.join(folder);
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(refuse(&path, error)),
+            }
+        };
+        let run = RunFolder { path };
+        for (file, text) in files {
+            if let Err(error) = run.write(file, text) {
+                // Only what was made just now is taken away.
+                let _ = fs::remove_dir_all(&run.path);
+                if made_root {
+                    let _ = fs::remove_dir(root);
+                }
+                return Err(error);
+            }
+        }
+        Ok(run)
+    }
+
+    /// Finds a run by its path, by its name under `root`, or by the path of its model file.
+    ///
+    /// # Errors
+    /// There is no such folder, or it holds no model.
+    pub fn find(root: &Path, run: &Path) -> Result<Self, RunError> {
+        let missing =
+            |reason: String| RunError::NoRun { run: escape(&run.to_string_lossy()), reason };
+        let candidates = [run.to_path_buf(), root.join(run)];
+        for candidate in &candidates {
+            if candidate.is_file() {
+                let parent = candidate.parent().map(Path::to_path_buf).unwrap_or_default();
+                let is_model = candidate.file_name().is_some_and(|name| name == MODEL);
+                return match is_model {
+                    true => Ok(RunFolder { path: parent }),
+                    false => Err(missing(format!("it is a file, and not a {MODEL}"))),
+                };
+            }
+            if candidate.join(MODEL).is_file() {
+                return Ok(RunFolder { path: candidate.clone() });
+            }
+        }
+        match candidates.iter().find(|candidate| candidate.is_dir()) {
+            Some(_) => Err(missing(format!("the folder holds no {MODEL}; did its training end?"))),
+            None => Err(missing(match runs(root).as_slice() {
+                [] => format!("there are none in `{}`", root.display()),
+                names => format!("there are {}", names.join(", ")),
+            })),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of its model file.
+    pub fn model(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
+    /// Writes one of its files, whole or not at all.
+    ///
+    /// # Errors
+    /// It cannot be written; the old one, if there was one, is as it was.
+    pub fn write(&self, file: &str, text: &str) -> Result<(), RunError> {
+        write_atomic(self.path.join(file), |out| out.write_all(text.as_bytes()))?;
+        Ok(())
+    }
+}
+
+/// The names of up to ten runs that hold a model, in the order of their names.
+fn runs(root: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join(MODEL).is_file())
+        .map(|entry| escape(&entry.file_name().to_string_lossy()))
+        .collect();
+    names.sort();
+    names.truncate(10);
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_counted_up_and_nothing_is_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().join("runs");
+        let files = [("config.toml", "a = 1\n")];
+        for expected in ["mnist", "mnist-2", "mnist-3"] {
+            let run = RunFolder::create(&root, "mnist", &files).unwrap();
+            assert_eq!(run.path(), root.join(expected));
+            assert_eq!(fs::read_to_string(run.path().join("config.toml")).unwrap(), "a = 1\n");
+        }
+        // Many at once: every one gets its own.
+        let made: Vec<PathBuf> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| RunFolder::create(&root, "x", &[]).unwrap().path))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let different: std::collections::BTreeSet<_> = made.iter().collect();
+        assert_eq!(different.len(), 8);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("runs");
+        // A file name that cannot be: the second file fails, and takes the first with it.
+        let error = RunFolder::create(&root, "a", &[("one", ""), ("no/such/folder", "")]);
+        assert!(error.unwrap_err().to_string().contains("no/such/folder"));
+        assert!(!root.exists());
+        fs::write(&root, "a file").unwrap();
+        let error = RunFolder::create(&root, "a", &[]).unwrap_err().to_string();
+        assert!(error.contains("cannot create the run folder"), "{error}");
+        assert_eq!(fs::read_to_string(&root).unwrap(), "a file");
+    }
+
+    #[test]
+    fn runs_are_found_by_path_name_or_model_and_missing_ones_say_what_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("runs");
+        let run = RunFolder::create(&root, "mnist", &[(MODEL, "x")]).unwrap();
+        RunFolder::create(&root, "half", &[]).unwrap();
+        assert_eq!(RunFolder::find(&root, run.path()).unwrap(), run);
+        assert_eq!(RunFolder::find(&root, Path::new("mnist")).unwrap(), run);
+        assert_eq!(RunFolder::find(&root, &run.model()).unwrap(), run);
+        let text = |name: &str| RunFolder::find(&root, Path::new(name)).unwrap_err().to_string();
+        assert_eq!(text("mnits"), "no run `mnits`: there are mnist");
+        assert!(text("half").contains("holds no model.safetensors"));
+    }
+}
