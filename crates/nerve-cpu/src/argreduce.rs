@@ -44,6 +44,9 @@ const GRAIN: usize = 64 * 1024;
 /// Most lines that lie side by side and are searched together.
 const SIDE: usize = 128;
 
+/// Lines below this length are searched element by element.
+const SHORT: usize = 32;
+
 /// Whether `value` displaces `best`, found before it.
 #[inline(always)]
 fn wins<T: Num, const MIN: bool>(value: T, best: T) -> bool {
@@ -51,23 +54,39 @@ fn wins<T: Num, const MIN: bool>(value: T, best: T) -> bool {
     better || (value.is_nan() && !best.is_nan())
 }
 
-/// The index of the extreme of one line: its value first, which takes vectors, then its place.
+/// The index of the extreme of one line: of a long one its value first, which takes vectors, then
+/// its place.
 #[inline(always)]
 fn line<T: Num, const MIN: bool>(x: &[T]) -> i32 {
+    if x.len() < SHORT {
+        let (mut best, mut place) = (x[0], 0);
+        for (k, &x) in x.iter().enumerate() {
+            let won = wins::<T, MIN>(x, best);
+            best = if won { x } else { best };
+            place = if won { k } else { place };
+        }
+        return place as i32;
+    }
     let mut best = [x[0]; LANES];
     let (full, tail) = x.as_chunks::<LANES>();
     for x in full {
-        for (best, &x) in best.iter_mut().zip(x) {
-            *best = if wins::<T, MIN>(x, *best) { x } else { *best };
+        for l in 0..LANES {
+            best[l] = if wins::<T, MIN>(x[l], best[l]) { x[l] } else { best[l] };
         }
     }
-    for (best, &x) in best.iter_mut().zip(tail) {
-        *best = if wins::<T, MIN>(x, *best) { x } else { *best };
-    }
-    let extreme = best.into_iter().reduce(|a, b| if wins::<T, MIN>(b, a) { b } else { a });
-    let extreme = extreme.unwrap_or(x[0]);
-    // The extreme is not displaced by any element, and displaces all but its equals.
-    x.iter().position(|&x| !wins::<T, MIN>(extreme, x)).unwrap_or(0) as i32
+    let all = best.into_iter().chain(tail.iter().copied());
+    let extreme = all.fold(x[0], |a, b| if wins::<T, MIN>(b, a) { b } else { a });
+    // No element displaces the extreme; it displaces all but its equals.
+    let start = full.iter().position(|x| {
+        let mut found = false;
+        for x in x {
+            found |= !wins::<T, MIN>(extreme, *x);
+        }
+        found
+    });
+    let start = start.unwrap_or(full.len()) * LANES;
+    let place = x[start..].iter().position(|&x| !wins::<T, MIN>(extreme, x));
+    (start + place.unwrap_or(0)) as i32
 }
 
 /// The indices of the extremes of lines that lie side by side, `inner` elements from row to row.

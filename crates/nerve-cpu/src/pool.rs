@@ -248,38 +248,84 @@ fn quad<T: Real>(a: &[T], b: &[T], d: &[T], e: &[T], y: &mut [T]) {
     }
 }
 
+/// Maximum or sum of as many slices as `taps` yields, at least one.
+#[inline(always)]
+fn merge_all<'a, T: Real>(kind: PoolKind, mut taps: impl Iterator<Item = &'a [T]>, y: &mut [T]) {
+    match (taps.next(), taps.next()) {
+        (Some(a), Some(b)) => merge_two(kind, a, b, y),
+        (Some(a), None) => y.copy_from_slice(a),
+        _ => {}
+    }
+    for x in taps {
+        merge(kind, x, y);
+    }
+}
+
+#[inline(always)]
+fn merge_two<T: Real>(kind: PoolKind, a: &[T], b: &[T], y: &mut [T]) {
+    let pairs = y.iter_mut().zip(a).zip(b);
+    match kind {
+        PoolKind::Max => pairs.for_each(|((y, &a), &b)| *y = larger(a, b)),
+        PoolKind::Avg => pairs.for_each(|((y, &a), &b)| *y = a + b),
+    }
+}
+
+/// Windows that are handled together, tap by tap: those inside the image, where their places are
+/// evenly spread in memory. Otherwise few channels would leave most of a vector idle.
+#[inline(always)]
+fn together(g: &Geometry) -> Range<usize> {
+    match g.across.stride {
+        1 => g.across.inner(),
+        2 if g.c == 1 => g.across.inner(),
+        _ => 0..0,
+    }
+}
+
 /// One output row from `column`, which holds the maximum or sum down each column of the input.
 #[inline(always)]
 fn pool_across<T: Real>(g: &Geometry, column: &[T], y: &mut [T]) {
-    let (c, axis) = (g.c, g.across);
-    let one = |ox: usize, y: &mut [T]| {
-        let window = axis.window(ox);
-        y.copy_from_slice(&column[window.start * c..][..c]);
-        for ix in window.skip(1) {
-            merge(g.kind, &column[ix * c..][..c], y);
-        }
-    };
-    // With few channels, a vector has to span several windows: those inside the image go tap by
-    // tap, which needs the windows' places to be evenly spread in memory.
-    let inner = match axis.stride {
-        1 if c < LANES => axis.inner(),
-        2 if c == 1 => axis.inner(),
-        _ => 0..0,
-    };
+    let (c, axis, inner) = (g.c, g.across, together(g));
     for ox in (0..inner.start).chain(inner.end..axis.out) {
-        one(ox, &mut y[ox * c..][..c]);
+        let taps = axis.window(ox).map(|ix| &column[ix * c..][..c]);
+        merge_all(g.kind, taps, &mut y[ox * c..][..c]);
     }
     let y = &mut y[inner.start * c..inner.end * c];
     if y.is_empty() {
         return;
     }
+    let start = inner.start * axis.stride - axis.pad;
+    if axis.stride == 1 {
+        let len = y.len();
+        let taps = (start..start + axis.kernel).map(|ix| &column[ix * c..][..len]);
+        return merge_all(g.kind, taps, y);
+    }
     y.fill(if g.kind == PoolKind::Max { T::LOWEST } else { T::ZERO });
-    for tap in 0..axis.kernel {
-        let from = inner.start * axis.stride - axis.pad + tap;
-        match axis.stride {
-            1 => merge(g.kind, &column[from * c..], y),
-            _ => merge_even(g.kind, &column[from..from + 2 * inner.len() - 1], y),
-        }
+    for tap in start..start + axis.kernel {
+        merge_even(g.kind, &column[tap..tap + 2 * y.len() - 1], y);
+    }
+}
+
+/// Divides each sum of row `oy` of windows.
+#[inline(always)]
+fn divide<T: Real>(g: &Geometry, oy: usize, sums: &mut [T]) {
+    let (c, inner) = (g.c, g.across.inner());
+    for ox in (0..inner.start).chain(inner.end..g.across.out) {
+        divide_by(g.divisor(oy, ox), &mut sums[ox * c..][..c]);
+    }
+    if !inner.is_empty() {
+        divide_by(g.divisor(oy, inner.start), &mut sums[inner.start * c..inner.end * c]);
+    }
+}
+
+#[inline(always)]
+fn divide_by<T: Real>(divisor: usize, sums: &mut [T]) {
+    let by = T::from_usize(divisor);
+    if divisor.is_power_of_two() {
+        // Exact, and much faster.
+        let scale = T::ONE / by;
+        sums.iter_mut().for_each(|sum| *sum *= scale);
+    } else {
+        sums.iter_mut().for_each(|sum| *sum = *sum / by);
     }
 }
 
@@ -295,16 +341,10 @@ fn pool_body<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T
             quads(line(window.start), line(window.start + 1), c, y);
             continue;
         }
-        column.copy_from_slice(line(window.start));
-        for iy in window.skip(1) {
-            merge(g.kind, line(iy), column);
-        }
+        merge_all(g.kind, window.map(line), column);
         pool_across(g, column, y);
         if g.kind == PoolKind::Avg {
-            for (ox, y) in y.chunks_exact_mut(c).enumerate() {
-                let divisor = T::from_usize(g.divisor(oy, ox));
-                y.iter_mut().for_each(|y| *y = *y / divisor);
-            }
+            divide(g, oy, y);
         }
     }
 }

@@ -29,84 +29,97 @@ pub(crate) fn rows_of(chunk: usize, rows: usize, cols: usize) -> std::ops::Range
     start..(start + each).min(rows)
 }
 
+/// Combines the lanes, halving their number each time.
+#[inline(always)]
+fn fold<T: Real>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = combine(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
 /// The largest element; a NaN is passed over, since it shows in the sum of exponentials.
 #[inline(always)]
 pub(crate) fn largest<T: Real>(x: &[T]) -> T {
-    let mut top = [T::LOWEST; LANES];
+    let larger = |a: T, b: T| if b > a { b } else { a };
     let (full, tail) = x.as_chunks::<LANES>();
-    for v in full {
-        for (top, &v) in top.iter_mut().zip(v) {
-            *top = if v > *top { v } else { *top };
+    // The tail stays out of the accumulators: a place found at run time would keep them in memory.
+    let rest = tail.iter().fold(T::LOWEST, |top, &x| larger(top, x));
+    if full.is_empty() {
+        return rest;
+    }
+    let mut top = [T::LOWEST; LANES];
+    for x in full {
+        for l in 0..LANES {
+            top[l] = larger(top[l], x[l]);
         }
     }
-    for (top, &v) in top.iter_mut().zip(tail) {
-        *top = if v > *top { v } else { *top };
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            top[i] = if top[i + width] > top[i] { top[i + width] } else { top[i] };
-        }
-        width /= 2;
-    }
-    top[0]
+    larger(fold(top, larger), rest)
 }
 
-/// Adds the accumulators, halving their number each time.
+/// The sum of `term(0) .. term(n)`, for fewer terms than there are lanes: in fours, so that one
+/// addition need not wait for all before it.
 #[inline(always)]
-fn total<T: Real>(mut sum: [T; LANES]) -> T {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            sum[i] += sum[i + width];
-        }
-        width /= 2;
+fn sum_few<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
+    let mut all = T::ZERO;
+    let fours = n / 4 * 4;
+    for i in (0..fours).step_by(4) {
+        all += (term(i) + term(i + 1)) + (term(i + 2) + term(i + 3));
     }
-    sum[0]
+    for i in fours..n {
+        all += term(i);
+    }
+    all
 }
 
 /// The sum of the elements.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(x: &[T]) -> T {
+    let (full, tail) = x.as_chunks::<LANES>();
+    let rest = sum_few(tail.len(), |i| tail[i]);
+    if full.is_empty() {
+        return rest;
+    }
     let mut all = [T::ZERO; LANES];
-    for block in x.chunks(BLOCK) {
+    for block in full.chunks(BLOCK / LANES) {
         let mut part = [T::ZERO; LANES];
-        let (full, tail) = block.as_chunks::<LANES>();
-        for v in full {
-            for (part, &v) in part.iter_mut().zip(v) {
-                *part += v;
+        for x in block {
+            for l in 0..LANES {
+                part[l] += x[l];
             }
         }
-        for (part, &v) in part.iter_mut().zip(tail) {
-            *part += v;
-        }
-        for (all, part) in all.iter_mut().zip(part) {
-            *all += part;
+        for l in 0..LANES {
+            all[l] += part[l];
         }
     }
-    total(all)
+    fold(all, |a, b| a + b) + rest
 }
 
 /// The sum of the products of the elements of two slices of one length.
 #[inline(always)]
 pub(crate) fn dot<T: Real>(x: &[T], y: &[T]) -> T {
+    let ((x, x_tail), (y, y_tail)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let rest = sum_few(x_tail.len().min(y_tail.len()), |i| x_tail[i] * y_tail[i]);
+    if x.is_empty() {
+        return rest;
+    }
     let mut all = [T::ZERO; LANES];
-    for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
+    for (x, y) in x.chunks(BLOCK / LANES).zip(y.chunks(BLOCK / LANES)) {
         let mut part = [T::ZERO; LANES];
-        let ((x, x_tail), (y, y_tail)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
         for (x, y) in x.iter().zip(y) {
-            for ((part, &x), &y) in part.iter_mut().zip(x).zip(y) {
-                *part += x * y;
+            for l in 0..LANES {
+                part[l] += x[l] * y[l];
             }
         }
-        for ((part, &x), &y) in part.iter_mut().zip(x_tail).zip(y_tail) {
-            *part += x * y;
-        }
-        for (all, part) in all.iter_mut().zip(part) {
-            *all += part;
+        for l in 0..LANES {
+            all[l] += part[l];
         }
     }
-    total(all)
+    fold(all, |a, b| a + b) + rest
 }
 
 /// `x <- exp(x)`, elementwise.

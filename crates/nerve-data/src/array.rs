@@ -155,6 +155,30 @@ impl From<Vec<u8>> for Values {
     }
 }
 
+/// Number of samples of a field that these values make up.
+pub(crate) fn samples(field: &Field, values: &Values) -> Result<usize, DataError> {
+    let wrong = |expected: String, found: String| {
+        Err(DataError::Field { field: field.name.clone(), expected, found })
+    };
+    if values.element() != field.element {
+        return wrong(
+            format!("{} values", field.element.name()),
+            format!("{} values", values.element().name()),
+        );
+    }
+    let per_sample = field.values_per_sample();
+    if per_sample == 0 {
+        return wrong("a sample shape without zeros".into(), format!("{:?}", field.shape));
+    }
+    if !values.len().is_multiple_of(per_sample) {
+        return wrong(
+            format!("a multiple of {per_sample} values, for samples of shape {:?}", field.shape),
+            format!("{} values", values.len()),
+        );
+    }
+    Ok(values.len() / per_sample)
+}
+
 /// Samples of one field, one after the other: shape `[rows, ..sample shape]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
@@ -169,6 +193,16 @@ impl Array {
         shape.extend_from_slice(&field.shape);
         let len = rows.checked_mul(field.values_per_sample()).expect("array larger than memory");
         Array { shape, values: Values::zeros(field.element, len) }
+    }
+
+    /// Samples of a field from their values, as many as there are.
+    ///
+    /// # Errors
+    /// [`DataError::Field`] when the values have another element, or do not fill a whole number of samples.
+    pub fn new(field: &Field, values: Values) -> Result<Array, DataError> {
+        let mut shape = vec![samples(field, &values)?];
+        shape.extend_from_slice(&field.shape);
+        Ok(Array { shape, values })
     }
 
     /// The shape, rows first.
@@ -337,6 +371,15 @@ mod tests {
         assert_eq!(arrays[0].u8(), &[0, 0, 7, 8, 0, 0]);
         assert_eq!(arrays[1].shape(), &[3]);
         assert_eq!(arrays[1].i32(), &[0, 5, 0]);
+    }
+
+    #[test]
+    fn values_must_fill_their_samples() {
+        let field = Field::new("x", &[2, 1], Element::F32);
+        let array = Array::new(&field, vec![1.0f32, 2.0, 3.0, 4.0].into()).unwrap();
+        assert_eq!((array.shape(), array.rows()), (&[2, 2, 1][..], 2));
+        assert!(Array::new(&field, vec![1.0f32].into()).is_err());
+        assert!(Array::new(&field, vec![1i32, 2].into()).is_err());
     }
 
     #[test]

@@ -90,36 +90,37 @@ impl Surroundings {
         }
     }
 
-    /// The places to look at, in order, each once.
-    fn places(&self, name: &str) -> Vec<PathBuf> {
-        let above = |start: &Option<PathBuf>| -> Vec<PathBuf> {
-            let start = start.iter().flat_map(|path| path.ancestors());
-            start.map(|folder| folder.join("data").join(name)).collect()
-        };
-        let beside = self.executable.as_ref().and_then(|path| path.parent()).map(Path::to_path_buf);
-        let places = self
-            .nerve_data
-            .iter()
-            .map(|folder| folder.join(name))
-            .chain(above(&self.current))
-            .chain(above(&beside))
-            .chain(self.user_data.iter().map(|folder| folder.join("nerve").join(name)));
-        let mut once: Vec<PathBuf> = Vec::new();
-        for place in places {
-            if !once.contains(&place) {
-                once.push(place);
-            }
-        }
-        once
+    /// The places to look at, in order: each a first folder, and whether those above it count too.
+    fn places(&self, name: &str) -> Vec<(PathBuf, bool)> {
+        let beside = self.executable.as_ref().and_then(|path| path.parent());
+        let places = [
+            self.nerve_data.as_ref().map(|folder| (folder.join(name), false)),
+            self.current.as_ref().map(|folder| (folder.clone(), true)),
+            beside.map(|folder| (folder.to_path_buf(), true)),
+            self.user_data.as_ref().map(|folder| (folder.join("nerve").join(name), false)),
+        ];
+        places.into_iter().flatten().collect()
     }
 }
 
 fn find_in(entry: &Entry, surroundings: &Surroundings) -> Result<PathBuf, DataError> {
-    let mut looked = Vec::new();
-    for place in surroundings.places(entry.name) {
-        match lacking(entry, &place) {
-            None => return Ok(place),
-            Some(why) => looked.push((place, why)),
+    let mut looked: Vec<(PathBuf, String)> = Vec::new();
+    for (first, above) in surroundings.places(entry.name) {
+        let data = |folder: &Path| folder.join("data").join(entry.name);
+        let folders: Vec<PathBuf> =
+            if above { first.ancestors().map(data).collect() } else { vec![first] };
+        for (depth, folder) in folders.into_iter().enumerate() {
+            let why = match lacking(entry, &folder) {
+                None => return Ok(folder),
+                // One line is enough for all the folders that do not exist.
+                Some(Lacking::Folder) if depth > 0 => continue,
+                Some(Lacking::Folder) if above => "no such folder, nor in a folder above".into(),
+                Some(Lacking::Folder) => "no such folder".into(),
+                Some(Lacking::Files(files)) => format!("without {}", files.join(", ")),
+            };
+            if looked.iter().all(|(place, _)| *place != folder) {
+                looked.push((folder, why));
+            }
         }
     }
     let target =
@@ -136,14 +137,21 @@ fn find_in(entry: &Entry, surroundings: &Surroundings) -> Result<PathBuf, DataEr
     Err(DataError::NotFound { name: entry.name.into(), looked, hint })
 }
 
-/// Why a folder does not hold the data set.
-fn lacking(entry: &Entry, folder: &Path) -> Option<String> {
+/// Why a folder does not hold a data set.
+enum Lacking {
+    /// There is no such folder.
+    Folder,
+    /// These files are not in it.
+    Files(Vec<&'static str>),
+}
+
+fn lacking(entry: &Entry, folder: &Path) -> Option<Lacking> {
     if !folder.is_dir() {
-        return Some("no such folder".into());
+        return Some(Lacking::Folder);
     }
     let missing: Vec<&str> =
         entry.files.iter().copied().filter(|name| file(folder, name).is_none()).collect();
-    if missing.is_empty() { None } else { Some(format!("without {}", missing.join(", "))) }
+    if missing.is_empty() { None } else { Some(Lacking::Files(missing)) }
 }
 
 /// The name in the catalogue that a misspelt one most likely meant.
@@ -211,16 +219,14 @@ mod tests {
         for part in [
             "the data set `mnist` was not found; looked at:",
             "(without t10k-labels-idx1-ubyte)",
+            "work/data/mnist (no such folder, nor in a folder above)",
             "(no such folder)",
             "home/nerve/mnist",
             "NERVE_DATA",
         ] {
             assert!(message.contains(part), "no `{part}` in {message}");
         }
-        assert_eq!(
-            looked.iter().filter(|(place, _)| place.ends_with("work/data/mnist")).count(),
-            1
-        );
+        assert_eq!(looked.len(), 3, "{message}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::array::position;
+use crate::array::{position, samples};
 use crate::{Array, DataError, Element, Field, Row, Values};
 
 /// Samples that can be read in any order, each a value for every field.
@@ -113,30 +113,6 @@ impl Arrays {
     pub fn bytes(&self) -> usize {
         self.columns.iter().map(|values| values.len() * values.element().size()).sum()
     }
-}
-
-/// Number of samples in a column.
-fn samples(field: &Field, values: &Values) -> Result<usize, DataError> {
-    let wrong = |expected: String, found: String| {
-        Err(DataError::Field { field: field.name.clone(), expected, found })
-    };
-    if values.element() != field.element {
-        return wrong(
-            format!("{} values", field.element.name()),
-            format!("{} values", values.element().name()),
-        );
-    }
-    let per_sample = field.values_per_sample();
-    if per_sample == 0 {
-        return wrong("a sample shape without zeros".into(), format!("{:?}", field.shape));
-    }
-    if !values.len().is_multiple_of(per_sample) {
-        return wrong(
-            format!("a multiple of {per_sample} values, for samples of shape {:?}", field.shape),
-            format!("{} values", values.len()),
-        );
-    }
-    Ok(values.len() / per_sample)
 }
 
 impl Dataset for Arrays {

@@ -12,6 +12,7 @@
 //! | [`transform`] | normalisation, augmentation and the pipeline of both |
 //! | [`Loader`] | shuffled batches, prepared on another thread, resumable at any position |
 //! | [`catalogue`], [`mnist`] | named data sets and where their files are found |
+//! | [`image_file`] | one picture from a file, for prediction |
 //!
 //! A batch is a set of plain [`Array`]s of known shape; nothing here knows of tensors or networks.
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod array;
 pub mod catalogue;
 mod dataset;
 mod error;
+pub mod image_file;
 mod loader;
 pub mod mnist;
 mod permutation;

@@ -1,6 +1,6 @@
 //! Gradients of pooling.
 
-use super::{Axis, Geometry, PoolKind};
+use super::{Axis, Geometry, PoolKind, divide, together};
 use crate::bounds::{apart, holds};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
@@ -169,42 +169,16 @@ fn route<T: Real>(
     g: &Geometry,
     x: &[T],
     dy: &[T],
-    [down, across]: [Range<usize>; 2],
+    window: &[Range<usize>; 2],
     own: &Range<usize>,
     dx: &mut [T],
 ) {
-    let (c, row) = (g.c, g.row());
-    let mine = down.start.max(own.start)..down.end.min(own.end);
-    let (blocks, rest) = dy.as_chunks::<LANES>();
-    for (block, dy) in blocks.iter().enumerate() {
-        let place = |iy: usize, ix: usize| iy * row + ix * c + block * LANES;
-        let mut top = [T::LOWEST; LANES];
-        let (mut first, mut tap) = ([T::ZERO; LANES], T::ZERO);
-        for iy in down.clone() {
-            for ix in across.clone() {
-                let x: &[T; LANES] = x[place(iy, ix)..].first_chunk().expect("LANES channels");
-                for l in 0..LANES {
-                    let better = wins(x[l], top[l]);
-                    top[l] = if better { x[l] } else { top[l] };
-                    first[l] = if better { tap } else { first[l] };
-                }
-                tap += T::ONE;
-            }
-        }
-        for iy in mine.clone() {
-            let mut tap = T::from_usize((iy - down.start) * across.len());
-            for ix in across.clone() {
-                let at = place(iy - own.start, ix);
-                let dx: &mut [T; LANES] = dx[at..].first_chunk_mut().expect("LANES channels");
-                for l in 0..LANES {
-                    dx[l] += if first[l] == tap { dy[l] } else { T::ZERO };
-                }
-                tap += T::ONE;
-            }
-        }
+    let blocks = dy.len() / LANES;
+    for block in 0..blocks {
+        route_block(g, x, dy, window, own, dx, block * LANES);
     }
-    for (l, &dy) in rest.iter().enumerate() {
-        let l = blocks.len() * LANES + l;
+    let (c, row, [down, across]) = (g.c, g.row(), window.clone());
+    for (l, &dy) in dy.iter().enumerate().skip(blocks * LANES) {
         let (mut top, mut first) = (T::LOWEST, (down.start, across.start));
         for iy in down.clone() {
             for ix in across.clone() {
@@ -216,6 +190,49 @@ fn route<T: Real>(
         }
         if own.contains(&first.0) {
             dx[(first.0 - own.start) * row + first.1 * c + l] += dy;
+        }
+    }
+}
+
+/// [`route`] for the channels from `l` on that fill one vector.
+#[inline(always)]
+fn route_block<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    dy: &[T],
+    [down, across]: &[Range<usize>; 2],
+    own: &Range<usize>,
+    dx: &mut [T],
+    l: usize,
+) {
+    let (c, row) = (g.c, g.row());
+    // The places of a row of the window: every c-th vector of this many elements.
+    let reach = (across.len() - 1) * c + LANES;
+    let mut top = [T::LOWEST; LANES];
+    let (mut first, mut tap) = ([T::ZERO; LANES], T::ZERO);
+    for iy in down.clone() {
+        let x = &x[iy * row + across.start * c + l..][..reach];
+        for x in x.chunks(c) {
+            let Some(x) = x.first_chunk::<LANES>() else { break };
+            for l in 0..LANES {
+                let better = wins(x[l], top[l]);
+                top[l] = if better { x[l] } else { top[l] };
+                first[l] = if better { tap } else { first[l] };
+            }
+            tap += T::ONE;
+        }
+    }
+    let mut to = [T::ZERO; LANES];
+    to.copy_from_slice(&dy[l..l + LANES]);
+    for iy in down.start.max(own.start)..down.end.min(own.end) {
+        let mut tap = T::from_usize((iy - down.start) * across.len());
+        let dx = &mut dx[(iy - own.start) * row + across.start * c + l..][..reach];
+        for dx in dx.chunks_mut(c) {
+            let Some(dx) = dx.first_chunk_mut::<LANES>() else { break };
+            for l in 0..LANES {
+                dx[l] += if first[l] == tap { to[l] } else { T::ZERO };
+            }
+            tap += T::ONE;
         }
     }
 }
@@ -239,42 +256,62 @@ fn max_image<T: Real>(g: &Geometry, x: &[T], dy: &[T], own: &Range<usize>, dx: &
     for oy in windows {
         for ox in 0..g.across.out {
             let dy = &dy[oy * out_row + ox * c..][..c];
-            route(g, x, dy, [g.down.window(oy), g.across.window(ox)], own, dx);
+            route(g, x, dy, &[g.down.window(oy), g.across.window(ox)], own, dx);
         }
     }
 }
 
-/// The rows `own` of one image of `dx`, for the mean. `spread` holds one row of an image.
+/// The rows `own` of one image of `dx`, for the mean. `shares` holds one row of output, `spread`
+/// one row of an image.
 #[inline(always)]
-fn avg_image<T: Real>(g: &Geometry, dy: &[T], own: &Range<usize>, spread: &mut [T], dx: &mut [T]) {
+fn avg_image<T: Real>(
+    g: &Geometry,
+    dy: &[T],
+    own: &Range<usize>,
+    shares: &mut [T],
+    spread: &mut [T],
+    dx: &mut [T],
+) {
     let (row, out_row) = (g.row(), g.out_row());
     dx.fill(T::ZERO);
     for oy in g.down.touching(own.clone()) {
-        spread_row(g, oy, &dy[oy * out_row..][..out_row], spread);
+        shares.copy_from_slice(&dy[oy * out_row..][..out_row]);
+        divide(g, oy, shares);
+        spread_row(g, shares, spread);
         let window = g.down.window(oy);
         for iy in window.start.max(own.start)..window.end.min(own.end) {
-            let dx = &mut dx[(iy - own.start) * row..][..row];
-            dx.iter_mut().zip(&*spread).for_each(|(dx, &d)| *dx += d);
+            add(spread, &mut dx[(iy - own.start) * row..][..row]);
         }
     }
 }
 
-/// What each place of an image row receives from row `oy` of windows.
 #[inline(always)]
-fn spread_row<T: Real>(g: &Geometry, oy: usize, dy: &[T], spread: &mut [T]) {
+fn add<T: Real>(x: &[T], y: &mut [T]) {
+    y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+}
+
+/// What each place of an image row receives from a row of windows, whose places get `shares`.
+#[inline(always)]
+fn spread_row<T: Real>(g: &Geometry, shares: &[T], spread: &mut [T]) {
     let (c, axis) = (g.c, g.across);
+    let inner = if axis.stride == 1 { together(g) } else { 0..0 };
     spread.fill(T::ZERO);
-    for ox in 0..axis.out {
-        let divisor = T::from_usize(g.divisor(oy, ox));
+    for ox in (0..inner.start).chain(inner.end..axis.out) {
         if c == 1 {
-            let d = dy[ox] / divisor;
-            spread[axis.window(ox)].iter_mut().for_each(|s| *s += d);
+            spread[axis.window(ox)].iter_mut().for_each(|s| *s += shares[ox]);
             continue;
         }
         for ix in axis.window(ox) {
-            let spread = &mut spread[ix * c..][..c];
-            spread.iter_mut().zip(&dy[ox * c..][..c]).for_each(|(s, &d)| *s += d / divisor);
+            add(&shares[ox * c..][..c], &mut spread[ix * c..][..c]);
         }
+    }
+    if inner.is_empty() {
+        return;
+    }
+    let shares = &shares[inner.start * c..inner.end * c];
+    for tap in 0..axis.kernel {
+        let at = (inner.start - axis.pad + tap) * c;
+        add(shares, &mut spread[at..][..shares.len()]);
     }
 }
 
@@ -294,10 +331,11 @@ fn max_body<T: Real>(g: &Geometry, part: &Part, x: &[T], dy: &[T], dx: &mut [T])
 }
 
 #[inline(always)]
-fn avg_body<T: Real>(g: &Geometry, part: &Part, dy: &[T], spread: &mut [T], dx: &mut [T]) {
+fn avg_body<T: Real>(g: &Geometry, part: &Part, dy: &[T], scratch: &mut [T], dx: &mut [T]) {
+    let (shares, spread) = scratch.split_at_mut(g.out_row());
     let out = g.down.out * g.out_row();
     for (i, dx) in part.images.clone().zip(dx.chunks_exact_mut(part.rows.len() * g.row())) {
-        avg_image(g, &dy[i * out..][..out], &part.rows, spread, dx);
+        avg_image(g, &dy[i * out..][..out], &part.rows, shares, spread, dx);
     }
 }
 
@@ -305,7 +343,7 @@ per_isa!(
     fn max_grad<T: Real>(g: &Geometry, part: &Part, x: &[T], dy: &[T], dx: &mut [T]) => max_body
 );
 per_isa!(
-    fn avg_grad<T: Real>(g: &Geometry, part: &Part, dy: &[T], spread: &mut [T], dx: &mut [T])
+    fn avg_grad<T: Real>(g: &Geometry, part: &Part, dy: &[T], scratch: &mut [T], dx: &mut [T])
         => avg_body
 );
 
@@ -352,7 +390,7 @@ impl PoolGrad {
                 // SAFETY: as above.
                 max_grad(isa, &g, &part, unsafe { memory.read::<T>(x) }, dy, dx);
             }
-            _ => avg_grad(isa, &g, &part, dy, scratch.slice(g.row()), dx),
+            _ => avg_grad(isa, &g, &part, dy, scratch.slice(g.out_row() + g.row()), dx),
         }
     }
 }
@@ -407,7 +445,10 @@ impl Kernel for PoolGrad {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.w * self.c * self.ty.bytes()
+        match self.kind {
+            PoolKind::Max => 0,
+            PoolKind::Avg => (self.w + self.ow) * self.c * self.ty.bytes(),
+        }
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {

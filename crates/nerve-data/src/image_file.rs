@@ -1,0 +1,350 @@
+//! One picture from a PNG or JPEG file, in the channels and the size that a model takes.
+
+mod resize;
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, GenericImageView, ImageDecoder, ImageFormat, ImageReader};
+use nerve_formats::{ErrorKind, FormatError, Limits, Reader};
+
+use self::resize::Resizer;
+use crate::{DataError, Element, Field};
+
+/// Largest picture, in pixels: 8,192 × 8,192. Checked before anything is unpacked, as a file of some kilobytes can
+/// announce any size.
+const MAX_PIXELS: u64 = 1 << 26;
+/// Largest file, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// A picture as a model takes it, and what was done to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Bytes of shape `[channels, height, width]`, 0 is black.
+    pub pixels: Vec<u8>,
+    /// Height and width in the file, upright.
+    pub original: [usize; 2],
+    /// Height and width of the pixels.
+    pub size: [usize; 2],
+    /// Whether colours were turned into grey.
+    pub greyed: bool,
+    /// Whether something was transparent: it was laid over black.
+    pub transparent: bool,
+}
+
+impl Picture {
+    /// Whether its size was changed.
+    pub fn resized(&self) -> bool {
+        self.original != self.size
+    }
+
+    /// What was done to the picture, for the user; `None` when it was taken as it is.
+    pub fn changes(&self) -> Option<String> {
+        let ([height, width], [new_height, new_width]) = (self.original, self.size);
+        let resized =
+            format!("resized from {width} × {height} to {new_width} × {new_height} pixels");
+        let changes: Vec<&str> = [
+            (self.resized(), resized.as_str()),
+            (self.greyed, "colours turned to grey"),
+            (self.transparent, "transparent parts laid over black"),
+        ]
+        .into_iter()
+        .filter_map(|(done, what)| done.then_some(what))
+        .collect();
+        if changes.is_empty() { None } else { Some(changes.join(", ")) }
+    }
+}
+
+/// Reads a PNG or JPEG file, whatever its name, as samples of `field`: bytes or floats of shape `[1, height, width]` (grey)
+/// or `[3, height, width]` (red, green, blue). The pixels are the bytes that the model's normalisation starts from.
+///
+/// The picture is turned upright as its EXIF note says, and stretched to the size: linear interpolation where it grows,
+/// an average weighted by distance where it shrinks. Grey is 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). Sixteen
+/// bits become eight.
+///
+/// ```no_run
+/// use nerve_data::{Arrays, Element, Field, image_file};
+///
+/// let field = Field::new("image", &[1, 28, 28], Element::U8);
+/// let picture = image_file::read("seven.png".as_ref(), &field)?;
+/// if let Some(changes) = picture.changes() {
+///     eprintln!("seven.png: {changes}");
+/// }
+/// let sample = Arrays::new(vec![(field, picture.pixels.into())])?;
+/// # Ok::<(), nerve_data::DataError>(())
+/// ```
+///
+/// # Errors
+/// [`DataError::Format`] for a file that cannot be read, is neither PNG nor JPEG, is damaged or cut off, or holds too many
+/// pixels; [`DataError::Field`] when the field is no image of one or three channels.
+pub fn read(path: &Path, field: &Field) -> Result<Picture, DataError> {
+    let [channels @ (1 | 3), height, width] = field.shape[..] else { return Err(unfit(field)) };
+    let values = field.values_per_sample() as u64;
+    if field.element == Element::I32 || values == 0 || values > 3 * MAX_PIXELS {
+        return Err(unfit(field));
+    }
+    let mut reader = Reader::open(path, &Limits { max_bytes: MAX_BYTES, ..Limits::default() })?;
+    let bytes = reader.bytes("picture", reader.remaining().unwrap_or(0))?;
+    let image = decode(path, &bytes)?;
+    Ok(convert(&image, channels, [height, width]))
+}
+
+fn unfit(field: &Field) -> DataError {
+    DataError::Field {
+        field: field.name.clone(),
+        expected: "a model that takes images [1, height, width] or [3, height, width]".into(),
+        found: field.describe(),
+    }
+}
+
+/// Decodes a picture and turns it upright.
+fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, FormatError> {
+    let error = |kind, expected: &str, found: String| {
+        FormatError::new(kind, path, "picture", expected, found)
+    };
+    let damaged = |e: image::ImageError| match e {
+        image::ImageError::Unsupported(e) => {
+            error(ErrorKind::Unsupported, "a usual PNG or JPEG file", e.to_string())
+        }
+        e => error(ErrorKind::Malformed, "a sound PNG or JPEG file", e.to_string()),
+    };
+    let format = match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
+        Ok(other) => {
+            let found = format!("a file of type {}", other.to_mime_type());
+            return Err(error(ErrorKind::Unsupported, "a PNG or JPEG file", found));
+        }
+        Err(_) => {
+            let found = match &bytes[..bytes.len().min(8)] {
+                [] => "an empty file".into(),
+                start => format!("the first bytes {start:02x?}"),
+            };
+            return Err(error(ErrorKind::Unsupported, "a PNG or JPEG file", found));
+        }
+    };
+    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+        let found = "a file that is cut off".into();
+        return Err(error(ErrorKind::Malformed, "a whole JPEG file", found));
+    }
+    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let expected = format!("at most {MAX_PIXELS} pixels");
+        return Err(error(ErrorKind::Limit, &expected, format!("{width} × {height}")));
+    }
+    let orientation = decoder.orientation().map_err(damaged)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+/// Whether a JPEG file reaches its end marker. The decoder makes the rest of a file that is cut off grey, without a word.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    // Up to the first scan, marker segments tell their length: an end marker among them is that of a preview.
+    let mut at = 2;
+    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+        if marker == 0xDA {
+            // In the scans, 0xFF is followed by 0xD9 at the end of the picture alone.
+            return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
+        }
+        // Padding before a marker.
+        at += if marker == 0xFF { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
+    }
+    // Something else than JPEG: the decoder says what.
+    at <= bytes.len()
+}
+
+fn convert(image: &DynamicImage, channels: usize, size: [usize; 2]) -> Picture {
+    let (width, height) = image.dimensions();
+    let original = [height as usize, width as usize];
+    let mut resizer = Resizer::new(original, size, channels);
+    let mut row = vec![0.0; channels * original[1]];
+    let (mut coloured, mut transparent) = (false, false);
+    for y in 0..height {
+        for x in 0..width {
+            let [red, green, blue, alpha] = image.get_pixel(x, y).0;
+            coloured |= red != green || green != blue;
+            transparent |= alpha != 255;
+            let over_black = |value: u8| f32::from(value) * (f32::from(alpha) / 255.0);
+            let x = x as usize;
+            if channels == 1 {
+                // Weighed in whole numbers, so that grey stays what it is.
+                let sum = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
+                row[x] = over_black(((sum + 500) / 1000) as u8);
+            } else {
+                for (channel, value) in [red, green, blue].into_iter().enumerate() {
+                    row[channel * original[1] + x] = over_black(value);
+                }
+            }
+        }
+        resizer.add_row(&row);
+    }
+    let pixels = resizer.finish();
+    Picture { pixels, original, size, greyed: coloured && channels == 1, transparent }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use image::{GrayImage, ImageBuffer, Rgb, RgbImage, Rgba, RgbaImage};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(shape: &[usize]) -> Field {
+        Field::new("image", shape, Element::U8)
+    }
+
+    fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.into().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    /// Reads bytes as a file; an error without the folder's name.
+    fn read_bytes(bytes: &[u8], shape: &[usize]) -> Result<Picture, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.txt");
+        fs::write(&path, bytes).unwrap();
+        let here = format!("{}/", folder.path().display());
+        read(&path, &field(shape)).map_err(|error| error.to_string().replace(&here, ""))
+    }
+
+    #[test]
+    fn grey_of_the_right_size_is_taken_as_it_is() {
+        let grey = GrayImage::from_fn(28, 28, |x, y| image::Luma([(x * 9 + y) as u8]));
+        let picture = read_bytes(&encoded(grey.clone(), ImageFormat::Png), &[1, 28, 28]).unwrap();
+        assert_eq!(picture.pixels, grey.into_raw());
+        assert_eq!((picture.resized(), picture.changes()), (false, None));
+    }
+
+    #[test]
+    fn colours_become_grey_or_planes() {
+        let colours = RgbImage::from_raw(3, 1, vec![255, 0, 0, 0, 255, 0, 10, 20, 30]).unwrap();
+        let png = encoded(colours, ImageFormat::Png);
+        let grey = read_bytes(&png, &[1, 1, 3]).unwrap();
+        assert_eq!(grey.pixels, [76, 150, 18]);
+        assert_eq!(grey.changes().unwrap(), "colours turned to grey");
+        let planes = read_bytes(&png, &[3, 1, 3]).unwrap();
+        assert_eq!(planes.pixels, [255, 0, 10, 0, 255, 20, 0, 0, 30]);
+        assert_eq!(planes.changes(), None);
+    }
+
+    #[test]
+    fn a_grey_file_fills_three_channels() {
+        let grey = GrayImage::from_raw(2, 1, vec![7, 200]).unwrap();
+        let picture = read_bytes(&encoded(grey, ImageFormat::Png), &[3, 1, 2]).unwrap();
+        assert_eq!(picture.pixels, [7, 200, 7, 200, 7, 200]);
+    }
+
+    #[test]
+    fn sixteen_bits_and_transparency() {
+        let deep = ImageBuffer::from_raw(2, 1, vec![0u16, 65_535, 32_896, 65_535, 0, 0]).unwrap();
+        let deep: ImageBuffer<Rgb<u16>, _> = deep;
+        let picture = read_bytes(&encoded(deep, ImageFormat::Png), &[3, 1, 2]).unwrap();
+        assert_eq!(picture.pixels, [0, 255, 255, 0, 128, 0]);
+        let clear = RgbaImage::from_fn(2, 1, |x, _| Rgba([255, 255, 255, [0, 128][x as usize]]));
+        let picture = read_bytes(&encoded(clear, ImageFormat::Png), &[1, 1, 2]).unwrap();
+        assert_eq!(picture.pixels, [0, 128]);
+        assert_eq!(picture.changes().unwrap(), "transparent parts laid over black");
+    }
+
+    #[test]
+    fn a_larger_jpeg_is_resized_and_says_so() {
+        let grey = GrayImage::from_fn(56, 112, |x, _| image::Luma([if x < 28 { 20 } else { 220 }]));
+        let picture = read_bytes(&encoded(grey, ImageFormat::Jpeg), &[1, 28, 28]).unwrap();
+        assert_eq!(picture.original, [112, 56]);
+        assert_eq!(picture.changes().unwrap(), "resized from 56 × 112 to 28 × 28 pixels");
+        for row in picture.pixels.chunks(28) {
+            assert!(row[..13].iter().all(|&p| p.abs_diff(20) < 4), "{row:?}");
+            assert!(row[15..].iter().all(|&p| p.abs_diff(220) < 4), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        let message = |bytes: &[u8]| read_bytes(bytes, &[1, 28, 28]).unwrap_err();
+        assert_eq!(
+            message(b""),
+            "x.txt: picture: expected a PNG or JPEG file, found an empty file"
+        );
+        assert_eq!(
+            message(b"hello"),
+            "x.txt: picture: expected a PNG or JPEG file, found the first bytes [68, 65, 6c, 6c, 6f]"
+        );
+        assert_eq!(
+            message(b"GIF89a......"),
+            "x.txt: picture: expected a PNG or JPEG file, found a file of type image/gif"
+        );
+        let missing = read("no/such.png".as_ref(), &field(&[1, 28, 28])).unwrap_err().to_string();
+        assert!(missing.starts_with("no/such.png: "), "{missing}");
+        assert!(read(".".as_ref(), &field(&[1, 28, 28])).is_err(), "a folder");
+    }
+
+    #[test]
+    fn a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked() {
+        let mut png = encoded(GrayImage::new(1, 1), ImageFormat::Png);
+        // Width and height of the header, and its checksum.
+        png[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+        let checksum = crc32(&png[12..29]).to_be_bytes();
+        png[29..33].copy_from_slice(&checksum);
+        assert_eq!(
+            read_bytes(&png, &[1, 28, 28]).unwrap_err(),
+            "x.txt: picture: expected at most 67108864 pixels, found 65536 × 65536"
+        );
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
+        })
+    }
+
+    #[test]
+    fn files_that_are_cut_off_anywhere_are_refused() {
+        let picture = RgbImage::from_fn(16, 16, |x, y| Rgb([x as u8 * 16, y as u8 * 16, 77]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+            let bytes = encoded(picture.clone(), format);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("picture");
+            // A PNG may lack its last chunk, which says nothing but that it is the last.
+            let end = bytes.len() - if format == ImageFormat::Png { 12 } else { 0 };
+            for len in 0..end {
+                fs::write(&path, &bytes[..len]).unwrap();
+                assert!(read(&path, &field(&[3, 16, 16])).is_err(), "{format:?} cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_no_image_is_refused() {
+        let png = encoded(GrayImage::new(2, 2), ImageFormat::Png);
+        for shape in [&[784][..], &[2, 28, 28], &[1, 0, 28], &[], &[1, 1 << 20, 1 << 20]] {
+            let message = read_bytes(&png, shape).unwrap_err();
+            assert!(message.contains("a model that takes images"), "{message}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn mutated_files_never_panic(
+            jpeg: bool,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let format = if jpeg { ImageFormat::Jpeg } else { ImageFormat::Png };
+            let picture = RgbImage::from_fn(9, 7, |x, y| Rgb([x as u8 * 16, y as u8 * 16, 77]));
+            let mut bytes = encoded(picture, format);
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Ok(image) = decode("x".as_ref(), &bytes) {
+                let picture = convert(&image, 3, [4, 4]);
+                prop_assert_eq!(picture.pixels.len(), 48);
+            }
+        }
+    }
+}
