@@ -8,6 +8,10 @@
 //! The seed is the key of the cipher. The counter holds the number of the block (48 bits), the
 //! step (48 bits) and the stream (32 bits). A block has four words: four `f32`, or two `f64`.
 
+pub(crate) mod fill;
+#[cfg(test)]
+mod tests;
+
 /// Multipliers and key increments of the cipher.
 const M0: u32 = 0xD251_1F53;
 const M1: u32 = 0xCD9E_8D57;

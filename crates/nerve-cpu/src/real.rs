@@ -168,20 +168,20 @@ real!(f64, f64::exp, f64::ln);
 ///
 /// With `=> body [FMA]` the body has a second parameter, `const FMA: bool`.
 macro_rules! per_isa {
-    ($(#[$meta:meta])* fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
         $(-> $ret:ty)? => $body:ident) => {
-        $crate::real::per_isa!(@ $(#[$meta])* $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
+        $crate::real::per_isa!(@ $(#[$meta])* [$vis] $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
             { $body::<$t>($($arg),*) } { $body::<$t>($($arg),*) });
     };
-    ($(#[$meta:meta])* fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
         $(-> $ret:ty)? => $body:ident [FMA]) => {
-        $crate::real::per_isa!(@ $(#[$meta])* $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
+        $crate::real::per_isa!(@ $(#[$meta])* [$vis] $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
             { $body::<$t, true>($($arg),*) } { $body::<$t, false>($($arg),*) });
     };
-    (@ $(#[$meta:meta])* $name:ident $t:ident $bound:ident ($($arg:ident: $ty:ty),*)
+    (@ $(#[$meta:meta])* [$vis:vis] $name:ident $t:ident $bound:ident ($($arg:ident: $ty:ty),*)
         ($($ret:tt)*) $fused:block $plain:block) => {
         $(#[$meta])*
-        fn $name<$t: $bound>(isa: $crate::simd::Isa, $($arg: $ty),*) $($ret)* {
+        $vis fn $name<$t: $bound>(isa: $crate::simd::Isa, $($arg: $ty),*) $($ret)* {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]

@@ -73,3 +73,9 @@ impl fmt::Display for Fused {
         Ok(())
     }
 }
+
+impl fmt::Display for super::FusedKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}

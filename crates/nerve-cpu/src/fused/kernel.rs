@@ -1,15 +1,20 @@
 //! The instruction that runs a group.
 
-use super::reference::{self, Elements, Number};
-use super::{Fused, View};
+use super::geometry::Geometry;
+use super::plan::Plan;
+use super::run::Runner;
+use super::{Compute, Fused};
 use crate::kernel::{Kernel, Operand, Scratch};
 use crate::memory::Memory;
+use crate::real::RunOn;
+use crate::simd::{Isa, isa};
 use std::ops::Deref;
 
-/// A checked group, ready to run.
-#[derive(Clone, Debug, PartialEq)]
+/// A checked group, ready to run. Made by [`Fused::prepare`]; two are equal if their groups are.
+#[derive(Clone, Debug)]
 pub struct FusedKernel {
     fused: Fused,
+    plan: Plan,
 }
 
 impl Fused {
@@ -19,16 +24,21 @@ impl Fused {
     /// Those of [`Fused::check`].
     pub fn prepare(self) -> Result<FusedKernel, String> {
         self.check()?;
-        Ok(FusedKernel { fused: self })
+        let plan = Plan::new(&self);
+        Ok(FusedKernel { fused: self, plan })
     }
 
-    /// Into how many parts the reductions of the group are cut, fixed by the shape.
+    /// Into how many parts the reductions of the group are cut: fixed by its type, extents and
+    /// strides.
     ///
     /// Usually 1. If more, the region of every output with a reduction must hold that many
     /// consecutive copies of the (then contiguous) output: copy p is the reduction of part p of
     /// the iteration space, and another instruction has to reduce the copies.
     pub fn parts(&self) -> usize {
-        1
+        let reduces = self.outputs.iter().any(|output| output.reduce.is_some());
+        let fits = self.inputs.iter().chain(self.outputs.iter().map(|o| &o.view));
+        let fits = fits.map(|view| view.strides.len()).all(|n| n == self.dims.len());
+        if !reduces || !fits || self.points() == 0 { 1 } else { Geometry::new(self).parts }
     }
 }
 
@@ -40,27 +50,15 @@ impl Deref for FusedKernel {
     }
 }
 
-struct Raw<'a>(&'a Memory);
-
-impl Raw<'_> {
-    fn at(&self, view: &View, at: usize) -> *mut u8 {
-        // SAFETY: callers are `run`, whose contract says that the region is bound, and `check`
-        // found `at` inside it.
-        unsafe { self.0.ptr::<u8>(view.region).add(at * view.element.bytes()) }
+impl PartialEq for FusedKernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.fused == other.fused
     }
 }
 
-impl Elements for Raw<'_> {
-    fn load(&self, view: &View, at: usize) -> Number {
-        // SAFETY: as in `at`.
-        let bytes = unsafe { std::slice::from_raw_parts(self.at(view, at), view.element.bytes()) };
-        reference::from_bytes(view.element, bytes)
-    }
-
-    fn store(&mut self, view: &View, at: usize, value: Number) {
-        let bytes = reference::to_bytes(view.element, value);
-        // SAFETY: as in `at`; nobody else touches the outputs.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(view, at), bytes.len()) }
+impl From<FusedKernel> for Fused {
+    fn from(kernel: FusedKernel) -> Self {
+        kernel.fused
     }
 }
 
@@ -79,14 +77,34 @@ impl Kernel for FusedKernel {
     }
 
     fn chunks(&self) -> usize {
-        1
+        if self.points() == 0 { 1 } else { self.plan.geometry.pieces * self.plan.geometry.parts }
     }
 
     fn flops(&self) -> u64 {
-        self.code.len() as u64 * self.points() as u64
+        (self.plan.each.len() as u64).saturating_mul(self.points() as u64)
     }
 
-    unsafe fn run(&self, _chunk: usize, memory: &Memory, _scratch: &mut Scratch<'_>) {
-        reference::evaluate(&self.fused, &mut Raw(memory));
+    fn scratch_bytes(&self) -> usize {
+        self.plan.scratch_bytes(&self.fused)
+    }
+
+    unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        // SAFETY: by contract; `isa` is what this processor has.
+        unsafe { self.run_on(isa(), chunk, memory, scratch) }
+    }
+}
+
+impl RunOn for FusedKernel {
+    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        let (fused, plan) = (&self.fused, &self.plan);
+        // SAFETY: `prepare` checked the group; the rest is the caller's contract.
+        unsafe {
+            match self.compute {
+                Compute::F32 => Runner::<f32>::new(fused, plan, isa, memory, scratch).run(chunk),
+                Compute::F64 => Runner::<f64>::new(fused, plan, isa, memory, scratch).run(chunk),
+                Compute::I32 => Runner::<i32>::new(fused, plan, isa, memory, scratch).run(chunk),
+                Compute::I64 => Runner::<i64>::new(fused, plan, isa, memory, scratch).run(chunk),
+            }
+        }
     }
 }

@@ -15,10 +15,19 @@
 //! Storage types are converted when loading and storing. To a narrower integer, floats truncate
 //! and saturate (NaN becomes 0) and integers wrap; to [`Element::Bool`] everything but zero is 1.
 
+mod access;
 mod check;
 mod display;
+mod fold;
+mod geometry;
 mod kernel;
+mod lane;
+mod plan;
+#[cfg(test)]
 mod reference;
+mod run;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use kernel::FusedKernel;
@@ -42,6 +51,6 @@ pub struct Fused {
 impl Fused {
     /// Number of points of the iteration space.
     pub fn points(&self) -> usize {
-        self.dims.iter().product()
+        self.dims.iter().fold(1, |n: usize, &d| n.saturating_mul(d))
     }
 }

@@ -21,8 +21,7 @@ pub(super) trait Elements {
     fn store(&mut self, view: &View, at: usize, value: Number);
 }
 
-/// Runs the whole group. A reduction in parts leaves its result in part 0 and the identity in the
-/// others.
+/// Runs the whole group. A reduction in parts leaves its whole result in part 0.
 pub(super) fn evaluate(fused: &Fused, elements: &mut dyn Elements) {
     let mut totals: Vec<Vec<Number>> = Vec::new();
     for output in &fused.outputs {
@@ -45,16 +44,14 @@ pub(super) fn evaluate(fused: &Fused, elements: &mut dyn Elements) {
         }
     });
     for (output, totals) in fused.outputs.iter().zip(&totals) {
-        let Some(reduce) = output.reduce else { continue };
+        if output.reduce.is_none() {
+            continue;
+        }
         let dims = output.view.strides.iter().zip(&fused.dims);
         let kept: Vec<usize> = dims.map(|(s, d)| if *s == 0 { 1 } else { *d }).collect();
-        let len = kept.iter().product::<usize>();
         each_point(&kept, |_, point| {
             let at = place(&output.view, point);
             elements.store(&output.view, at, round(fused.compute, totals[at]));
-            for part in 1..fused.parts() {
-                elements.store(&output.view, at + part * len, identity(reduce, fused.compute));
-            }
         });
     }
 }
@@ -198,7 +195,7 @@ pub(super) fn identity(reduce: Reduce, compute: Compute) -> Number {
     }
 }
 
-fn combine(reduce: Reduce, total: Number, value: Number) -> Number {
+pub(super) fn combine(reduce: Reduce, total: Number, value: Number) -> Number {
     let op = match reduce {
         Reduce::Sum => BinaryOp::Add,
         Reduce::Prod => BinaryOp::Mul,

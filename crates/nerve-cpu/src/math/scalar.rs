@@ -32,3 +32,9 @@ pub fn pow_i64(base: i64, exponent: i64) -> i64 {
     }
     result
 }
+
+/// Logistic function 1/(1 + e⁻ˣ), whose small results keep their relative accuracy.
+pub fn sigmoid(x: f64) -> f64 {
+    let e = (-x.abs()).exp();
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}

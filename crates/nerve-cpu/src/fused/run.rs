@@ -1,0 +1,513 @@
+//! Running one chunk of a group: the loops, and what happens to each tile.
+
+use super::access::{Convert, index, load, store};
+use super::fold::{self, CARRY_EVERY, accumulate};
+use super::geometry::Shape;
+use super::lane::{self, Lane};
+use super::plan::Plan;
+use super::{Fused, Output, Random, Step, View, check};
+use crate::kernel::Scratch;
+use crate::memory::Memory;
+use crate::random::Key;
+use crate::simd::Isa;
+use std::ops::Range;
+
+/// How far a running total has got.
+#[derive(Clone, Copy)]
+struct Total {
+    /// Tiles added since the last carry.
+    tiles: usize,
+    /// The shape of those tiles.
+    shape: usize,
+}
+
+/// The state of one chunk.
+///
+/// Register r stands at `registers + r·TILE`. Each output has, from `totals` on, a tile of totals
+/// and room for a tile of the carry type.
+pub(super) struct Runner<'a, T: Lane> {
+    fused: &'a Fused,
+    plan: &'a Plan,
+    isa: Isa,
+    memory: &'a Memory,
+    /// Where the values of the current tile stand.
+    values: &'a mut [*mut T],
+    /// How far each operand has moved from its first element.
+    offsets: &'a mut [isize],
+    /// The round of each loop.
+    rounds: &'a mut [usize],
+    state: &'a mut [Total],
+    registers: *mut T,
+    totals: *mut u8,
+    /// Which shape the values computed once are for.
+    prepared: usize,
+    part: usize,
+}
+
+/// Takes `len` values from the front of `bytes`.
+///
+/// # Safety
+/// Any bit pattern of a `V` is valid, or nobody reads one before writing it.
+unsafe fn take<'a, V>(bytes: &mut &'a mut [u8], len: usize) -> &'a mut [V] {
+    let skip = bytes.as_ptr().align_offset(64);
+    let (own, rest) = std::mem::take(bytes)[skip..].split_at_mut(len * size_of::<V>());
+    *bytes = rest;
+    // SAFETY: aligned to 64 bytes, long enough; validity is the caller's contract.
+    unsafe { std::slice::from_raw_parts_mut(own.as_mut_ptr().cast(), len) }
+}
+
+/// The bytes of one output's totals and carry.
+const TOTAL_BYTES: usize = 3 * lane::TILE_BYTES;
+
+impl<'a, T: Convert> Runner<'a, T> {
+    /// # Safety
+    /// `fused` passed its check and `plan` is its plan; `memory` binds its operands, which nobody
+    /// else writes (or touches, where they are outputs) while the chunk runs; `isa` was found on
+    /// this processor.
+    pub(super) unsafe fn new(
+        fused: &'a Fused,
+        plan: &'a Plan,
+        isa: Isa,
+        memory: &'a Memory,
+        scratch: &'a mut Scratch<'_>,
+    ) -> Self {
+        let mut bytes = &mut *scratch.bytes;
+        // SAFETY: pointers, `Total`s, offsets and registers are written before they are read, and
+        // any bits are valid numbers.
+        unsafe {
+            Runner {
+                values: take(&mut bytes, plan.code.len()),
+                offsets: take(&mut bytes, plan.operands(fused)),
+                rounds: take(&mut bytes, plan.geometry.loops.len()),
+                state: take(&mut bytes, fused.outputs.len()),
+                registers: take::<T>(&mut bytes, plan.registers * T::TILE).as_mut_ptr(),
+                totals: take::<u8>(&mut bytes, fused.outputs.len() * TOTAL_BYTES).as_mut_ptr(),
+                prepared: usize::MAX,
+                part: 0,
+                fused,
+                plan,
+                isa,
+                memory,
+            }
+        }
+    }
+
+    /// Runs chunk number `chunk`.
+    ///
+    /// # Safety
+    /// As [`Runner::new`].
+    pub(super) unsafe fn run(mut self, chunk: usize) {
+        if self.fused.points() == 0 {
+            // SAFETY: by contract.
+            return unsafe { self.fill_identities() };
+        }
+        let (outer, part, inner) = self.plan.geometry.chunk(chunk);
+        self.part = part;
+        let (split, loops) = (self.plan.geometry.outer, self.plan.geometry.loops.len());
+        // SAFETY: by contract; rounds stay within the loops, and so within the checked views.
+        unsafe {
+            if self.plan.geometry.scattered.contains(&true) {
+                self.fill_scattered(outer.clone());
+            }
+            self.start(0..split, outer.start);
+            self.start(split..loops, inner.start);
+            self.locate();
+            for _ in outer {
+                self.begin_totals();
+                for _ in inner.clone() {
+                    self.tile(inner.len());
+                    self.advance(split..loops);
+                }
+                self.finish_totals();
+                self.advance(0..split);
+                if inner.len() != self.plan.geometry.inner_rounds {
+                    self.start(split..loops, inner.start);
+                    self.locate();
+                }
+            }
+        }
+    }
+
+    /// Sets the rounds of some loops to round number `number` of them all.
+    fn start(&mut self, loops: Range<usize>, number: usize) {
+        let mut rest = number;
+        for l in loops.rev() {
+            let count = self.plan.geometry.loops[l].count;
+            self.rounds[l] = rest % count;
+            rest /= count;
+        }
+    }
+
+    /// Computes the offsets from the rounds.
+    fn locate(&mut self) {
+        self.offsets.fill(0);
+        for (l, &round) in self.plan.geometry.loops.iter().zip(&*self.rounds) {
+            for (offset, step) in self.offsets.iter_mut().zip(&l.steps) {
+                *offset += round as isize * step;
+            }
+        }
+    }
+
+    /// The next round of some loops; after the last one the first.
+    fn advance(&mut self, loops: Range<usize>) {
+        for number in loops.rev() {
+            let l = &self.plan.geometry.loops[number];
+            let round = &mut self.rounds[number];
+            *round += 1;
+            let wraps = *round == l.count;
+            let moves = if wraps { 1 - l.count as isize } else { 1 };
+            for (offset, step) in self.offsets.iter_mut().zip(&l.steps) {
+                *offset += moves * step;
+            }
+            if !wraps {
+                return;
+            }
+            *round = 0;
+        }
+    }
+
+    /// Where operand number `operand`, seen through `view`, is at this tile.
+    unsafe fn at(&self, view: &View, operand: usize) -> *mut u8 {
+        let element = view.offset as isize + self.offsets[operand];
+        // SAFETY: the check found every element of the view inside its region.
+        unsafe {
+            let start = self.memory.ptr::<u8>(view.region);
+            start.offset(element * view.element.bytes() as isize)
+        }
+    }
+
+    /// Where output `number` is at this tile, in the copy of this part.
+    unsafe fn output_at(&self, number: usize) -> *mut u8 {
+        let Output { view, reduce, .. } = &self.fused.outputs[number];
+        let copy = match reduce {
+            Some(_) if self.part > 0 => self.part * check::kept(view, &self.fused.dims),
+            _ => 0,
+        };
+        // SAFETY: the check found the copies of all parts inside the region.
+        unsafe { self.at(view, self.fused.inputs.len() + number).add(copy * view.element.bytes()) }
+    }
+
+    fn shape(&self) -> usize {
+        self.plan.geometry.shape_number(self.rounds)
+    }
+
+    /// Value number `value` of this tile, padded.
+    ///
+    /// # Safety
+    /// It was computed.
+    unsafe fn value(&self, value: u16, shape: &Shape) -> &'a [T] {
+        // SAFETY: registers hold a tile; direct operands only serve whole tiles.
+        unsafe { std::slice::from_raw_parts(self.values[value as usize], shape.padded) }
+    }
+
+    unsafe fn tile(&mut self, tiles: usize) {
+        let (plan, number) = (self.plan, self.shape());
+        let shape = &plan.geometry.shapes[number];
+        // SAFETY: by contract. Reductions come before stores, which may replace what they read.
+        unsafe {
+            if self.prepared != number {
+                plan.once.iter().for_each(|&step| self.step(step, shape));
+                self.prepared = number;
+            }
+            plan.each.iter().for_each(|&step| self.step(step, shape));
+            for (i, output) in self.fused.outputs.iter().enumerate() {
+                if output.reduce.is_some() {
+                    self.reduce(i, output, number, tiles);
+                }
+            }
+            for (i, output) in self.fused.outputs.iter().enumerate() {
+                if output.reduce.is_none() {
+                    self.store(i, output, shape);
+                }
+            }
+        }
+    }
+
+    /// Computes value number `number` of this tile.
+    unsafe fn step(&mut self, number: usize, shape: &Shape) {
+        let (plan, inputs) = (self.plan, self.fused.inputs.len());
+        // SAFETY: there is a register of that number.
+        let mut to = unsafe { self.registers.add(plan.register[number] * T::TILE) };
+        match plan.forward[number] {
+            // SAFETY: by contract.
+            Some(output) if shape.whole[inputs + output] => unsafe {
+                to = self.output_at(output).cast();
+            },
+            _ => {}
+        }
+        if let Step::Load(input) = plan.code[number] {
+            let input = input as usize;
+            // SAFETY: by contract.
+            let from = unsafe { self.at(&self.fused.inputs[input], input) };
+            if plan.direct[number] && shape.whole[input] {
+                self.values[number] = from.cast();
+                return;
+            }
+            self.values[number] = to;
+            let element = self.fused.inputs[input].element;
+            // SAFETY: the check found all of the view inside the region; a register holds a tile.
+            unsafe {
+                let to = std::slice::from_raw_parts_mut(to, T::TILE);
+                load(self.isa, element, from, &shape.levels[input], to);
+            }
+            return;
+        }
+        self.values[number] = to;
+        // SAFETY: a register or a whole tile of an output; no operand of the step stands there,
+        // because registers of a step differ and no input overlaps a forwarded output.
+        let to = unsafe { std::slice::from_raw_parts_mut(to, shape.padded) };
+        // SAFETY: earlier values are computed.
+        unsafe { self.compute(number, shape, to) };
+    }
+
+    /// Computes value number `number`, which is no load, into `to`.
+    ///
+    /// # Safety
+    /// The values that it uses are computed.
+    unsafe fn compute(&self, number: usize, shape: &Shape, to: &mut [T]) {
+        let isa = self.isa;
+        let position = || {
+            let views = self.fused.inputs.len() + self.fused.outputs.len();
+            views + self.plan.geometry.positions.iter().position(|p| *p == number).unwrap_or(0)
+        };
+        // SAFETY: by contract.
+        let value = |v: u16| unsafe { self.value(v, shape) };
+        match self.plan.code[number] {
+            Step::Load(_) => unreachable!("loads are no computation"),
+            Step::Const(bits) => to.fill(T::constant(bits)),
+            Step::Unary(op, a) => lane::unary(isa, op, to, value(a)),
+            Step::Binary(op, a, b) => lane::binary(isa, op, to, value(a), value(b)),
+            Step::Select(c, a, b) => lane::select(isa, to, value(c), value(a), value(b)),
+            Step::MulAdd(a, b, c) => lane::mul_add(isa, to, value(a), value(b), value(c)),
+            Step::Index(_) => {
+                let operand = position();
+                index(isa, self.offsets[operand] as i64, &shape.levels[operand], to);
+            }
+            Step::Random { kind, key, stream } => {
+                let key = self.key(&self.fused.inputs[key as usize], stream);
+                let first = self.offsets[position()] as u64;
+                let (to, padding) = to.split_at_mut(shape.n);
+                match kind {
+                    Random::Uniform => lane::uniform(isa, to, key, first),
+                    Random::Normal => lane::normal(isa, to, key, first),
+                }
+                padding.fill(T::default());
+            }
+        }
+    }
+
+    fn key(&self, view: &View, stream: u32) -> Key {
+        // SAFETY: the check found four words of four bytes there.
+        let words = unsafe {
+            let start = self.memory.ptr::<u32>(view.region).add(view.offset);
+            start.cast::<[u32; 4]>().read_unaligned()
+        };
+        Key::from_words(words, stream)
+    }
+
+    /// Stores output number `number` of this tile, unless it was computed in its place.
+    unsafe fn store(&mut self, number: usize, output: &Output, shape: &Shape) {
+        let operand = self.fused.inputs.len() + number;
+        // SAFETY: by contract; the check found all of the view inside the region.
+        unsafe {
+            let to = self.output_at(number);
+            let from = self.value(output.value, shape);
+            if shape.whole[operand] {
+                if to != from.as_ptr() as *mut u8 {
+                    std::ptr::copy(from.as_ptr(), to.cast(), shape.n);
+                }
+            } else {
+                store(self.isa, output.view.element, to, &shape.levels[operand], from);
+            }
+        }
+    }
+}
+
+/// Reductions.
+impl<'a, T: Convert> Runner<'a, T> {
+    /// The totals of output `number`, place by place.
+    ///
+    /// # Safety
+    /// No other borrow of them lives.
+    unsafe fn total(&self, number: usize) -> &'a mut [T] {
+        // SAFETY: the tile of totals of that output, which nothing else points to.
+        unsafe {
+            let start = self.totals.add(number * TOTAL_BYTES);
+            std::slice::from_raw_parts_mut(start.cast(), T::TILE)
+        }
+    }
+
+    /// The carry of output `number`.
+    ///
+    /// # Safety
+    /// No other borrow of it lives.
+    unsafe fn carry(&self, number: usize) -> &'a mut [T::Carry] {
+        // SAFETY: as above, behind the totals; a carry is at most twice as long as a value.
+        unsafe {
+            let start = self.totals.add(number * TOTAL_BYTES + lane::TILE_BYTES);
+            std::slice::from_raw_parts_mut(start.cast(), T::TILE)
+        }
+    }
+
+    /// Outputs whose totals run through the inner loops.
+    fn running(&self) -> impl Iterator<Item = usize> + use<'a, T> {
+        let (fused, plan) = (self.fused, self.plan);
+        (0..fused.outputs.len())
+            .filter(|&i| fused.outputs[i].reduce.is_some() && !plan.geometry.scattered[i])
+    }
+
+    fn begin_totals(&mut self) {
+        for i in self.running() {
+            self.state[i] = Total { tiles: 0, shape: usize::MAX };
+            let places = self.plan.geometry.shapes[self.shape()].kept_n[i];
+            // SAFETY: the only borrow.
+            let carry = unsafe { self.carry(i) };
+            carry[..places].fill(self.identity(i).widen());
+        }
+    }
+
+    fn identity(&self, output: usize) -> T {
+        T::identity(self.fused.outputs[output].reduce.expect("an output that reduces"))
+    }
+
+    /// Adds this tile to output `number`; `tiles` tiles go into each total.
+    unsafe fn reduce(&mut self, number: usize, output: &Output, shape_number: usize, tiles: usize) {
+        let Some(reduce) = output.reduce else { return };
+        let shape = &self.plan.geometry.shapes[shape_number];
+        // SAFETY: by contract.
+        let x = unsafe { self.value(output.value, shape) };
+        // SAFETY: the only borrows, but for those of `carry_on` between their uses.
+        let (total, carry) = unsafe { (self.total(number), self.carry(number)) };
+        let isa = self.isa;
+        if self.plan.geometry.scattered[number] {
+            carry[..shape.kept_n[number]].fill(T::identity(reduce).widen());
+            fold::fold(isa, reduce, &shape.fold[number], &x[..shape.n], carry);
+            // SAFETY: by contract; the places are inside the region.
+            unsafe { self.combine_in_memory(number, output, shape) };
+            return;
+        }
+        if tiles == 1 {
+            fold::fold(isa, reduce, &shape.fold[number], &x[..shape.n], carry);
+            return;
+        }
+        if self.state[number].tiles > 0 && self.state[number].shape != shape_number {
+            self.carry_on(number);
+        }
+        if self.state[number].tiles == 0 {
+            total[..x.len()].copy_from_slice(x);
+        } else {
+            accumulate(isa, reduce, &mut total[..x.len()], x);
+        }
+        self.state[number] = Total { tiles: self.state[number].tiles + 1, shape: shape_number };
+        if self.state[number].tiles == CARRY_EVERY {
+            self.carry_on(number);
+        }
+    }
+
+    /// Folds the totals of output `number` into its carry.
+    fn carry_on(&mut self, number: usize) {
+        let Total { tiles, shape } = self.state[number];
+        if tiles == 0 {
+            return;
+        }
+        let shape = &self.plan.geometry.shapes[shape];
+        let reduce = self.fused.outputs[number].reduce.expect("an output that reduces");
+        // SAFETY: the only borrows in use.
+        let (total, carry) = unsafe { (self.total(number), self.carry(number)) };
+        fold::fold(self.isa, reduce, &shape.fold[number], &total[..shape.n], carry);
+        self.state[number].tiles = 0;
+    }
+
+    /// Stores the totals of one round of the outer loops.
+    unsafe fn finish_totals(&mut self) {
+        for i in self.running() {
+            self.carry_on(i);
+            let shape = &self.plan.geometry.shapes[self.shape()];
+            // SAFETY: the only borrows.
+            let (total, carry) = unsafe { (self.total(i), self.carry(i)) };
+            for (total, carry) in total.iter_mut().zip(&carry[..shape.kept_n[i]]) {
+                *total = T::narrow(*carry);
+            }
+            let element = self.fused.outputs[i].view.element;
+            // SAFETY: by contract; the places are inside the region.
+            unsafe { store(self.isa, element, self.output_at(i), &shape.kept[i], total) };
+        }
+    }
+
+    /// Combines the carry of output `number` with what is in its memory.
+    unsafe fn combine_in_memory(&mut self, number: usize, output: &Output, shape: &Shape) {
+        let Some(reduce) = output.reduce else { return };
+        // SAFETY: the only borrows in use.
+        let (total, carry) = unsafe { (self.total(number), self.carry(number)) };
+        let (element, levels) = (output.view.element, &shape.kept[number]);
+        // SAFETY: by contract.
+        unsafe {
+            let place = self.output_at(number);
+            load(self.isa, element, place, levels, total);
+            for (total, carry) in total.iter_mut().zip(&carry[..shape.kept_n[number]]) {
+                *total = T::narrow(T::combine_carry(reduce, total.widen(), *carry));
+            }
+            store(self.isa, element, place, levels, total);
+        }
+    }
+
+    /// Sets the scattered outputs to the identity, wherever these outer rounds will combine.
+    unsafe fn fill_scattered(&mut self, outer: Range<usize>) {
+        let (split, loops) = (self.plan.geometry.outer, self.plan.geometry.loops.len());
+        for number in 0..self.fused.outputs.len() {
+            if !self.plan.geometry.scattered[number] {
+                continue;
+            }
+            let operand = self.fused.inputs.len() + number;
+            let identity = self.identity(number);
+            // SAFETY: the only borrow.
+            let total = unsafe { self.total(number) };
+            total.fill(identity);
+            for o in outer.clone() {
+                for i in 0..self.plan.geometry.inner_rounds {
+                    self.start(0..split, o);
+                    self.start(split..loops, i);
+                    let all = self.plan.geometry.loops.iter().zip(&*self.rounds);
+                    if all.clone().any(|(l, round)| l.steps[operand] == 0 && *round != 0) {
+                        continue;
+                    }
+                    self.locate();
+                    let shape = &self.plan.geometry.shapes[self.shape()];
+                    let element = self.fused.outputs[number].view.element;
+                    // SAFETY: by contract; the places are inside the region.
+                    unsafe {
+                        let place = self.output_at(number);
+                        store(self.isa, element, place, &shape.kept[number], total);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a reduction of nothing gives, in every place of the outputs.
+    unsafe fn fill_identities(&mut self) {
+        for number in 0..self.fused.outputs.len() {
+            let Output { view, reduce, .. } = &self.fused.outputs[number];
+            if reduce.is_none() {
+                continue;
+            }
+            let dims = view.strides.iter().zip(&self.fused.dims).filter(|(s, _)| **s != 0);
+            let levels: Vec<(usize, isize)> = dims.map(|(s, d)| (*d, *s)).collect();
+            let places: usize = levels.iter().map(|(count, _)| count).product();
+            let identity = [self.identity(number)];
+            for place in 0..places {
+                let (mut rest, mut at) = (place, view.offset as isize);
+                for &(count, stride) in levels.iter().rev() {
+                    at += (rest % count) as isize * stride;
+                    rest /= count;
+                }
+                // SAFETY: by contract; the check found the place inside the region.
+                unsafe {
+                    let start = self.memory.ptr::<u8>(view.region);
+                    let to = start.offset(at * view.element.bytes() as isize);
+                    store(self.isa, view.element, to, &[], &identity);
+                }
+            }
+        }
+    }
+}
