@@ -1,0 +1,149 @@
+//! Products and convolutions against the peak of one core: `cargo bench -p nerve-cpu --bench gemm`.
+//!
+//! The peak is measured beside each figure, since processors change their clock with what runs.
+//! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads.
+
+use nerve_cpu::{Activation, Buffer, Float, Gemm, Instruction, Program, Region, Replay};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Independent chains of multiply-adds: enough to hide their latency on two units.
+const CHAINS: usize = 12;
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn chains_avx512(rounds: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let (mut sums, x) = ([_mm512_set1_ps(1.0); CHAINS], _mm512_set1_ps(black_box(0.5)));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, x, x);
+        }
+    }
+    sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn chains_avx2(rounds: usize) -> f32 {
+    use std::arch::x86_64::*;
+    let (mut sums, x) = ([_mm256_set1_ps(1.0); CHAINS], _mm256_set1_ps(black_box(0.5)));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, x, x);
+        }
+    }
+    sums.into_iter().map(|sum| _mm256_cvtss_f32(sum)).sum()
+}
+
+/// Multiply-adds that one core can do, in GFLOP/s of f32; infinite where it is not known.
+fn peak() -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let rounds = 200_000;
+        let rate = |lanes: usize, run: &dyn Fn() -> f32| {
+            let time = best_of(5, || {
+                black_box(run());
+            });
+            (2 * lanes * CHAINS * rounds) as f64 / time
+        };
+        match nerve_cpu::isa() {
+            // SAFETY: the instruction set was found on this processor.
+            nerve_cpu::Isa::Avx512 => return rate(16, &|| unsafe { chains_avx512(rounds) }),
+            // SAFETY: as above.
+            nerve_cpu::Isa::Avx2 => return rate(8, &|| unsafe { chains_avx2(rounds) }),
+            nerve_cpu::Isa::Portable => {}
+        }
+    }
+    f64::INFINITY
+}
+
+/// The shortest of some runs, in nanoseconds.
+fn best_of(runs: usize, mut run: impl FnMut()) -> f64 {
+    let mut best = Duration::MAX;
+    for _ in 0..runs {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed());
+    }
+    best.as_nanos() as f64
+}
+
+/// Runs `instructions` as often as fills some milliseconds, and prints the speed of the best.
+fn measure(label: &str, instructions: Vec<Instruction>, buffers: &[usize]) {
+    let flops: u64 = instructions.iter().map(|i| i.kernel().flops()).sum();
+    let copies = (2_000_000 / flops.max(1)).clamp(1, 1000) as usize;
+    let list = (0..copies).flat_map(|_| instructions.clone()).collect();
+    let program = Program::new(list, buffers).expect("a program that fits its buffers");
+    let filled = |&bytes: &usize| {
+        Arc::new(Buffer::from_slice(&(0..bytes / 4).map(|i| (i % 17) as f32).collect::<Vec<_>>()))
+    };
+    let mut replay = Replay::new(program, buffers[1..].iter().map(filled).collect());
+    let mut run = || replay.run().expect("no indices");
+    let once = best_of(3, &mut run).max(1.0);
+    let (before, time) = (peak(), best_of((60e6 / once).clamp(5.0, 2000.0) as usize, &mut run));
+    let time = time / copies as f64;
+    let speed = flops as f64 / time;
+    let share = 100.0 * speed / before.max(peak());
+    println!("{label:<44} {:>10.2} µs {speed:>8.1} GFLOP/s {share:>5.1} %", time / 1000.0);
+}
+
+/// A product of `[m, k]` and `[k, n]`, transposed as asked, and the packing of B where it pays.
+fn product([m, n, k]: [usize; 3], turned: [bool; 2], separate: bool) {
+    let bytes = [0, m * k, k * n, m * n].map(|n| 4 * n);
+    let region = |i: usize| Region::new(i as u32, 0, bytes[i]);
+    let strides = |turned, rows, columns| if turned { [1, rows] } else { [columns, 1] };
+    let gemm = Gemm {
+        a_strides: strides(turned[0], m, k),
+        b_strides: strides(turned[1], k, n),
+        activation: Activation::None,
+        ..Gemm::new(Float::F32, [m, n, k], region(1), region(2), region(3))
+    };
+    let mut buffers = bytes.to_vec();
+    let letter = |turned, name: &str| if turned { format!("{name}ᵀ") } else { name.into() };
+    let label = format!("{m}×{k} {} · {k}×{n} {}", letter(turned[0], "A"), letter(turned[1], "B"));
+    match gemm.packed_b_bytes().filter(|_| separate) {
+        Some(bytes) => {
+            buffers[0] = bytes;
+            let panels = Region::new(0, 0, bytes);
+            let list =
+                vec![gemm.pack_instruction(panels).into(), gemm.with_packed_b(panels).into()];
+            measure(&(label + ", packed"), list, &buffers);
+        }
+        None => measure(&label, vec![gemm.into()], &buffers),
+    }
+}
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let threads = std::env::var("NERVE_BENCH_THREADS").ok().and_then(|n| n.parse().ok());
+    nerve_cpu::set_threads(threads.unwrap_or(1));
+    println!("{}, peak of one core {:.1} GFLOP/s", nerve_cpu::isa().name(), peak());
+    if wanted("square") {
+        for n in [64, 128, 256, 512, 1024] {
+            product([n; 3], [false, false], true);
+        }
+        product([1024; 3], [false, false], false);
+        for turned in [[true, false], [false, true]] {
+            for n in [64, 256, 1024] {
+                product([n; 3], turned, true);
+            }
+        }
+    }
+    if wanted("small") {
+        product([32, 64, 64], [false, false], true);
+        product([32, 64, 64], [false, true], true);
+        product([64, 64, 32], [true, false], true);
+        product([64, 128, 784], [false, false], true);
+        product([64, 128, 784], [false, true], true);
+        product([784, 128, 64], [true, false], true);
+        product([128, 784, 64], [true, false], true);
+        product([64, 784, 128], [false, false], true);
+        product([64, 10, 128], [false, true], true);
+        product([1, 128, 784], [false, true], true);
+        product([1, 128, 784], [false, false], true);
+        product([1024, 1, 256], [false, false], true);
+    }
+}
