@@ -78,9 +78,9 @@ pub struct Gemm {
 const CHUNK_FLOPS: u64 = 2_000_000;
 /// Most chunks of one product. More would only shrink the blocks that packed panels serve.
 const MOST_CHUNKS: u64 = 32;
-/// Longest stretch of `k` that is summed in registers before C is touched: a panel of B two
-/// vectors wide then fills two thirds of the L1 cache.
-const DEPTH_BLOCK: usize = 256;
+/// Longest stretch of `k` that is summed in registers before C is touched. A panel of B two vectors
+/// wide then fills 64 KiB: it streams from L2, which costs less than touching C more often.
+const DEPTH_BLOCK: usize = 512;
 /// Most rows of A that are packed at a time: together with a stretch of `k`, a quarter of L2.
 const ROW_BLOCK: usize = 256;
 /// Bytes of a matrix up to which it stays in L1 and need not be packed.

@@ -1,7 +1,7 @@
 //! One chunk of a product: blocks for the caches, tiles for the registers.
 
 use super::dot::Dot;
-use super::pack::Pack;
+use super::pack::{Pack, STEPS};
 use super::tile::{Kernels, Repeat, Scalar, Tile};
 use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, ROW_BLOCK, SourceB};
 use crate::kernel::Scratch;
@@ -228,17 +228,23 @@ impl<T: Scalar> Job<'_, T> {
             _ => (self.kernels.pack_rows, step),
         };
         debug_assert!(rows.len() * depth.len() <= block.len());
-        for band in pieces(rows.clone(), self.kernels.tallest(self.plan.width)) {
-            // SAFETY: inside A, and inside the block.
-            unsafe {
-                pack(&Pack {
-                    from: self.a.wrapping_add(band.start * row + depth.start * step),
-                    stride,
-                    depth: depth.len(),
-                    columns: band.len(),
-                    to: block.as_mut_ptr().add((band.start - rows.start) * depth.len()),
-                    width: band.len(),
-                });
+        // Where steps of the depth lie apart, the bands take a few steps in turn, so that a line
+        // of A is still in the cache when the next band wants its share of it.
+        let steps = if step == 1 { depth.len().max(1) } else { STEPS };
+        for start in depth.clone().step_by(steps) {
+            for band in pieces(rows.clone(), self.kernels.tallest(self.plan.width)) {
+                let to = (band.start - rows.start) * depth.len();
+                // SAFETY: inside A, and inside the block.
+                unsafe {
+                    pack(&Pack {
+                        from: self.a.wrapping_add(band.start * row + start * step),
+                        stride,
+                        depth: steps.min(depth.end - start),
+                        columns: band.len(),
+                        to: block.as_mut_ptr().add(to + (start - depth.start) * band.len()),
+                        width: band.len(),
+                    });
+                }
             }
         }
     }

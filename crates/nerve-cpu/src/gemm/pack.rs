@@ -1,10 +1,12 @@
 //! Packing: copying a block of a matrix into the order in which the micro-kernel walks it.
 
+use super::drive::piece;
 use super::tile::Scalar;
 use crate::bounds;
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, Vector};
+use std::ops::Range;
 
 /// Copies `depth` steps of `columns` values into a panel: step `d` becomes `width` values at
 /// `to + d * width`, zero beyond the columns.
@@ -94,50 +96,75 @@ pub struct PackB {
     pub isa: Isa,
 }
 
+/// Steps of the depth that are packed into one panel before the next panel gets its share, where
+/// rows lie side by side. Few enough for the L1 cache even if the rows are a page apart.
+pub(crate) const STEPS: usize = 8;
+/// Panels that are filled together from the same rows.
+const GROUP: usize = 16;
+/// Elements that one chunk packs, about.
+const CHUNK: usize = 32 * 1024;
+
 impl PackB {
     fn lanes(&self) -> usize {
         lanes(self.ty, self.isa)
     }
 
-    fn panels(&self) -> usize {
-        self.n.div_ceil(self.width * self.lanes())
-    }
-
-    /// Panels of one chunk: enough to be worth a hand-off, about 64 KiB.
-    fn group(&self) -> usize {
-        let panel = self.k * self.width * self.lanes() * self.ty.bytes();
-        (64 * 1024 / panel.max(1)).clamp(1, self.panels().max(1))
+    /// Groups of panels, and stretches of the depth, of one matrix. Together the chunks.
+    fn split(&self) -> [usize; 2] {
+        let wide = self.width * self.lanes();
+        let groups = self.n.div_ceil(wide * GROUP).max(1);
+        let steps = (CHUNK / self.n.clamp(1, wide * GROUP)).max(STEPS);
+        [groups, self.k.div_ceil(steps).max(1)]
     }
 
     unsafe fn run_typed<T: Scalar>(&self, chunk: usize, memory: &Memory) {
-        let groups = self.panels().div_ceil(self.group()).max(1);
+        let [groups, stretches] = self.split();
+        let (chunk, stretch) = (chunk / stretches, chunk % stretches);
         let (item, group) = (chunk / groups, chunk % groups);
-        let kernels = T::kernels(self.isa);
-        let wide = self.width * kernels.lanes;
-        let padded = self.n.next_multiple_of(kernels.lanes);
-        for panel in group * self.group()..self.panels().min((group + 1) * self.group()) {
-            let first = panel * wide;
-            let columns = wide.min(self.n - first);
-            // SAFETY: `check` held the matrix and the panels against their regions; no two
-            // panels overlap.
-            unsafe {
-                let from = memory.ptr::<T>(self.from).add(item * self.batch_stride);
-                let to = memory.ptr::<T>(self.to).add((item * padded + first) * self.k);
-                let pack = |from, stride| Pack {
-                    from,
-                    stride,
-                    depth: self.k,
-                    columns,
-                    to,
-                    width: columns.next_multiple_of(kernels.lanes),
-                };
-                if self.strides[1] == 1 {
-                    (kernels.pack_rows)(&pack(from.add(first), self.strides[0]));
-                } else {
-                    let from = from.add(first * self.strides[1]);
-                    (kernels.pack_columns)(&pack(from, self.strides[1]));
-                }
+        let wide = self.width * self.lanes();
+        let panels = piece(self.n.div_ceil(wide), groups, group);
+        let depth = piece(self.k, stretches, stretch);
+        // Columns are long: each panel takes them whole. Rows are shared, a few steps at a time.
+        let steps = if self.strides[1] == 1 { STEPS } else { depth.len().max(1) };
+        for start in depth.clone().step_by(steps) {
+            for panel in panels.clone() {
+                // SAFETY: the caller's promise.
+                unsafe { self.pack::<T>(item, panel, start..depth.end.min(start + steps), memory) };
             }
+        }
+    }
+
+    /// Packs a stretch of the depth into one panel.
+    unsafe fn pack<T: Scalar>(
+        &self,
+        item: usize,
+        panel: usize,
+        depth: Range<usize>,
+        memory: &Memory,
+    ) {
+        let kernels = T::kernels(self.isa);
+        let first = panel * self.width * kernels.lanes;
+        let columns = (self.width * kernels.lanes).min(self.n - first);
+        let width = columns.next_multiple_of(kernels.lanes);
+        let padded = self.n.next_multiple_of(kernels.lanes);
+        let [row, column] = self.strides;
+        let (pack, stride) = match column {
+            1 => (kernels.pack_rows, row),
+            _ => (kernels.pack_columns, column),
+        };
+        // SAFETY: `check` held the matrix and the panels against their regions; panels, and
+        // stretches of one panel, are disjoint.
+        unsafe {
+            let from = memory.ptr::<T>(self.from).add(item * self.batch_stride);
+            let to = memory.ptr::<T>(self.to).add((item * padded + first) * self.k);
+            pack(&Pack {
+                from: from.add(first * column + depth.start * row),
+                stride,
+                depth: depth.len(),
+                columns,
+                to: to.add(depth.start * width),
+                width,
+            });
         }
     }
 }
@@ -172,10 +199,8 @@ impl Kernel for PackB {
     }
 
     fn chunks(&self) -> usize {
-        if self.k == 0 {
-            return 1;
-        }
-        (self.batch * self.panels().div_ceil(self.group()).max(1)).max(1)
+        let [groups, stretches] = self.split();
+        (self.batch * groups * stretches).max(1)
     }
 
     fn flops(&self) -> u64 {
