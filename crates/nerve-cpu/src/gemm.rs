@@ -5,7 +5,7 @@
 //! is walked often, or lies in the wrong order, it is first copied into panels (`pack`).
 
 mod dot;
-mod drive;
+pub(crate) mod drive;
 pub(crate) mod pack;
 mod sum;
 pub(crate) mod tile;
@@ -358,11 +358,7 @@ impl Kernel for Gemm {
             check_product("bias", bias, self.ty, &[self.n])?;
         }
         self.check_c()?;
-        let read = [Some(self.a), Some(self.packed_b.unwrap_or(self.b)), self.bias];
-        match read.into_iter().flatten().any(|region| region.overlaps(&self.c)) {
-            true => Err("C overlaps what is read".into()),
-            false => Ok(()),
-        }
+        crate::bounds::apart(self)
     }
 
     fn chunks(&self) -> usize {

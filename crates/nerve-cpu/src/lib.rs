@@ -11,11 +11,12 @@
 
 pub mod argreduce;
 mod bounds;
+pub mod conv;
 mod copy;
 pub mod cross_entropy;
 pub mod fused;
 pub mod gather;
-mod gemm;
+pub mod gemm;
 pub mod kernel;
 pub mod math;
 pub mod memory;
@@ -33,6 +34,7 @@ mod testing;
 pub mod threads;
 
 pub use argreduce::{ArgKind, ArgReduce};
+pub use conv::{Conv, ConvShape, ConvWeightGrad};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};

@@ -1,6 +1,7 @@
 //! A program: a checked list of instructions, and its replay.
 
 use crate::argreduce::ArgReduce;
+use crate::conv::{Conv, ConvWeightGrad};
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
@@ -83,6 +84,10 @@ instructions! {
     Fused(FusedKernel),
     /// A matrix product.
     Gemm(Gemm),
+    /// A convolution.
+    Conv(Conv),
+    /// The gradient of a convolution with respect to its filter.
+    ConvWeightGrad(ConvWeightGrad),
     /// A matrix into the panels that a product reads.
     PackB(PackB),
     /// Partial results into their sum.

@@ -2,6 +2,7 @@
 
 use crate::kernel::Float;
 use crate::memory::Buffer;
+use crate::simd::Isa;
 
 /// A small generator (xorshift), the same numbers on every run.
 pub(crate) struct Random(u64);
@@ -53,5 +54,12 @@ pub(crate) fn load(buffer: &Buffer, ty: Float) -> Vec<f64> {
     match ty {
         Float::F32 => buffer.to_vec::<f32>(0..count).into_iter().map(f64::from).collect(),
         Float::F64 => buffer.to_vec(0..count),
+    }
+}
+
+/// Calls `test` with each type and each instruction set that this processor has.
+pub(crate) fn every_machine(mut test: impl FnMut(Float, Isa)) {
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        [Float::F32, Float::F64].into_iter().for_each(|ty| test(ty, isa));
     }
 }

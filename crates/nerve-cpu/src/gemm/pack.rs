@@ -187,9 +187,7 @@ impl Kernel for PackB {
         if self.width == 0 || self.width > 4 {
             return Err(format!("panels of {} vectors", self.width));
         }
-        if self.from.overlaps(&self.to) {
-            return Err("the panels overlap the matrix".into());
-        }
+        bounds::apart(self)?;
         let [row, column] = self.strides;
         let axes = [(self.batch, self.batch_stride), (self.k, row), (self.n, column)];
         check_extent("matrix", self.from, self.ty, &axes)?;

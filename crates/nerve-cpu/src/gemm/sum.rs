@@ -69,9 +69,7 @@ impl Kernel for SumParts {
         if self.parts == 0 {
             return Err("no parts to add".into());
         }
-        if self.from.overlaps(&self.to) {
-            return Err("the sum overlaps the parts".into());
-        }
+        crate::bounds::apart(self)?;
         check_product("parts", self.from, self.ty, &[self.parts, self.len])?;
         check_product("sum", self.to, self.ty, &[self.len])
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::kernel::run_alone;
 use crate::memory::Buffer;
-use crate::testing::{Random, fill, load};
+use crate::testing::{Random, every_machine, fill, load};
 
 /// A product with random strides; the buffers hold A, B, the bias, C and the panels of B.
 struct Case {
@@ -115,12 +115,6 @@ impl Case {
         let refs: Vec<&Buffer> = self.buffers.iter().collect();
         run_alone(&g.pack_instruction(into), &refs);
         self.gemm = self.gemm.clone().with_packed_b(into);
-    }
-}
-
-fn every_machine(mut test: impl FnMut(Float, Isa)) {
-    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-        [Float::F32, Float::F64].into_iter().for_each(|ty| test(ty, isa));
     }
 }
 

@@ -112,6 +112,37 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
     }
 }
 
+/// Products channel by channel: `C[i, j] = activation(sum of A[i, d, j] * B[d, j] + ...)`, for `MR`
+/// rows and one vector of columns. Here `a_strides` are between rows and between steps, and the
+/// columns of A lie side by side as those of B do.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+pub(crate) unsafe fn channels<V: Vector, const MR: usize>(t: &Tile<V::Elem>) {
+    let [row, step] = t.a_strides;
+    // SAFETY: the caller's promise. The mask keeps each vector inside the columns.
+    unsafe {
+        let mask = V::mask(t.columns);
+        let mut acc = [[V::zero(); 1]; MR];
+        for far in 0..t.outer[1].times {
+            for near in 0..t.outer[0].times {
+                let mut a = t.a.add(far * t.outer[1].a + near * t.outer[0].a);
+                let mut b = t.b.add(far * t.outer[1].b + near * t.outer[0].b);
+                for _ in 0..t.depth {
+                    let value = V::load_masked(b, mask);
+                    for i in 0..MR {
+                        acc[i][0] = acc[i][0].fma(V::load_masked(a.add(i * row), mask), value);
+                    }
+                    a = a.wrapping_add(step);
+                    b = b.wrapping_add(t.b_stride);
+                }
+            }
+        }
+        finish(t, acc, mask);
+    }
+}
+
 /// The last step of a tile: what C held, the bias, the activation, the store.
 #[inline(always)]
 unsafe fn finish<V: Vector, const MR: usize, const NV: usize>(
@@ -172,11 +203,16 @@ pub(crate) struct Kernels<T: 'static> {
     tiles: [&'static [&'static [TileFn<T>]]; 2],
     /// `dots[rows of p - 1][rows of q - 1]`.
     pub dots: [[DotFn<T>; 4]; 4],
+    /// `channels[rows - 1]`: tiles one vector wide, computed channel by channel.
+    pub channels: [TileFn<T>; CHANNEL_ROWS],
     /// Copies rows into a panel.
     pub pack_rows: unsafe fn(&Pack<T>),
     /// Copies columns into the rows of a panel.
     pub pack_columns: unsafe fn(&Pack<T>),
 }
+
+/// Rows of the tallest tile that is computed channel by channel.
+pub(crate) const CHANNEL_ROWS: usize = 8;
 
 impl<T> Kernels<T> {
     /// The kernel for `rows` by `vectors`, which the instruction set has.
@@ -231,6 +267,11 @@ macro_rules! kernels {
                 unsafe { tile::<V, MR, NV, DEPTH>(t) }
             }
             $(#[$features])?
+            unsafe fn channels_of<V: Vector, const MR: usize>(t: &Tile<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { channels::<V, MR>(t) }
+            }
+            $(#[$features])?
             unsafe fn dot_of<V: Vector, const P: usize, const Q: usize>(d: &Dot<V::Elem>) {
                 // SAFETY: as above.
                 unsafe { dot::<V, P, Q>(d) }
@@ -258,9 +299,13 @@ macro_rules! kernels {
                 &[$(&[$(tile_of::<$vector, $rows, $width, true>),*]),*],
             ],
             dots: kernels!(@dots $vector),
+            channels: kernels!(@channels $vector, 1 2 3 4 5 6 7 8),
             pack_rows: pack_rows_of::<$vector>,
             pack_columns: pack_columns_of::<$vector>,
         };
+    };
+    (@channels $vector:ty, $($rows:literal)*) => {
+        [$(channels_of::<$vector, $rows>),*]
     };
     (@dots $vector:ty) => {
         [
@@ -283,7 +328,7 @@ kernels!(avx512, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")
 #[cfg(target_arch = "x86_64")]
 kernels!(avx2, #[target_feature(enable = "avx2,fma")], Avx2F32, Avx2F64, [1: 1 2 3 4 5 6 7 8 9 10; 2: 1 2 3 4 5 6;]);
 
-kernels!(portable, , Portable32, Portable64, [1: 1 2 3 4; 2: 1 2 3 4;]);
+kernels!(portable, , Portable32, Portable64, [1: 1 2 3 4; 2: 1 2;]);
 
 impl Scalar for f32 {
     fn kernels(isa: Isa) -> &'static Kernels<f32> {

@@ -1,0 +1,342 @@
+//! The convolution itself.
+
+use super::ConvShape;
+use crate::gemm::Activation;
+use crate::gemm::drive::{piece, pieces};
+use crate::gemm::pack::{Pack, check_isa, check_product};
+use crate::gemm::tile::{CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
+use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::memory::{Memory, Region};
+use crate::simd::{Isa, isa};
+use std::ops::Range;
+
+/// `y = activation(x * filter + bias)`, for a batch of images.
+///
+/// The gradient with respect to the images is a convolution too: of the gradient of the result,
+/// with `stride - 1` zeros between its pixels and a border of zeros, and the filter turned around
+/// with its channels exchanged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Type of all elements.
+    pub ty: Float,
+    /// The sizes.
+    pub shape: ConvShape,
+    /// The images, `[n, h, w, c]`.
+    pub x: Region,
+    /// The filter, `[kh, kw, c / groups, co]`.
+    pub filter: Region,
+    /// The result, `[n, oh, ow, co]`.
+    pub y: Region,
+    /// One value for each channel of the result.
+    pub bias: Option<Region>,
+    /// What is applied to each element at the end.
+    pub activation: Activation,
+    /// Whose vectors; [`isa()`] unless a test wants another.
+    pub isa: Isa,
+}
+
+/// Floating-point operations of a chunk: about 20 µs.
+const CHUNK_FLOPS: u64 = 4_000_000;
+/// Most chunks. With the usual batch of 64, a chunk is an image.
+const MOST_CHUNKS: u64 = 64;
+/// Most bytes of a panel that a chunk packs for itself: half of L2.
+const PANEL_BYTES: usize = 512 * 1024;
+/// Pixels that are taken as one line where the filter is a single pixel.
+const LINE: usize = 112;
+
+/// The result as lines of pixels: rows of the image, or stretches of all pixels where the filter
+/// is a single pixel and rows do not matter.
+#[derive(Clone, Copy)]
+struct Lines {
+    count: usize,
+    length: usize,
+    /// Length of the last one.
+    last: usize,
+    /// Lines of an image.
+    image: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    lines: Lines,
+    /// Vectors in a strip of output channels.
+    width: usize,
+    /// Strips of a group.
+    strips: usize,
+    /// Parts into which lines and strips are cut.
+    cuts: [usize; 2],
+    /// Whether a chunk packs each strip of the filter before it uses it.
+    pack: bool,
+}
+
+impl Conv {
+    /// A convolution without bias and activation.
+    pub fn new(ty: Float, shape: ConvShape, x: Region, filter: Region, y: Region) -> Self {
+        Conv { ty, shape, x, filter, y, bias: None, activation: Activation::None, isa: isa() }
+    }
+
+    fn lines(&self) -> Lines {
+        let s = &self.shape;
+        if s.taps() == 1 && s.stride == [1, 1] {
+            let pixels = s.n * s.h * s.w;
+            let count = pixels.div_ceil(LINE);
+            let last = pixels - count.saturating_sub(1) * LINE;
+            Lines { count, length: LINE, last, image: usize::MAX }
+        } else {
+            Lines { count: s.n * s.oh(), length: s.ow(), last: s.ow(), image: s.oh() }
+        }
+    }
+
+    fn plan<T: Scalar>(&self, kernels: &Kernels<T>) -> Plan {
+        let s = &self.shape;
+        let lines = self.lines();
+        let depthwise = s.depthwise();
+        let columns = if depthwise { s.co } else { s.group_out() };
+        let width = if depthwise { 1 } else { kernels.width(lines.length, columns) };
+        let strips = columns.div_ceil(width * kernels.lanes);
+        let groups = if depthwise { 1 } else { s.groups };
+        let cuts = self.cuts(lines.count, groups * strips);
+        let panel = s.taps() * s.group_in() * width * kernels.lanes * size_of::<T>();
+        let pixels = lines.count / cuts[0] * lines.length;
+        // A strip that is all of the filter lies in order as it is.
+        let pack = !depthwise && groups * strips > 1 && panel <= PANEL_BYTES && pixels >= 32;
+        Plan { lines, width, strips, cuts, pack }
+    }
+
+    /// Cuts lines and strips so that the least is read again: each chunk reads its part of the
+    /// images, and (twice, to pack it) its part of the filter.
+    fn cuts(&self, lines: usize, strips: usize) -> [usize; 2] {
+        let wanted = (self.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize;
+        let (images, filter) = (self.shape.images(), self.shape.filter());
+        let mut best = ([1, 1], usize::MAX);
+        for of_lines in [1, 2, 4, 8, 16, 32, 64] {
+            let of_lines = wanted.min(of_lines).min(lines.max(1));
+            let of_strips = wanted.div_ceil(of_lines).min(strips.max(1));
+            let missing = wanted.saturating_sub(of_lines * of_strips);
+            let cost = images
+                .saturating_mul(of_strips)
+                .saturating_add(filter.saturating_mul(2 * of_lines))
+                .saturating_add(images.saturating_add(filter).saturating_mul(missing));
+            if cost < best.1 {
+                best = ([of_lines, of_strips], cost);
+            }
+        }
+        best.0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shape.results() == 0
+    }
+
+    unsafe fn run_typed<T: Scalar>(
+        &self,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let kernels = T::kernels(self.isa);
+        let plan = self.plan(kernels);
+        let groups = if self.shape.depthwise() { 1 } else { self.shape.groups };
+        let lines = piece(plan.lines.count, plan.cuts[0], chunk / plan.cuts[1]);
+        for strip in piece(groups * plan.strips, plan.cuts[1], chunk % plan.cuts[1]) {
+            // SAFETY: the caller's promise; chunks have different lines or strips.
+            unsafe {
+                if self.shape.depthwise() {
+                    self.channels(kernels, &plan, strip, lines.clone(), memory);
+                } else {
+                    self.strip(kernels, &plan, strip, lines.clone(), memory, scratch);
+                }
+            }
+        }
+    }
+
+    /// One strip of output channels for some lines.
+    unsafe fn strip<T: Scalar>(
+        &self,
+        kernels: &Kernels<T>,
+        plan: &Plan,
+        strip: usize,
+        lines: Range<usize>,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let s = &self.shape;
+        let (group, strip) = (strip / plan.strips, strip % plan.strips);
+        let within = strip * plan.width * kernels.lanes;
+        let columns = (plan.width * kernels.lanes).min(s.group_out() - within);
+        let first = group * s.group_out() + within;
+        // SAFETY: `check` held all operands against the sizes.
+        unsafe {
+            let mut b: *const T = memory.ptr::<T>(self.filter).add(first);
+            let mut b_stride = s.co;
+            if plan.pack {
+                let (depth, width) =
+                    (s.taps() * s.group_in(), columns.next_multiple_of(kernels.lanes));
+                let to = scratch.slice::<T>(depth * width).as_mut_ptr();
+                let order = Pack { from: b, stride: s.co, depth, columns, to, width };
+                (kernels.pack_rows)(&order);
+                (b, b_stride) = (to, width);
+            }
+            let (depth, outer) = s.window(b_stride);
+            let tile = Tile {
+                a: memory.ptr::<T>(self.x).add(group * s.group_in()),
+                a_strides: [s.steps()[1], 1],
+                b,
+                b_stride,
+                depth,
+                outer,
+                c: memory.ptr::<T>(self.y).add(first),
+                c_stride: s.co,
+                columns,
+                bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
+                accumulate: false,
+                activation: self.activation,
+            };
+            let vectors = columns.div_ceil(kernels.lanes);
+            let tallest = kernels.tallest(plan.width);
+            self.walk(plan, lines, tallest, tile, |rows, tile| {
+                kernels.tile(rows, vectors, true)(tile);
+            });
+        }
+    }
+
+    /// One vector of channels for some lines, where each channel has its own filter.
+    unsafe fn channels<T: Scalar>(
+        &self,
+        kernels: &Kernels<T>,
+        plan: &Plan,
+        strip: usize,
+        lines: Range<usize>,
+        memory: &Memory,
+    ) {
+        let s = &self.shape;
+        let first = strip * kernels.lanes;
+        let [down, right] = s.tap_steps();
+        // SAFETY: `check` held all operands against the sizes.
+        unsafe {
+            let tile = Tile {
+                a: memory.ptr::<T>(self.x).add(first),
+                a_strides: [s.steps()[1], right],
+                b: memory.ptr::<T>(self.filter).add(first),
+                b_stride: s.co,
+                depth: s.kw,
+                outer: [Repeat { times: s.kh, a: down, b: s.kw * s.co }, Repeat::ONCE],
+                c: memory.ptr::<T>(self.y).add(first),
+                c_stride: s.co,
+                columns: kernels.lanes.min(s.co - first),
+                bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
+                accumulate: false,
+                activation: self.activation,
+            };
+            self.walk(plan, lines, CHANNEL_ROWS, tile, |rows, tile| {
+                kernels.channels[rows - 1](tile);
+            });
+        }
+    }
+
+    /// Calls `run` with the number of pixels and a tile for each piece of each line. `tile` names
+    /// the first pixel of the first line.
+    #[inline(always)]
+    unsafe fn walk<T: Scalar>(
+        &self,
+        plan: &Plan,
+        lines: Range<usize>,
+        tallest: usize,
+        mut tile: Tile<T>,
+        run: impl Fn(usize, &Tile<T>),
+    ) {
+        let s = &self.shape;
+        let Lines { count, length, last, image } = plan.lines;
+        let (x, y) = (tile.a, tile.c);
+        let [down, right] = s.steps();
+        for line in lines {
+            let from = match image {
+                usize::MAX => line * length * s.c,
+                _ => line / image * s.h * s.w * s.c + line % image * down,
+            };
+            let length_here = if line + 1 == count { last } else { length };
+            for pixels in pieces(0..length_here, tallest) {
+                // SAFETY: the pixels, and the windows over them, lie inside the images.
+                unsafe {
+                    tile.a = x.add(from + pixels.start * right);
+                    tile.c = y.add((line * length + pixels.start) * s.co);
+                }
+                run(pixels.len(), &tile);
+            }
+        }
+    }
+}
+
+impl Kernel for Conv {
+    fn name(&self) -> &'static str {
+        "conv"
+    }
+
+    fn operands(&self, visit: &mut dyn FnMut(Operand)) {
+        visit(Operand::read(self.x));
+        visit(Operand::read(self.filter));
+        if let Some(bias) = self.bias {
+            visit(Operand::read(bias));
+        }
+        visit(Operand::write(self.y));
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_isa(self.isa)?;
+        self.shape.check()?;
+        let s = &self.shape;
+        check_product("images", self.x, self.ty, &[s.images()])?;
+        check_product("filter", self.filter, self.ty, &[s.filter()])?;
+        check_product("result", self.y, self.ty, &[s.results()])?;
+        if let Some(bias) = self.bias {
+            check_product("bias", bias, self.ty, &[s.co])?;
+        }
+        crate::bounds::apart(self)
+    }
+
+    fn chunks(&self) -> usize {
+        if self.is_empty() {
+            return 1;
+        }
+        let [lines, strips] = match self.ty {
+            Float::F32 => self.plan(f32::kernels(self.isa)).cuts,
+            Float::F64 => self.plan(f64::kernels(self.isa)).cuts,
+        };
+        lines * strips
+    }
+
+    fn flops(&self) -> u64 {
+        self.shape.flops()
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let (pack, wide) = match self.ty {
+            Float::F32 => {
+                let plan = self.plan(f32::kernels(self.isa));
+                (plan.pack, plan.width * f32::kernels(self.isa).lanes)
+            }
+            Float::F64 => {
+                let plan = self.plan(f64::kernels(self.isa));
+                (plan.pack, plan.width * f64::kernels(self.isa).lanes)
+            }
+        };
+        let depth = self.shape.taps() * self.shape.group_in();
+        if pack { depth * wide * self.ty.bytes() } else { 0 }
+    }
+
+    unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        if self.is_empty() {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.ty {
+                Float::F32 => self.run_typed::<f32>(chunk, memory, scratch),
+                Float::F64 => self.run_typed::<f64>(chunk, memory, scratch),
+            }
+        }
+    }
+}
