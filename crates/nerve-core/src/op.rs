@@ -125,5 +125,6 @@ ops! {
     // Movement.
     Reshape, Permute, Broadcast, Slice,
     // With kernels.
-    Pad, Concat, Reduce, Matmul,
+    Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, PoolGrad, Softmax, SoftmaxGrad,
+    CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
 }

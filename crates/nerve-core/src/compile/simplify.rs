@@ -64,7 +64,7 @@ impl Rewriter {
             Op::Permute(op) => self.permute(op, &inputs[0]),
             Op::Reshape(op) => self.reshape(op, &inputs[0]),
             Op::Broadcast(op) => self.broadcast(op, &inputs[0]),
-            Op::Slice(op) => whole(op, &inputs[0]).then(|| inputs[0].clone()),
+            Op::Slice(op) => self.slice(op, &inputs[0]),
             Op::Reduce(op) => self.reduce(op, &inputs[0]),
             Op::Detach(_) => Some(inputs[0].clone()),
             Op::Cast(op) if op.dtype == inputs[0].dtype() => Some(inputs[0].clone()),
@@ -130,6 +130,46 @@ impl Rewriter {
             _ if op.shape == *x.shape() => Some(x.clone()),
             Op::Broadcast(_) => Some(self.make(op.clone().into(), x.inputs(), None)),
             Op::Full(full) => Some(refill(full, op.shape.clone(), x)),
+            _ => None,
+        }
+    }
+
+    /// What is cut off need not be computed.
+    fn slice(&mut self, op: &Slice, x: &Tensor) -> Option<Tensor> {
+        if whole(op, x) {
+            return Some(x.clone());
+        }
+        match (x.op(), x.inputs()) {
+            (Op::Conv(conv), [image, filter]) => {
+                let part = conv.sliced(op, image.shape(), filter.shape())?;
+                let (conv, filter) = (*conv, filter.clone());
+                let image = self.make(part.into(), &[image.clone()], None);
+                Some(self.make(conv.into(), &[image, filter], None))
+            }
+            (Op::Pad(pad), [inner]) => {
+                let axes = 0..x.rank();
+                // Only what was added may be cut away.
+                let behind = |a: usize| x.shape()[a] - op.start[a] - op.shape[a];
+                let fits = |a: usize| {
+                    op.step[a] == 1
+                        && op.start[a] <= pad.before[a]
+                        && op.start[a] + op.shape[a] <= x.shape()[a]
+                        && behind(a) <= pad.after[a]
+                };
+                if !axes.clone().all(fits) {
+                    return None;
+                }
+                let mut less = pad.clone();
+                for axis in axes {
+                    less.before[axis] -= op.start[axis];
+                    less.after[axis] -= behind(axis);
+                }
+                let nothing = [&less.before, &less.after, &less.between];
+                match nothing.iter().all(|v| v.iter().all(|&n| n == 0)) {
+                    true => Some(inner.clone()),
+                    false => Some(self.make(less.into(), &[inner.clone()], None)),
+                }
+            }
             _ => None,
         }
     }

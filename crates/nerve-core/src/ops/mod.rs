@@ -7,23 +7,33 @@
 mod binary;
 mod broadcast;
 mod concat;
+mod conv;
+mod cross_entropy;
+mod gather;
 mod leaf;
 mod matmul;
 mod movement;
 mod pad;
+mod pool;
 mod reduce;
+mod softmax;
 mod source;
 mod unary;
 
 pub use binary::{Binary, Select};
 pub use broadcast::Broadcast;
 pub use concat::Concat;
+pub use conv::{Conv, Conv2dOptions, ConvWeightGrad};
+pub use cross_entropy::{CrossEntropy, CrossEntropyGrad};
+pub use gather::{Gather, ScatterAdd};
 pub use leaf::{Argument, Constant, ReadVar};
 pub use matmul::Matmul;
 pub use movement::{Permute, Reshape, Slice};
 pub use pad::Pad;
+pub use pool::{Pool, PoolGrad};
 pub use reduce::Reduce;
-pub use source::{Full, Iota, Random};
+pub use softmax::{Softmax, SoftmaxGrad};
+pub use source::{Full, Iota, Random, random_key};
 pub use unary::{Cast, Detach, Unary};
 
 use crate::dtype::DType;

@@ -1,0 +1,259 @@
+//! Convolution in one and two dimensions, as the field has it: cross-correlation.
+
+use super::{Slice, expect_float, expect_same};
+use crate::compile::{Lowering, float};
+use crate::dtype::DType;
+use crate::op::{Gradients, Lower, Operation, Role};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use nerve_cpu::{Activation, ConvShape};
+
+/// Convolution of images `[n, h, w, c]` that are padded already with filters
+/// `[kh, kw, c / groups, o]`: `[n, oh, ow, o]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv {
+    /// Distance between the places where the filter is applied.
+    pub stride: [usize; 2],
+    /// Distance between the elements that the filter reads.
+    pub dilation: [usize; 2],
+    /// Number of groups of channels that do not see each other.
+    pub groups: usize,
+}
+
+/// The gradient of [`Conv`] with respect to the filters. Inputs: x, dy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvWeightGrad {
+    /// The convolution.
+    pub conv: Conv,
+    /// Height and width of the filter.
+    pub kernel: [usize; 2],
+}
+
+impl Conv {
+    fn extent(&self, axis: usize, n: usize, k: usize) -> Result<usize, String> {
+        let reach = self.dilation[axis] * k.saturating_sub(1) + 1;
+        let room = n.checked_sub(reach).filter(|_| k > 0);
+        let room = room.ok_or_else(|| {
+            format!("a filter that reaches over {reach} does not fit {n} (padding included)")
+        })?;
+        Ok(room / self.stride[axis] + 1)
+    }
+
+    /// The gradient with respect to the input: a convolution of the output's gradient, spread by
+    /// the stride and surrounded by zeros, with the filters turned around.
+    fn input_gradient(&self, x: &Shape, filter: &Tensor, dy: &Tensor) -> Tensor {
+        let &[kh, kw, i, o] = &filter.shape()[..] else { unreachable!("filters have four axes") };
+        let g = self.groups;
+        let turned = filter
+            .flip(&[0, 1])
+            .reshape([kh, kw, i, g, o / g])
+            .permute(&[0, 1, 4, 3, 2])
+            .reshape([kh, kw, o / g, g * i]);
+        let (mut before, mut after, mut between) = ([0; 4], [0; 4], [0; 4]);
+        for (axis, k) in [(0, kh), (1, kw)] {
+            let reach = (k - 1) * self.dilation[axis];
+            let covered = (dy.shape()[axis + 1] - 1) * self.stride[axis] + 1 + reach;
+            before[axis + 1] = reach as isize;
+            after[axis + 1] = (reach + x[axis + 1] - covered) as isize;
+            between[axis + 1] = self.stride[axis] - 1;
+        }
+        let spread = dy.pad_general(&before, &after, &between, 0.0);
+        Tensor::apply(Conv { stride: [1, 1], ..*self }, &[&spread, &turned])
+    }
+
+    /// The part of the image that is enough if only the part `slice` of the result is wanted.
+    pub(crate) fn sliced(&self, slice: &Slice, image: &Shape, filter: &Shape) -> Option<Slice> {
+        let plain = self.stride == [1, 1] && slice.step.iter().all(|&step| step == 1);
+        let all_channels = slice.start[3] == 0 && slice.shape[3] == filter[3];
+        if !plain || !all_channels || slice.shape.contains(&0) {
+            return None;
+        }
+        let mut shape = slice.shape.to_vec();
+        shape[3] = image[3];
+        for axis in [1, 2] {
+            shape[axis] += self.dilation[axis - 1] * (filter[axis - 1] - 1);
+        }
+        Some(Slice { start: slice.start.clone(), step: slice.step.clone(), shape: shape.into() })
+    }
+}
+
+impl Operation for Conv {
+    fn name(&self) -> &'static str {
+        "conv"
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
+        let (x, filter) = (&inputs[0], &inputs[1]);
+        let dtype = expect_same(x, filter)?;
+        expect_float(x)?;
+        let (&[n, h, w, c], &[kh, kw, i, o]) = (&x.shape()[..], &filter.shape()[..]) else {
+            return Err(format!("images {} and filters {}", x.shape(), filter.shape()));
+        };
+        let g = self.groups;
+        if g == 0 || [self.stride, self.dilation].concat().contains(&0) {
+            return Err("groups, stride and dilation must not be 0".into());
+        }
+        if c != i * g || o % g != 0 {
+            return Err(format!(
+                "{c} input channels and {o} output channels in {g} groups: filters expect {i} \
+                 input channels a group"
+            ));
+        }
+        Ok(([n, self.extent(0, h, kh)?, self.extent(1, w, kw)?, o].into(), dtype))
+    }
+
+    fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
+        let (x, filter) = (&inputs[0], &inputs[1]);
+        let kernel = [filter.shape()[0], filter.shape()[1]];
+        let dw = Tensor::apply(ConvWeightGrad { conv: *self, kernel }, &[x, dy]);
+        Ok(vec![Some(self.input_gradient(x.shape(), filter, dy)), Some(dw)])
+    }
+
+    fn role(&self) -> Role<'_> {
+        Role::Kernel(self)
+    }
+}
+
+impl Operation for ConvWeightGrad {
+    fn name(&self) -> &'static str {
+        "conv_weight_grad"
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
+        let (x, dy) = (&inputs[0], &inputs[1]);
+        let (channels, [kh, kw]) = (x.shape()[3] / self.conv.groups, self.kernel);
+        Ok(([kh, kw, channels, dy.shape()[3]].into(), expect_same(x, dy)?))
+    }
+
+    /// The result is linear in both operands, as the convolution is in its own.
+    fn gradient(&self, inputs: &[Tensor], _: &Tensor, dw: &Tensor) -> Gradients {
+        let (x, dy) = (&inputs[0], &inputs[1]);
+        let dx = self.conv.input_gradient(x.shape(), dw, dy);
+        Ok(vec![Some(dx), Some(Tensor::apply(self.conv, &[x, dw]))])
+    }
+
+    fn role(&self) -> Role<'_> {
+        Role::Kernel(self)
+    }
+}
+
+impl Conv {
+    /// The machine's description of applying `kernel` to `x` with `o` channels of results.
+    fn geometry(&self, x: &Shape, [kh, kw]: [usize; 2], o: usize) -> ConvShape {
+        let &[n, h, w, c] = &x[..] else { unreachable!("images have four axes") };
+        let Conv { stride, dilation, groups } = *self;
+        ConvShape { n, h, w, c, kh, kw, co: o, groups, stride, dilation }
+    }
+}
+
+impl Lower for Conv {
+    fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
+        let [image, weight] = node.inputs() else { unreachable!("two operands") };
+        let epilogue = cx.epilogue();
+        let (x, filter) = (cx.contiguous(image), cx.contiguous(weight));
+        let (ty, y) = (float(node.dtype()), cx.output_region(node));
+        let kernel = [weight.shape()[0], weight.shape()[1]];
+        let shape = self.geometry(image.shape(), kernel, weight.shape()[3]);
+        cx.emit(nerve_cpu::Conv {
+            bias: epilogue.bias,
+            activation: if epilogue.relu { Activation::Relu } else { Activation::None },
+            ..nerve_cpu::Conv::new(ty, shape, x, filter, y)
+        });
+    }
+
+    fn epilogue(&self, node: &Tensor) -> Option<usize> {
+        node.shape().last().copied()
+    }
+}
+
+impl Lower for ConvWeightGrad {
+    fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
+        let [image, gradient] = node.inputs() else { unreachable!("two operands") };
+        let (x, dy) = (cx.contiguous(image), cx.contiguous(gradient));
+        let (ty, dw) = (float(node.dtype()), cx.output_region(node));
+        let shape = self.conv.geometry(image.shape(), self.kernel, gradient.shape()[3]);
+        let mut instruction = nerve_cpu::ConvWeightGrad::new(ty, shape, x, dy, dw);
+        let parts = instruction.parts();
+        if parts > 1 {
+            instruction.dw = cx.temporary(parts * dw.bytes);
+            let from = instruction.dw;
+            cx.emit(instruction);
+            return cx.sum_parts(ty, parts, from, dw);
+        }
+        cx.emit(instruction);
+    }
+}
+
+/// How a convolution is applied to images; the default is stride 1, no padding, one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2dOptions {
+    /// Distance between the places where the filter is applied: down, across.
+    pub stride: [usize; 2],
+    /// Zeros around the image: (above, below), (left, right).
+    pub padding: [(usize, usize); 2],
+    /// Distance between the elements that the filter reads.
+    pub dilation: [usize; 2],
+    /// Number of groups of channels that do not see each other.
+    pub groups: usize,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Conv2dOptions { stride: [1, 1], padding: [(0, 0); 2], dilation: [1, 1], groups: 1 }
+    }
+}
+
+impl Tensor {
+    /// Convolution of images `[n, c, h, w]` with filters `[o, c / groups, kh, kw]`:
+    /// `[n, o, oh, ow]` with `oh = (h + padding − dilation (kh − 1) − 1) / stride + 1`.
+    ///
+    /// ```
+    /// use nerve_core::{Tensor, ops::Conv2dOptions};
+    /// let x = Tensor::ones([1, 1, 3, 3]);
+    /// let w = Tensor::ones([1, 1, 3, 3]);
+    /// let same = Conv2dOptions { padding: [(1, 1); 2], ..Conv2dOptions::default() };
+    /// let y = x.conv2d(&w, same);
+    /// assert_eq!(y.to_vec::<f32>(), [4.0, 6.0, 4.0, 6.0, 9.0, 6.0, 4.0, 6.0, 4.0]);
+    /// ```
+    #[track_caller]
+    pub fn conv2d(&self, weight: &Tensor, options: Conv2dOptions) -> Tensor {
+        assert!(
+            self.rank() == 4 && weight.rank() == 4,
+            "conv2d: images are [n, channels, height, width], filters [out, in / groups, height, \
+             width]; found {} and {}",
+            self.shape(),
+            weight.shape()
+        );
+        let Conv2dOptions { stride, padding, dilation, groups } = options;
+        let x = self.permute(&[0, 2, 3, 1]).pad(&[(0, 0), padding[0], padding[1], (0, 0)], 0.0);
+        let filter = weight.permute(&[2, 3, 1, 0]);
+        Tensor::apply(Conv { stride, dilation, groups }, &[&x, &filter]).permute(&[0, 3, 1, 2])
+    }
+
+    /// Convolution of sequences `[n, c, length]` with filters `[o, c / groups, k]`; `padding` is
+    /// the number of zeros in front and behind.
+    #[track_caller]
+    pub fn conv1d(
+        &self,
+        weight: &Tensor,
+        stride: usize,
+        padding: (usize, usize),
+        dilation: usize,
+        groups: usize,
+    ) -> Tensor {
+        assert!(
+            self.rank() == 3 && weight.rank() == 3,
+            "conv1d: sequences are [n, channels, length], filters [out, in / groups, length]; \
+             found {} and {}",
+            self.shape(),
+            weight.shape()
+        );
+        let options = Conv2dOptions {
+            stride: [1, stride],
+            padding: [(0, 0), padding],
+            dilation: [1, dilation],
+            groups,
+        };
+        self.unsqueeze(2).conv2d(&weight.unsqueeze(2), options).squeeze(2)
+    }
+}
