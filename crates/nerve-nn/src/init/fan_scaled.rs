@@ -1,0 +1,114 @@
+use super::{Draw, Entry, Initializer, fans};
+use nerve_core::{Shape, Tensor};
+use nerve_formats::spec::Spec;
+
+/// Random numbers with mean 0 and variance `scale` / fan.
+///
+/// | name | scale | fan | source |
+/// |---|---|---|---|
+/// | Glorot, Xavier | 1 | mean of in and out | Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010 |
+/// | He, Kaiming | 2 | in | He et al., "Delving deep into rectifiers", 2015 |
+/// | LeCun | 1 | in | LeCun et al., "Efficient BackProp", 1998 |
+///
+/// ```
+/// use nerve_nn::{Params, init::FanScaled};
+/// let weight = Params::new(1).var("weight", [64, 300], &FanScaled::HE_UNIFORM);
+/// let bound = (6.0f32 / 300.0).sqrt();
+/// assert!(weight.to_vec::<f32>().iter().all(|w| w.abs() <= bound));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FanScaled {
+    /// The variance times the fan.
+    pub scale: f64,
+    /// Which fan.
+    pub mode: Mode,
+    /// Which distribution.
+    pub distribution: Distribution,
+}
+
+/// Which fan counts: see [`fans`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// How many values each output sums: keeps the size of activations.
+    In,
+    /// How many outputs each input reaches: keeps the size of gradients.
+    Out,
+    /// The mean of the two.
+    Mean,
+}
+
+/// Which distribution the random numbers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// Uniform in ±√(3 · variance).
+    Uniform,
+    /// Normal.
+    Normal,
+}
+
+impl FanScaled {
+    const fn new(scale: f64, mode: Mode, distribution: Distribution) -> FanScaled {
+        FanScaled { scale, mode, distribution }
+    }
+
+    /// Glorot's, uniform; also called Xavier's.
+    pub const GLOROT_UNIFORM: FanScaled = FanScaled::new(1.0, Mode::Mean, Distribution::Uniform);
+    /// Glorot's, normal; also called Xavier's.
+    pub const GLOROT_NORMAL: FanScaled = FanScaled::new(1.0, Mode::Mean, Distribution::Normal);
+    /// He's, uniform; also called Kaiming's.
+    pub const HE_UNIFORM: FanScaled = FanScaled::new(2.0, Mode::In, Distribution::Uniform);
+    /// He's, normal; also called Kaiming's.
+    pub const HE_NORMAL: FanScaled = FanScaled::new(2.0, Mode::In, Distribution::Normal);
+    /// LeCun's, uniform.
+    pub const LECUN_UNIFORM: FanScaled = FanScaled::new(1.0, Mode::In, Distribution::Uniform);
+    /// LeCun's, normal.
+    pub const LECUN_NORMAL: FanScaled = FanScaled::new(1.0, Mode::In, Distribution::Normal);
+
+    /// The variance for a parameter of this shape.
+    pub fn variance(&self, shape: &Shape) -> f64 {
+        let (fan_in, fan_out) = fans(shape);
+        let fan = match self.mode {
+            Mode::In => fan_in as f64,
+            Mode::Out => fan_out as f64,
+            Mode::Mean => (fan_in + fan_out) as f64 / 2.0,
+        };
+        self.scale / fan.max(1.0)
+    }
+}
+
+impl Initializer for FanScaled {
+    fn tensor(&self, shape: &Shape, draw: &Draw) -> Tensor {
+        let variance = self.variance(shape);
+        match self.distribution {
+            Distribution::Normal => draw.normal(shape, 0.0, variance.sqrt()),
+            Distribution::Uniform => {
+                let bound = (3.0 * variance).sqrt();
+                draw.uniform(shape, -bound, bound)
+            }
+        }
+    }
+}
+
+macro_rules! entries {
+    ($($id:ident: $name:literal [$($alias:literal),*] $doc:literal;)*) => {
+        $(pub(super) static $id: Entry = Entry {
+            spec: Spec { name: $name, aliases: &[$($alias),*], doc: $doc, params: &[] },
+            build: |_| Box::new(FanScaled::$id),
+        };)*
+    };
+}
+
+entries! {
+    GLOROT_UNIFORM: "glorot_uniform" ["xavier_uniform", "GlorotUniform"]
+        "Uniform with variance 2 / (fan in + fan out).";
+    GLOROT_NORMAL: "glorot_normal" ["xavier_normal", "GlorotNormal"]
+        "Normal with variance 2 / (fan in + fan out).";
+    HE_UNIFORM: "he_uniform" ["kaiming_uniform", "HeUniform"]
+        "Uniform with variance 2 / fan in.";
+    HE_NORMAL: "he_normal" ["kaiming_normal", "HeNormal"]
+        "Normal with variance 2 / fan in.";
+    LECUN_UNIFORM: "lecun_uniform" ["LecunUniform"]
+        "Uniform with variance 1 / fan in.";
+    LECUN_NORMAL: "lecun_normal" ["LecunNormal"]
+        "Normal with variance 1 / fan in.";
+}

@@ -1,0 +1,89 @@
+use super::*;
+use crate::params::Params;
+use nerve_formats::spec::{Value, check};
+
+fn moments(values: &[f32]) -> (f64, f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+    let top = values.iter().fold(0.0f64, |top, &v| top.max(f64::from(v).abs()));
+    (mean, variance, top)
+}
+
+#[test]
+fn every_variant_has_the_variance_of_its_paper() {
+    let shape = Shape::from([96, 32, 3, 3]); // fan in 288, fan out 864
+    let (fan_in, mean_fan) = (288.0, (288.0 + 864.0) / 2.0);
+    for (name, variance, uniform) in [
+        ("glorot_uniform", 1.0 / mean_fan, true),
+        ("xavier_normal", 1.0 / mean_fan, false),
+        ("he_uniform", 2.0 / fan_in, true),
+        ("kaiming_normal", 2.0 / fan_in, false),
+        ("lecun_uniform", 1.0 / fan_in, true),
+        ("lecun_normal", 1.0 / fan_in, false),
+    ] {
+        let entry = find(name).unwrap();
+        let init = (entry.build)(&check(&entry.spec, &[]).unwrap());
+        let values = Params::new(3).var("w", &shape, &*init).to_vec::<f32>();
+        let (mean, found, top) = moments(&values);
+        let n = values.len() as f64;
+        // Within five standard errors of what the formula says.
+        assert!(mean.abs() < 5.0 * (variance / n).sqrt(), "{name}: mean {mean}");
+        assert!((found / variance - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{name}: {found}");
+        let bound = (3.0 * variance).sqrt();
+        assert_eq!(top <= bound * (1.0 + 1e-6), uniform, "{name}: largest {top}, bound {bound}");
+    }
+}
+
+#[test]
+fn the_default_of_linear_layers_is_that_of_pytorch() {
+    let values = Params::new(3).var("w", [50, 400], &Uniform::fan_in(400)).to_vec::<f32>();
+    let (mean, variance, top) = moments(&values);
+    assert!(mean.abs() < 1e-3 && top <= 0.05 && top > 0.0499);
+    assert!((variance - 0.05f64.powi(2) / 3.0).abs() < 2e-5);
+}
+
+#[test]
+fn orthogonal_rows_or_columns() {
+    for shape in [[8, 8], [5, 12], [12, 5]] {
+        let params = Params::with_dtype(1, DType::F64);
+        let q = params.var("w", shape, &Orthogonal { gain: 2.0 }).get();
+        let (n, product) = match shape[0] <= shape[1] {
+            true => (shape[0], q.matmul(&q.t())),
+            false => (shape[1], q.t().matmul(&q)),
+        };
+        for (i, found) in product.to_vec::<f64>().into_iter().enumerate() {
+            let expected = if i / n == i % n { 4.0 } else { 0.0 };
+            assert!((found - expected).abs() < 1e-13, "{shape:?}: {found} at {i}");
+        }
+    }
+}
+
+#[test]
+fn constants_and_every_line_of_the_registry() {
+    let entry = find("Constant").unwrap();
+    assert!(check(&entry.spec, &[]).is_err(), "a constant needs its value");
+    for entry in REGISTRY {
+        let given: &[(String, Value)] = match entry.spec.name {
+            "constant" => &[("value".into(), Value::Float(0.25))],
+            _ => &[],
+        };
+        let args = check(&entry.spec, given).unwrap();
+        let again: Vec<(String, Value)> =
+            args.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+        assert_eq!(check(&entry.spec, &again).unwrap(), args);
+        let item = Item { name: entry.spec.name, args };
+        let values = Params::new(1).var("w", [3, 4], &*build(&item)).to_vec::<f32>();
+        assert!(values.iter().all(|v| v.is_finite()));
+        let constant = match entry.spec.name {
+            "constant" => Some(0.25),
+            "zeros" => Some(0.0),
+            "ones" => Some(1.0),
+            _ => None,
+        };
+        match constant {
+            Some(constant) => assert_eq!(values, [constant; 12]),
+            None => assert!(values.windows(2).any(|w| w[0] != w[1]), "{}", entry.spec.name),
+        }
+    }
+}

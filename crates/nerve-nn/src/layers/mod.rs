@@ -1,0 +1,221 @@
+//! Layers: what a network is built from.
+//!
+//! A layer is a plain struct that holds its variables, one file, and one line in [`REGISTRY`].
+//! From Rust it is made by its constructor, which takes the sizes of its input; from a recipe by
+//! its [`Entry`], which infers them.
+
+mod activation;
+mod avg_pool2d;
+mod batch_norm;
+mod conv1d;
+mod conv2d;
+mod dropout;
+mod embedding;
+mod flatten;
+mod global_avg_pool2d;
+mod layer_norm;
+mod linear;
+mod max_pool2d;
+mod sequential;
+
+pub use avg_pool2d::AvgPool2d;
+pub use batch_norm::BatchNorm;
+pub use conv1d::{Conv1d, Conv1dOptions};
+pub use conv2d::{Conv2d, Conv2dOptions, Padding};
+pub use dropout::Dropout;
+pub use embedding::Embedding;
+pub use flatten::Flatten;
+pub use global_avg_pool2d::GlobalAvgPool2d;
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;
+pub use max_pool2d::MaxPool2d;
+pub use sequential::{SequenceError, Sequential};
+
+use crate::context::Context;
+use crate::dims::{extent, product};
+use crate::params::Params;
+use nerve_core::{Shape, Tensor};
+use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use std::fmt;
+use std::sync::LazyLock;
+
+/// Part of a network: a function with parameters.
+pub trait Layer: Send + Sync {
+    /// The output for a batch `x`, whose first axis counts the examples.
+    ///
+    /// # Panics
+    /// If the shape of `x` does not fit.
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor;
+}
+
+impl<L: Layer + ?Sized> Layer for Box<L> {
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        (**self).forward(x, cx)
+    }
+}
+
+/// What a layer does to the shape of one example, and what it costs. Numbers saturate: they are
+/// known before anything of that size exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The shape of one example after the layer, without the batch.
+    pub shape: Shape,
+    /// Trainable numbers.
+    pub parameters: u128,
+    /// Numbers that are kept but not trained (running statistics).
+    pub state: u128,
+    /// Floating-point operations forward for one example; a multiply-add is two.
+    pub flops: u128,
+    /// Values that the backward pass needs, for one example.
+    pub kept: u128,
+}
+
+impl Effect {
+    /// A layer without parameters that works `per_value` operations on each of `read` values.
+    fn cheap(shape: impl Into<Shape>, read: u128, per_value: u128) -> Effect {
+        let shape = shape.into();
+        let kept = product(&shape);
+        Effect { shape, parameters: 0, state: 0, flops: read.saturating_mul(per_value), kept }
+    }
+
+    /// A layer of which each output is a sum over `taps` inputs, for `outputs` channels or units.
+    fn weighted(shape: impl Into<Shape>, outputs: usize, taps: u128, bias: bool) -> Effect {
+        let shape = shape.into();
+        let (outputs, kept) = (outputs as u128, product(&shape));
+        let bias = if bias { outputs } else { 0 };
+        Effect {
+            shape,
+            parameters: outputs.saturating_mul(taps).saturating_add(bias),
+            state: 0,
+            flops: kept.saturating_mul(taps.saturating_mul(2)),
+            kept,
+        }
+    }
+}
+
+/// Why a layer cannot take what it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// What it needs, in words: `[channels, height, width]`.
+    pub needs: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it needs {}", self.needs)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, " ({})", self.hint) }
+    }
+}
+
+/// A kind of layer: its description, what it does to a shape, and how to make one.
+pub struct Entry {
+    /// Names and parameters.
+    pub spec: Spec,
+    /// Whether it takes indices (i32) instead of numbers.
+    pub takes_indices: bool,
+    /// The effect on one example of this shape, without creating anything.
+    pub infer: fn(&Args, &[usize]) -> Result<Effect, Misfit>,
+    /// Makes one for an input that `infer` has accepted.
+    make: fn(&Args, &[usize], &Params) -> Box<dyn Layer>,
+}
+
+impl Entry {
+    /// The entry of a function of each value.
+    pub(crate) const fn activation(
+        spec: Spec,
+        make: fn(&Args, &[usize], &Params) -> Box<dyn Layer>,
+    ) -> Entry {
+        let infer = |_: &Args, input: &[usize]| Ok(Effect::cheap(input, product(input), 1));
+        Entry { spec, takes_indices: false, infer, make }
+    }
+
+    /// Makes an activation, which needs neither a shape nor parameters.
+    pub(crate) fn make_activation(&self, args: &Args) -> Box<dyn Layer> {
+        (self.make)(args, &[], &Params::new(0))
+    }
+
+    /// Makes a layer for examples of shape `input` (without the batch), with its parameters in
+    /// `params`. Gives the shape of its output too.
+    ///
+    /// # Errors
+    /// If it cannot take that shape: what it gets and what it needs.
+    pub fn build(
+        &self,
+        args: &Args,
+        input: &Shape,
+        params: &Params,
+    ) -> Result<(Box<dyn Layer>, Shape), String> {
+        let effect = (self.infer)(args, input)
+            .map_err(|misfit| format!("{}: it gets {input}, {misfit}", self.spec.name))?;
+        Ok(((self.make)(args, input, params), effect.shape))
+    }
+}
+
+static LAYERS: [&Entry; 12] = [
+    &linear::ENTRY,
+    &conv2d::ENTRY,
+    &conv1d::ENTRY,
+    &max_pool2d::ENTRY,
+    &avg_pool2d::ENTRY,
+    &global_avg_pool2d::ENTRY,
+    &flatten::ENTRY,
+    &dropout::ENTRY,
+    &batch_norm::ENTRY,
+    &layer_norm::ENTRY,
+    &embedding::ENTRY,
+    &activation::ENTRY,
+];
+
+/// All layers, and after them the activations, which are layers too.
+pub static REGISTRY: LazyLock<Vec<&'static Entry>> = LazyLock::new(|| {
+    // Not `linear`: it does nothing, and its name would be taken for that of a layer.
+    LAYERS.iter().chain(&crate::activations::REGISTRY[1..]).copied().collect()
+});
+
+/// The descriptions of all layers.
+pub fn specs() -> Vec<&'static Spec> {
+    REGISTRY.iter().map(|entry| &entry.spec).collect()
+}
+
+/// The layer that answers to `name`.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    REGISTRY.iter().copied().find(|entry| entry.spec.answers_to(name))
+}
+
+const ONE: Value = Value::Int(1);
+
+const BIAS: Param =
+    Param::with_default("bias", Kind::Bool, Value::Bool(true), "whether it has a bias")
+        .alias(&["use_bias"]);
+
+const BORDER: Kind = Kind::int(0, 1 << 20);
+
+const EPS: Param =
+    Param::with_default("eps", Kind::positive(), Value::Float(1e-5), "against division by zero")
+        .alias(&["epsilon"]);
+
+/// Refuses channels that do not divide into groups.
+fn grouped(channels: usize, filters: usize, groups: usize) -> Result<(), Misfit> {
+    if channels > 0 && channels.is_multiple_of(groups) && filters.is_multiple_of(groups) {
+        return Ok(());
+    }
+    Err(Misfit {
+        needs: format!("input channels and filters that are multiples of groups = {groups}"),
+        hint: format!("there are {channels} channels and {filters} filters"),
+    })
+}
+
+/// The channels of an input that has them as its first axis.
+fn channels(input: &[usize]) -> Result<usize, Misfit> {
+    input.first().copied().ok_or_else(|| Misfit {
+        needs: "[channels, …]".into(),
+        hint: "it gets single numbers".into(),
+    })
+}
+
+/// The product of some extents as an extent.
+fn length(extents: &[usize]) -> usize {
+    extent(product(extents))
+}

@@ -1,0 +1,38 @@
+use super::{Entry, Loss, Target, check_like, like};
+use crate::layers::Misfit;
+use nerve_core::Tensor;
+use nerve_formats::spec::Spec;
+
+/// The mean absolute difference: mean |output − target|; less led by outliers than the squared one.
+///
+/// Outputs and targets have one shape.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_nn::losses::{Loss, Mae};
+/// let output = Tensor::from_slice(&[1.0f32, 2.0], [2, 1]);
+/// let target = Tensor::from_slice(&[2.0f32, 5.0], [2, 1]);
+/// assert_eq!(Mae.loss(&output, &target).item::<f32>(), 2.0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Mae;
+
+impl Loss for Mae {
+    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        (output - like("mae", output, target)).abs().mean()
+    }
+
+    fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
+        check_like(output, target)
+    }
+}
+
+pub(super) static ENTRY: Entry = Entry {
+    spec: Spec {
+        name: "mae",
+        aliases: &["MAE", "mean_absolute_error", "L1Loss", "l1"],
+        doc: "The mean absolute difference.",
+        params: &[],
+    },
+    build: |_| Box::new(Mae),
+};

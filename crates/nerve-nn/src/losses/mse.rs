@@ -1,0 +1,40 @@
+use super::{Entry, Loss, Target, check_like, like};
+use crate::layers::Misfit;
+use nerve_core::Tensor;
+use nerve_formats::spec::Spec;
+
+/// The mean squared difference: mean (output − target)².
+///
+/// Legendre, "Nouvelles méthodes pour la détermination des orbites des comètes", 1805.
+///
+/// Outputs and targets have one shape.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_nn::losses::{Loss, Mse};
+/// let output = Tensor::from_slice(&[1.0f32, 2.0], [2, 1]);
+/// let target = Tensor::from_slice(&[2.0f32, 5.0], [2, 1]);
+/// assert_eq!(Mse.loss(&output, &target).item::<f32>(), 5.0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Mse;
+
+impl Loss for Mse {
+    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        (output - like("mse", output, target)).square().mean()
+    }
+
+    fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
+        check_like(output, target)
+    }
+}
+
+pub(super) static ENTRY: Entry = Entry {
+    spec: Spec {
+        name: "mse",
+        aliases: &["MSE", "mean_squared_error", "MSELoss", "l2"],
+        doc: "The mean squared difference.",
+        params: &[],
+    },
+    build: |_| Box::new(Mse),
+};

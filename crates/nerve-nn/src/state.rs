@@ -1,0 +1,364 @@
+//! The state of a network as named bytes: saving it and loading it again.
+//!
+//! Names, shapes and layouts are those of a state dict of PyTorch, so a safetensors file from
+//! there loads as it is, and one from here loads there.
+
+use crate::params::Params;
+use nerve_core::{DType, Shape, Var};
+use nerve_formats::safetensors::{Dtype, Elements, NewTensor, SafeTensors, TensorView};
+use nerve_formats::{FormatError, write_safetensors};
+use std::fmt;
+use std::path::Path;
+
+/// The content of one variable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateTensor {
+    /// Its name: for parameters the path.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Shape,
+    /// Its elements, row-major, each in little-endian order.
+    pub bytes: Vec<u8>,
+}
+
+/// The contents of variables, in their order.
+pub fn of(vars: &[Var]) -> Vec<StateTensor> {
+    fn bytes<const N: usize, T>(values: Vec<T>, to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+        values.into_iter().flat_map(to).collect()
+    }
+    let one = |var: &Var| StateTensor {
+        name: var.name().to_string(),
+        dtype: var.dtype(),
+        shape: var.shape().clone(),
+        bytes: match var.dtype() {
+            DType::F32 => bytes(var.to_vec::<f32>(), f32::to_le_bytes),
+            DType::F64 => bytes(var.to_vec::<f64>(), f64::to_le_bytes),
+            DType::I32 => bytes(var.to_vec::<i32>(), i32::to_le_bytes),
+            DType::U8 => var.to_vec::<u8>(),
+            DType::Bool => bytes(var.to_vec::<bool>(), |b| [u8::from(b)]),
+        },
+    };
+    vars.iter().map(one).collect()
+}
+
+/// One way in which a state does not fit the variables it is loaded into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// A variable has no content in the state.
+    Missing {
+        /// Its name.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// The state has something for which there is no variable.
+    Unexpected {
+        /// Its name.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// The shapes differ.
+    Shape {
+        /// The name of both.
+        name: String,
+        /// The shape of the variable.
+        expected: Shape,
+        /// The shape in the state.
+        found: Shape,
+    },
+    /// The elements cannot be converted without loss of meaning.
+    Elements {
+        /// The name of both.
+        name: String,
+        /// What the variable holds.
+        expected: DType,
+        /// What the state holds, in words.
+        found: String,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mismatch::Missing { name, shape } => write!(f, "`{name}` {shape} is missing"),
+            Mismatch::Unexpected { name, shape } => write!(f, "`{name}` {shape} is not expected"),
+            Mismatch::Shape { name, expected, found } => {
+                write!(f, "`{name}`: expected shape {expected}, found {found}")
+            }
+            Mismatch::Elements { name, expected, found } => {
+                write!(f, "`{name}`: expected {expected}, found {found}")
+            }
+        }
+    }
+}
+
+/// A state that does not fit: everything that is wrong with it. Nothing has been loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    /// The differences, those of the variables first, in their order.
+    pub mismatches: Vec<Mismatch>,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the state does not fit the network:")?;
+        self.mismatches.iter().try_for_each(|mismatch| write!(f, "\n  {mismatch}"))
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Values ready to be written into a variable.
+enum Ready {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    Bool(Vec<bool>),
+}
+
+/// Writes a state into variables: each name must be there once, nothing may be left over.
+///
+/// # Errors
+/// Lists all that is missing, unexpected or of another shape or type; nothing has then been
+/// written.
+pub fn load(vars: &[Var], state: &[StateTensor]) -> Result<(), LoadError> {
+    let find = |name: &str| state.iter().find(|tensor| tensor.name == name);
+    let names = state.iter().map(|tensor| (tensor.name.as_str(), &*tensor.shape));
+    load_by(vars, names, |var| {
+        let tensor = find(var.name())?;
+        Some((tensor.shape.clone(), decode(tensor, var.dtype())))
+    })
+}
+
+/// As [`load`], from a safetensors file. Any floats fit floats, any integers that are in range fit
+/// integers.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_safetensors(vars: &[Var], file: &SafeTensors) -> Result<(), LoadError> {
+    let names = file.iter().map(|tensor| (tensor.name, tensor.shape));
+    load_by(vars, names, |var| {
+        let tensor = file.get(var.name())?;
+        Some((tensor.shape.into(), convert(&tensor, var.dtype())))
+    })
+}
+
+/// Writes variables to a safetensors file, which is whole or absent.
+///
+/// # Errors
+/// Those of the disk.
+pub fn save_safetensors(
+    path: impl AsRef<Path>,
+    vars: &[Var],
+    metadata: &[(String, String)],
+) -> Result<(), FormatError> {
+    let state = of(vars);
+    let tensors: Vec<NewTensor<'_>> = state
+        .iter()
+        .map(|tensor| NewTensor {
+            name: &tensor.name,
+            shape: &tensor.shape,
+            data: Elements::Raw(stored(tensor.dtype), &tensor.bytes),
+        })
+        .collect();
+    write_safetensors(path, &tensors, metadata)
+}
+
+fn stored(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::I32 => Dtype::I32,
+        DType::U8 => Dtype::U8,
+        DType::Bool => Dtype::Bool,
+    }
+}
+
+fn load_by<'a>(
+    vars: &[Var],
+    names: impl Iterator<Item = (&'a str, &'a [usize])>,
+    find: impl Fn(&Var) -> Option<(Shape, Result<Ready, String>)>,
+) -> Result<(), LoadError> {
+    let mut mismatches = Vec::new();
+    let mut ready = Vec::new();
+    for var in vars {
+        let name = var.name().to_string();
+        match find(var) {
+            None => mismatches.push(Mismatch::Missing { name, shape: var.shape().clone() }),
+            Some((found, _)) if found != *var.shape() => {
+                mismatches.push(Mismatch::Shape { name, expected: var.shape().clone(), found });
+            }
+            Some((_, Err(found))) => {
+                mismatches.push(Mismatch::Elements { name, expected: var.dtype(), found });
+            }
+            Some((_, Ok(values))) => ready.push((var, values)),
+        }
+    }
+    for (name, shape) in names {
+        if !vars.iter().any(|var| var.name() == name) {
+            mismatches.push(Mismatch::Unexpected { name: name.into(), shape: shape.into() });
+        }
+    }
+    if !mismatches.is_empty() {
+        return Err(LoadError { mismatches });
+    }
+    for (var, values) in ready {
+        match values {
+            Ready::F32(values) => var.write(&values),
+            Ready::F64(values) => var.write(&values),
+            Ready::I32(values) => var.write(&values),
+            Ready::U8(values) => var.write(&values),
+            Ready::Bool(values) => var.write(&values),
+        }
+    }
+    Ok(())
+}
+
+fn decode(tensor: &StateTensor, wanted: DType) -> Result<Ready, String> {
+    fn values<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
+        bytes.as_chunks::<N>().0.iter().map(|&chunk| from(chunk)).collect()
+    }
+    let (bytes, numel) = (&tensor.bytes, tensor.shape.numel());
+    if bytes.len() != numel * tensor.dtype.bytes() {
+        return Err(format!("{} bytes for {numel} elements of {}", bytes.len(), tensor.dtype));
+    }
+    if tensor.dtype != wanted {
+        return Err(tensor.dtype.to_string());
+    }
+    Ok(match wanted {
+        DType::F32 => Ready::F32(values(bytes, f32::from_le_bytes)),
+        DType::F64 => Ready::F64(values(bytes, f64::from_le_bytes)),
+        DType::I32 => Ready::I32(values(bytes, i32::from_le_bytes)),
+        DType::U8 => Ready::U8(bytes.clone()),
+        DType::Bool => Ready::Bool(bytes.iter().map(|&b| b != 0).collect()),
+    })
+}
+
+fn convert(tensor: &TensorView<'_>, wanted: DType) -> Result<Ready, String> {
+    let name = || tensor.dtype.name().to_string();
+    let out_of_range = |_| format!("{} out of the range of {wanted}", name());
+    match wanted {
+        DType::F32 => tensor.to_f32().map(Ready::F32).map_err(|_| name()),
+        DType::F64 => tensor.to_f64().map(Ready::F64).map_err(|_| name()),
+        DType::I32 => {
+            let wide = tensor.to_i64().map_err(|_| name())?;
+            let narrow = wide.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>();
+            narrow.map(Ready::I32).map_err(out_of_range)
+        }
+        DType::U8 if tensor.dtype == Dtype::U8 => Ok(Ready::U8(tensor.data.to_vec())),
+        DType::Bool if tensor.dtype == Dtype::Bool => {
+            Ok(Ready::Bool(tensor.data.iter().map(|&b| b != 0).collect()))
+        }
+        DType::U8 | DType::Bool => Err(name()),
+    }
+}
+
+impl Params {
+    /// The contents of all parameters and statistics at this path and below.
+    pub fn state(&self) -> Vec<StateTensor> {
+        of(&self.vars())
+    }
+
+    /// Loads what [`state`](Params::state) gave.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load(&self, state: &[StateTensor]) -> Result<(), LoadError> {
+        load(&self.vars(), state)
+    }
+
+    /// Loads a safetensors file.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load_safetensors(&self, file: &SafeTensors) -> Result<(), LoadError> {
+        load_safetensors(&self.vars(), file)
+    }
+
+    /// Writes all parameters and statistics to a safetensors file, which is whole or absent.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn save_safetensors(
+        &self,
+        path: impl AsRef<Path>,
+        metadata: &[(String, String)],
+    ) -> Result<(), FormatError> {
+        save_safetensors(path, &self.vars(), metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{BatchNorm, Linear};
+    use nerve_formats::safetensors::to_bytes;
+
+    fn network(seed: u64) -> Params {
+        let params = Params::new(seed);
+        Linear::new(&params.at("fc"), 3, 2);
+        BatchNorm::new(&params.at("bn"), 2);
+        params
+    }
+
+    #[test]
+    fn a_state_goes_to_another_network() {
+        let (a, b) = (network(1), network(2));
+        assert_ne!(a.state(), b.state());
+        b.load(&a.state()).unwrap();
+        assert_eq!(a.state(), b.state());
+        let names: Vec<String> = a.state().into_iter().map(|t| t.name).collect();
+        let bn = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
+        let expected: Vec<String> = ["fc.weight".to_string(), "fc.bias".to_string()]
+            .into_iter()
+            .chain(bn.map(|name| format!("bn.{name}")))
+            .collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_and_nothing_is_loaded() {
+        let params = network(1);
+        let before = params.state();
+        let mut state = network(2).state();
+        state[0].shape = Shape::from([3, 2]);
+        state[1].name = "fc.offset".into();
+        state[2].dtype = DType::I32;
+        let error = params.load(&state).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the state does not fit the network:\n  \
+             `fc.weight`: expected shape [2, 3], found [3, 2]\n  \
+             `fc.bias` [2] is missing\n  \
+             `bn.weight`: expected f32, found i32\n  \
+             `fc.offset` [2] is not expected"
+        );
+        assert_eq!(params.state(), before);
+    }
+
+    #[test]
+    fn a_file_of_another_library_is_converted() {
+        let params = network(1);
+        let tensors = [
+            NewTensor { name: "fc.weight", shape: &[2, 3], data: Elements::F64(&[0.5; 6]) },
+            NewTensor { name: "fc.bias", shape: &[2], data: Elements::F32(&[1.0, 2.0]) },
+            NewTensor { name: "bn.weight", shape: &[2], data: Elements::F32(&[1.0, 1.0]) },
+            NewTensor { name: "bn.bias", shape: &[2], data: Elements::F32(&[0.0, 0.0]) },
+            NewTensor { name: "bn.running_mean", shape: &[2], data: Elements::F32(&[0.0, 0.0]) },
+            NewTensor { name: "bn.running_var", shape: &[2], data: Elements::F32(&[1.0, 1.0]) },
+            NewTensor { name: "bn.num_batches_tracked", shape: &[], data: Elements::I64(&[9]) },
+        ];
+        let file = SafeTensors::from_bytes("model", &to_bytes(&tensors, &[]).unwrap()).unwrap();
+        params.load_safetensors(&file).unwrap();
+        assert_eq!(params.get("fc.weight").unwrap().var.to_vec::<f32>(), [0.5; 6]);
+        assert_eq!(params.get("bn.num_batches_tracked").unwrap().var.to_vec::<i32>(), [9]);
+
+        let narrow = &tensors[..1];
+        let file = SafeTensors::from_bytes("model", &to_bytes(narrow, &[]).unwrap()).unwrap();
+        assert_eq!(params.load_safetensors(&file).unwrap_err().mismatches.len(), 6);
+    }
+}
