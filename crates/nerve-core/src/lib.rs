@@ -34,8 +34,6 @@ mod op;
 pub mod ops;
 mod shape;
 mod tensor;
-#[cfg(test)]
-mod testing;
 mod trace;
 mod var;
 

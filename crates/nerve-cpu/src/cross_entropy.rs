@@ -5,8 +5,8 @@ use crate::bounds::{apart, holds, product};
 use crate::kernel::{Fault, Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::real::{Real, RunOn, per_isa};
-use crate::rows::{self, Peak, logarithms, peaks, row_chunks, rows_of};
-use crate::simd::{Isa, Vector, isa};
+use crate::rows::{self, Peak, peaks, row_chunks, rows_of};
+use crate::simd::{Isa, isa};
 use std::ops::Range;
 
 /// What a row of logits should say.
@@ -106,22 +106,15 @@ fn class(index: i32, cols: usize, ignore: Option<i32>) -> Class {
     }
 }
 
-/// Losses of a group of rows.
-///
-/// # Safety
-/// As [`Vector`].
+/// Losses of a group of rows. Returns the first row whose index is out of range.
 #[inline(always)]
-unsafe fn loss_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
-    x: &[T],
-    cols: usize,
-    goal: Goal<'_, T>,
-    loss: &mut [T],
-) {
+fn loss_body<T: Real, const FMA: bool>(x: &[T], cols: usize, goal: Goal<'_, T>, loss: &mut [T]) {
     let mut found = [Peak { top: T::ZERO, sum: T::ONE }; GROUP];
     let found = &mut found[..loss.len()];
-    // SAFETY: by contract.
-    unsafe { peaks::<T, V, FMA>(x, cols, None, found) };
-    logarithms::<T, FMA>(found);
+    peaks::<T, FMA>(x, cols, None, found);
+    for peak in &mut *found {
+        peak.sum = peak.sum.ln::<FMA>();
+    }
     for (r, (loss, peak)) in loss.iter_mut().zip(found).enumerate() {
         let row = r * cols..(r + 1) * cols;
         *loss = match goal {
@@ -130,18 +123,14 @@ unsafe fn loss_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
                 Class::Ignored => T::ZERO,
                 Class::Wrong => T::NAN,
             },
-            // SAFETY: by contract.
-            Goal::Probability(p) => unsafe { weighted::<T, V>(&x[row.clone()], &p[row], peak) },
+            Goal::Probability(p) => weighted(&x[row.clone()], &p[row], peak),
         };
     }
 }
 
 /// sum_j p_j (log_sum - (x_j - top)), the terms with p_j = 0 left out.
-///
-/// # Safety
-/// As [`Vector`].
 #[inline(always)]
-unsafe fn weighted<T: Real, V: Vector<Elem = T>>(x: &[T], p: &[T], peak: &Peak<T>) -> T {
+fn weighted<T: Real>(x: &[T], p: &[T], peak: &Peak<T>) -> T {
     let mut terms = [T::ZERO; rows::BLOCK];
     let mut loss = T::ZERO;
     for (x, p) in x.chunks(rows::BLOCK).zip(p.chunks(rows::BLOCK)) {
@@ -150,18 +139,13 @@ unsafe fn weighted<T: Real, V: Vector<Elem = T>>(x: &[T], p: &[T], peak: &Peak<T
             let full = p * (peak.sum - (x - peak.top));
             *term = if p == T::ZERO { T::ZERO } else { full };
         }
-        // SAFETY: by contract.
-        loss += unsafe { rows::sum::<T, V>(terms) };
+        loss += rows::sum(terms);
     }
     loss
 }
 
-/// Gradients of a group of rows.
-///
-/// # Safety
-/// As [`Vector`].
 #[inline(always)]
-unsafe fn grad_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
+fn grad_body<T: Real, const FMA: bool>(
     x: &[T],
     cols: usize,
     goal: Goal<'_, T>,
@@ -173,8 +157,7 @@ unsafe fn grad_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
     }
     let mut found = [Peak { top: T::ZERO, sum: T::ONE }; GROUP];
     let found = &mut found[..dloss.len()];
-    // SAFETY: by contract.
-    unsafe { peaks::<T, V, FMA>(x, cols, Some(&mut *dx), found) };
+    peaks::<T, FMA>(x, cols, Some(&mut *dx), found);
     for (r, (dx, peak)) in dx.chunks_exact_mut(cols).zip(found).enumerate() {
         match goal {
             Goal::Index { index, ignore } => match class(index[r], cols, ignore) {
@@ -191,8 +174,7 @@ unsafe fn grad_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
             },
             Goal::Probability(p) => {
                 let p = &p[r * cols..][..cols];
-                // SAFETY: by contract.
-                let scale = unsafe { rows::sum::<T, V>(p) } / peak.sum;
+                let scale = rows::sum(p) / peak.sum;
                 for (dx, &p) in dx.iter_mut().zip(p) {
                     *dx = (*dx * scale - p) * dloss[r];
                 }
@@ -203,11 +185,11 @@ unsafe fn grad_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
 
 per_isa!(
     fn losses<T: Real>(x: &[T], cols: usize, goal: Goal<'_, T>, loss: &mut [T])
-        => loss_body [V, FMA]
+        => loss_body [FMA]
 );
 per_isa!(
     fn gradients<T: Real>(x: &[T], cols: usize, goal: Goal<'_, T>, dloss: &[T], dx: &mut [T])
-        => grad_body [V, FMA]
+        => grad_body [FMA]
 );
 
 /// The targets of `rows`, as slices.

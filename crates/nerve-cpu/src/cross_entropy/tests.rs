@@ -92,15 +92,12 @@ fn agrees_with_the_definition() {
     agree::<f32>(Float::F32, 3, 0, 1.0, false);
 }
 
-/// What a fault says: position and value.
-type Reported = Option<(usize, i64)>;
-
-/// Losses and gradients of a few short rows, and what forward and backward reported.
+/// Losses and gradients of rows of three logits, and what was reported.
 fn small(
     x: &[f32],
     index: &[i32],
     ignore_index: Option<i32>,
-) -> (Vec<f32>, Vec<f32>, [Reported; 2]) {
+) -> (Vec<f32>, Vec<f32>, [Option<(usize, i64)>; 2]) {
     let rows = index.len();
     let cols = x.len() / rows;
     let b = [
