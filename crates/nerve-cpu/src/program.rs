@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Work below which waking the other threads costs more than it saves: about 4 µs.
 ///
@@ -347,6 +348,35 @@ impl Replay {
             this.with_scratch(|scratch| {
                 this.run_serial(0..this.program.instructions.len(), scratch)
             });
+        }
+        drop(borrows);
+        self.fault().map_or(Ok(()), Err)
+    }
+
+    /// Runs all instructions once, each on its own, and adds the time each took to `times`.
+    ///
+    /// # Errors
+    /// As [`Replay::run`].
+    ///
+    /// # Panics
+    /// If `times` has not one entry for each instruction.
+    pub fn profile(&mut self, times: &mut [Duration]) -> Result<(), RunError> {
+        assert_eq!(times.len(), self.program.instructions.len(), "one time for each instruction");
+        let borrows = Borrows::take(self);
+        let this = &*self;
+        for (i, time) in times.iter_mut().enumerate() {
+            let chunks = this.program.instructions[i].kernel().chunks();
+            let parallel =
+                this.program.stages.iter().any(|s| s.parallel && s.instructions.contains(&i));
+            let start = Instant::now();
+            if parallel {
+                threads::run(&|team: &Team<'_>| {
+                    this.with_scratch(|scratch| this.run_chunks(i, team.share(chunks), scratch));
+                });
+            } else {
+                this.with_scratch(|scratch| this.run_chunks(i, 0..chunks, scratch));
+            }
+            *time += start.elapsed();
         }
         drop(borrows);
         self.fault().map_or(Ok(()), Err)

@@ -10,6 +10,7 @@ use crate::trace;
 use nerve_cpu::{Buffer, Replay, RunError};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Shape and type of each argument: a plan is made for one such list.
 pub type Signature = Vec<(Shape, DType)>;
@@ -236,6 +237,18 @@ impl Step {
         let mut replay = self.plan.lock();
         self.bind(&mut replay);
         self.plan.replay(&mut replay)
+    }
+
+    /// Runs the plan once, each instruction on its own, and adds the time each took to `times`,
+    /// which has one entry for each line of [`Plan::explain`].
+    ///
+    /// # Errors
+    /// As [`Step::run`].
+    pub fn profile(&self, times: &mut Vec<Duration>) -> Result<(), RunError> {
+        let mut replay = self.plan.lock();
+        self.bind(&mut replay);
+        times.resize(replay.program().instructions().len(), Duration::ZERO);
+        replay.profile(times)
     }
 
     /// Others may have run the same plan with their memory since.

@@ -18,9 +18,13 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
     let mut roots = roots.to_vec();
     for _ in 0..ROUNDS {
         let before: Vec<u64> = roots.iter().map(Tensor::id).collect();
+        let order = topological(&roots, |_| false);
         let mut rewriter = Rewriter::default();
+        for used in order.iter().flat_map(|t| t.inputs()).chain(&roots) {
+            *rewriter.users.entry(used.id()).or_default() += 1;
+        }
         let mut new: HashMap<u64, Tensor> = HashMap::new();
-        for node in topological(&roots, |_| false) {
+        for node in order {
             let inputs: Vec<Tensor> = node.inputs().iter().map(|t| new[&t.id()].clone()).collect();
             let simpler = match node.op().rule().role() {
                 Role::Leaf => node.clone(),
@@ -40,12 +44,17 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
 struct Rewriter {
     /// Nodes by what they compute, so that equal ones become one.
     known: HashMap<(Op, Vec<u64>), Tensor>,
+    /// How often each node of the old graph is used.
+    users: HashMap<u64, usize>,
 }
 
 impl Rewriter {
     /// The simplest node for `op` of `inputs`; `old` is the one it replaces, reused if unchanged.
     fn make(&mut self, op: Op, inputs: &[Tensor], old: Option<&Tensor>) -> Tensor {
         if let Some(simpler) = self.rule(&op, inputs) {
+            return simpler;
+        }
+        if let Some(simpler) = old.and_then(|old| self.transposed_product(&op, inputs, old)) {
             return simpler;
         }
         let ids: Vec<u64> = inputs.iter().map(Tensor::id).collect();
@@ -114,6 +123,22 @@ impl Rewriter {
             }
             _ => None,
         }
+    }
+
+    /// `(A B)ᵀ = Bᵀ Aᵀ`: transposed operands cost nothing, a transposed result is a copy. Not if
+    /// the product is needed as it is, too.
+    fn transposed_product(&mut self, op: &Op, inputs: &[Tensor], old: &Tensor) -> Option<Tensor> {
+        let (Op::Permute(p), Op::Matmul(product)) = (op, inputs.first()?.op()) else { return None };
+        let rank = p.order.len();
+        let mut swapped: Vec<usize> = (0..rank).collect();
+        swapped.swap(rank - 2, rank - 1);
+        if p.order != swapped || self.users.get(&old.inputs()[0].id()) != Some(&1) {
+            return None;
+        }
+        let (p, product) = (p.clone(), *product);
+        let [a, b] = [0, 1].map(|i| inputs[0].inputs()[i].clone());
+        let [a, b] = [a, b].map(|t| self.make(p.clone().into(), &[t], None));
+        Some(self.make(product.into(), &[b, a], None))
     }
 
     fn reshape(&mut self, op: &Reshape, x: &Tensor) -> Option<Tensor> {

@@ -1,9 +1,9 @@
 //! Putting tensors next to each other.
 
 use super::{axis, expect_same};
-use crate::compile::Lowering;
+use crate::compile::{Lowering, Placed};
 use crate::dtype::DType;
-use crate::op::{Gradients, Lower, Operation, Role};
+use crate::op::{Gradients, Lower, Op, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -79,12 +79,24 @@ impl Lower for Concat {
             }
             let Some(input) = node.inputs().get(i) else { break };
             end = start + input.shape()[self.axis];
-            let (from, to) = (cx.view(input), place(start, end - start));
+            let (input, to) = before_reshape(input, place(start, end - start));
+            let from = cx.view(input);
             if from != to {
                 cx.copy(&from, &to);
             }
         }
     }
+}
+
+/// A reshaped operand and its place before the reshape, if the place can be seen so: what lies in
+/// another order there is then copied once, not twice.
+fn before_reshape(mut input: &Tensor, mut to: Placed) -> (&Tensor, Placed) {
+    while let Op::Reshape(_) = input.op() {
+        let Some(strided) = to.strided.reshape(input.inputs()[0].shape()) else { break };
+        input = &input.inputs()[0];
+        to.strided = strided;
+    }
+    (input, to)
 }
 
 impl Tensor {

@@ -58,10 +58,24 @@ impl Operation for Pad {
 impl Lower for Pad {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
         let whole = cx.output(node);
-        cx.fill(&whole, self.value.get());
         let mut inside = whole.clone();
+        if self.between.iter().any(|&n| n > 0) {
+            cx.fill(&whole, self.value.get());
+        }
         for axis in 0..node.rank() {
             let stride = whole.strided.strides[axis];
+            if self.between.iter().all(|&n| n == 0) {
+                // The borders, axis by axis, without those that earlier axes have filled.
+                let last = node.shape()[axis] - self.after[axis];
+                for (start, count) in [(0, self.before[axis]), (last, self.after[axis])] {
+                    let mut border = inside.clone();
+                    border.strided.offset += start as isize * stride;
+                    border.strided.dims[axis] = count;
+                    if count > 0 {
+                        cx.fill(&border, self.value.get());
+                    }
+                }
+            }
             inside.strided.offset += self.before[axis] as isize * stride;
             inside.strided.strides[axis] = stride * (self.between[axis] as isize + 1);
             inside.strided.dims[axis] = node.inputs()[0].shape()[axis];
