@@ -25,6 +25,8 @@ pub struct Card {
     pub input: Vec<usize>,
     /// The numbers of the normalisation; `None` for none.
     pub normalization: Option<Normalization>,
+    /// The mean of the training values as they are stored (0 to 255), where it is known.
+    pub mean: Option<f64>,
     /// The names of the classes.
     pub labels: Vec<String>,
     /// The resolved recipe that it was trained with.
@@ -56,7 +58,10 @@ impl Card {
             ("nerve_version", env!("CARGO_PKG_VERSION").to_string()),
             ("architecture", resolved::layers(&self.layers)),
             ("input", json!({ "shape": self.input }).to_string()),
-            ("preprocessing", json!({ "normalization": normalization }).to_string()),
+            (
+                "preprocessing",
+                json!({ "normalization": normalization, "mean": self.mean }).to_string(),
+            ),
             ("labels", json!(self.labels).to_string()),
             ("recipe", self.recipe.clone()),
             ("trained", self.trained.to_string()),
@@ -96,7 +101,9 @@ impl Card {
         let broken = |key: &str| refuse(format!("`{key}` in the metadata is not as expected"));
         let input = lengths(&json("input")?["shape"]).ok_or_else(|| broken("input"))?;
         let labels = strings(&json("labels")?).ok_or_else(|| broken("labels"))?;
-        let normalization = match &json("preprocessing")?["normalization"] {
+        let preprocessing = json("preprocessing")?;
+        let mean = preprocessing["mean"].as_f64();
+        let normalization = match &preprocessing["normalization"] {
             Value::Null => None,
             value => Some(
                 numbers(&value["subtract"])
@@ -109,6 +116,7 @@ impl Card {
             layers: layers(text("architecture")?).map_err(refuse)?,
             input,
             normalization,
+            mean,
             labels,
             recipe: text("recipe")?.to_string(),
             trained: json("trained")?,
@@ -165,6 +173,7 @@ mod tests {
                 subtract: vec![33.31842144840112],
                 divide: vec![78.56748997803834],
             }),
+            mean: Some(33.31842144840112),
             labels: (0..10).map(|i| i.to_string()).collect(),
             recipe: recipe.resolved(),
             trained: json!({ "epochs": 5 }),

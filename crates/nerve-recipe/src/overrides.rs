@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::tree::{Data, Entry, Node, parse_value};
-use crate::vocabulary::{self, ROOT, SECTIONS, layers};
+use crate::vocabulary::{self, ROOT, SECTIONS};
 use nerve_formats::spec::{Spec, Value, nearest};
 
 /// Short names for the places that are changed most.
@@ -200,15 +200,7 @@ fn starting_point(walked: &[String], span: Span) -> Vec<Entry> {
 /// The description that governs a table of the recipe.
 fn spec_of(node: &Node, path: &[String]) -> Option<&'static Spec> {
     if let Some(Data::Scalar(Value::Text(name))) = node.get("type").map(|entry| &entry.node.data) {
-        let registries = [
-            layers::specs(),
-            layers::activations(),
-            vocabulary::losses(),
-            vocabulary::optimizers(),
-            vocabulary::metrics(),
-            vocabulary::augmentations(),
-        ];
-        return registries.into_iter().flatten().find(|spec| spec.answers_to(name));
+        return vocabulary::registries().into_iter().find(|spec| spec.answers_to(name));
     }
     match path {
         [] => Some(&ROOT),

@@ -4,8 +4,10 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::input::Input;
 use crate::recipe::{Recipe, path};
 use crate::source::Span;
-use crate::vocabulary::layers::{self, Effect, Misfit, product};
+use nerve_core::{DType, Shape};
 use nerve_formats::spec::{Item, Segment, Target};
+use nerve_nn::layers::{self, Effect, Misfit};
+use nerve_nn::{losses, optim};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -121,7 +123,7 @@ impl Summary {
                 json!({
                     "name": row.name,
                     "type": row.kind,
-                    "output_shape": row.effect.shape,
+                    "output_shape": *row.effect.shape,
                     "parameters": number(row.effect.parameters),
                     "flops": number(row.effect.flops),
                 })
@@ -189,12 +191,12 @@ impl Recipe {
     /// A layer that does not fit, with both shapes; a last layer that does not fit the classes; a
     /// model that does not fit the memory.
     pub fn summary(&self, input: &Input, memory: Option<u64>) -> Result<Summary, Report> {
-        let mut shape = input.shape.clone();
+        let mut shape: Vec<usize> = input.shape.clone();
         let mut rows: Vec<Row> = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
             let effect = effect_of(i, layer, &shape)
                 .map_err(|misfit| self.refuse(self.misfit(i, &shape, &rows, misfit)))?;
-            shape = effect.shape.clone();
+            shape = effect.shape.to_vec();
             rows.push(Row { name: i.to_string(), kind: kind_of(layer), effect });
         }
         let summary = Summary {
@@ -205,7 +207,8 @@ impl Recipe {
             data_bytes: product(&input.shape) * (input.train + input.test) as u128,
         };
         let problems: Vec<Diagnostic> = [
-            self.wrong_classes(&shape, input.classes()),
+            self.wrong_classes(&shape, input.classes()).or_else(|| self.wrong_loss(&shape, input)),
+            self.nothing_to_train(&summary),
             self.wrong_split(input),
             self.too_large(&summary, memory),
         ]
@@ -255,6 +258,31 @@ impl Recipe {
             _ => format!("end with \"Flatten\", {{ type = \"Dense\", units = {classes} }}"),
         };
         Some(Diagnostic::new(Code::Shape, message, Some(self.layer_place(last))).label(label))
+    }
+
+    /// A loss that cannot compare the output with class numbers.
+    fn wrong_loss(&self, shape: &[usize], input: &Input) -> Option<Diagnostic> {
+        let loss = self.trainer.item("loss");
+        let classes = Some(input.classes());
+        let target = losses::Target { shape: Shape::from([]), dtype: DType::I32, classes };
+        let misfit = losses::build(loss).check(shape, &target).err()?;
+        let message = format!(
+            "the loss `{}` does not fit: the data are examples of {} classes, it needs {}",
+            loss.name,
+            input.classes(),
+            misfit.needs
+        );
+        let span = self.place(&path("trainer", "loss"), Target::Value);
+        Some(Diagnostic::new(Code::Contradiction, message, Some(span)).label(misfit.hint))
+    }
+
+    fn nothing_to_train(&self, summary: &Summary) -> Option<Diagnostic> {
+        if summary.parameters() > 0 {
+            return None;
+        }
+        let message = "there is nothing to train: no layer has parameters";
+        let span = self.place(&path("model", "layers"), Target::Key);
+        Some(Diagnostic::new(Code::Contradiction, message, Some(span)))
     }
 
     fn wrong_split(&self, input: &Input) -> Option<Diagnostic> {
@@ -308,14 +336,14 @@ impl Recipe {
 }
 
 fn effect_of(i: usize, layer: &Item, shape: &[usize]) -> Result<Effect, Misfit> {
-    if layer.name == "Embedding" {
+    let Some(entry) = layers::find(layer.name) else {
+        return Err(Misfit { needs: "a known layer".to_string(), hint: String::new() });
+    };
+    if entry.takes_indices {
         let hint = if i == 0 { "the data are images" } else { "it can only be the first layer" };
         return Err(Misfit { needs: "whole numbers".to_string(), hint: hint.to_string() });
     }
-    match layers::find(layer.name) {
-        Some(known) => (known.infer)(&layer.args, shape),
-        None => Err(Misfit { needs: "a known layer".to_string(), hint: String::new() }),
-    }
+    (entry.infer)(&layer.args, shape)
 }
 
 fn kind_of(layer: &Item) -> String {
@@ -330,9 +358,10 @@ fn kind_of(layer: &Item) -> String {
 
 /// How many numbers an optimizer keeps for each parameter.
 fn slots(optimizer: &Item) -> usize {
-    match optimizer.name {
-        "sgd" if !optimizer.args.has("momentum") || optimizer.args.float("momentum") == 0.0 => 0,
-        "sgd" => 1,
-        _ => 2,
-    }
+    optim::find(optimizer.name).map_or(0, |entry| (entry.slots)(&optimizer.args))
+}
+
+/// The product of all dimensions, as large as it may be.
+fn product(shape: &[usize]) -> u128 {
+    shape.iter().fold(1u128, |all, &n| all.saturating_mul(n as u128))
 }

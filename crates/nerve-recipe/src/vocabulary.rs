@@ -1,7 +1,5 @@
 //! The words of a recipe: what each table may hold, and the registries that fill the rest.
 
-pub mod layers;
-
 use nerve_formats::spec::{Kind, Param, Spec, Value};
 
 /// The newest recipe format that this version reads.
@@ -97,7 +95,7 @@ pub static MODEL: Spec = Spec {
     )],
 };
 
-static LAYER: Kind = Kind::Item { what: "layer", specs: layers::specs };
+static LAYER: Kind = Kind::Item { what: "layer", specs: nerve_nn::layers::specs };
 
 /// The table `[trainer]`.
 pub static TRAINER: Spec = Spec {
@@ -120,7 +118,7 @@ pub static TRAINER: Spec = Spec {
         .alias(&["batch"]),
         Param::with_default(
             "loss",
-            Kind::Item { what: "loss", specs: losses },
+            nerve_nn::losses::KIND,
             Value::text("cross_entropy"),
             "what is minimised",
         ),
@@ -136,7 +134,7 @@ pub static TRAINER: Spec = Spec {
         ),
         Param::with_default(
             "optimizer",
-            Kind::Item { what: "optimizer", specs: optimizers },
+            nerve_nn::optim::KIND,
             Value::text("adam"),
             "how the parameters follow the gradient",
         ),
@@ -148,65 +146,18 @@ pub fn augmentations() -> Vec<&'static Spec> {
     nerve_data::transform::registry().iter().map(|entry| entry.spec).collect()
 }
 
-/// The losses.
-pub fn losses() -> Vec<&'static Spec> {
-    static CROSS_ENTROPY: Spec = Spec {
-        name: "cross_entropy",
-        aliases: &["softmax_cross_entropy"],
-        doc: "Softmax, then minus the logarithm of the probability of the right class.",
-        params: &[],
-    };
-    vec![&CROSS_ENTROPY]
-}
-
-/// The optimizers.
-pub fn optimizers() -> Vec<&'static Spec> {
-    static DEFAULT_BETAS: [Value; 2] = [Value::Float(0.9), Value::Float(0.999)];
-    static ADAM: Spec = Spec {
-        name: "adam",
-        aliases: &["Adam"],
-        doc: "Adam (Kingma and Ba, 2015).",
-        params: &[
-            Param::with_default("lr", Kind::positive(), Value::Float(1e-3), "learning rate")
-                .alias(&["learning_rate"]),
-            Param::with_default(
-                "betas",
-                Kind::List { of: &Kind::fraction(), min_len: 2, max_len: 2 },
-                Value::list(&DEFAULT_BETAS),
-                "decay of the two moments",
-            ),
-            Param::with_default(
-                "eps",
-                Kind::positive(),
-                Value::Float(1e-8),
-                "against division by zero",
-            ),
-            Param::with_default(
-                "weight_decay",
-                Kind::non_negative(),
-                Value::Float(0.0),
-                "L2 penalty",
-            ),
-        ],
-    };
-    static SGD: Spec = Spec {
-        name: "sgd",
-        aliases: &["SGD"],
-        doc: "Stochastic gradient descent, with momentum where it is given.",
-        params: &[
-            Param::with_default("lr", Kind::positive(), Value::Float(0.01), "learning rate")
-                .alias(&["learning_rate"]),
-            Param::with_default("momentum", Kind::fraction(), Value::Float(0.0), "momentum"),
-            Param::with_default("nesterov", Kind::Bool, Value::Bool(false), "Nesterov's momentum"),
-            Param::with_default(
-                "weight_decay",
-                Kind::non_negative(),
-                Value::Float(0.0),
-                "L2 penalty",
-            ),
-        ],
-    };
-    vec![&ADAM, &SGD]
+/// Every registry that a table with a `type` may come from.
+pub fn registries() -> Vec<&'static Spec> {
+    [
+        nerve_nn::layers::specs(),
+        nerve_nn::activations::specs(),
+        nerve_nn::init::specs(),
+        nerve_nn::losses::specs(),
+        nerve_nn::optim::specs(),
+        metrics(),
+        augmentations(),
+    ]
+    .concat()
 }
 
 /// What can be reported beside the loss.

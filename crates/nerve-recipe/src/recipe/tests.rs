@@ -37,10 +37,10 @@ fn the_built_in_recipe_is_the_network_of_the_tutorial() {
     // 32*9+32 + 64*32*9+64 + 3136*512+512 + 512*10+10
     assert_eq!(summary.parameters(), 320 + 18_496 + 1_606_144 + 5_130);
     let shapes: Vec<_> = summary.rows.iter().map(|row| row.effect.shape.clone()).collect();
-    assert_eq!(shapes[0], [32, 28, 28]);
-    assert_eq!(shapes[3], [64, 7, 7]);
-    assert_eq!(shapes[4], [3136]);
-    assert_eq!(shapes[8], [10]);
+    assert_eq!(*shapes[0], [32, 28, 28]);
+    assert_eq!(*shapes[3], [64, 7, 7]);
+    assert_eq!(*shapes[4], [3136]);
+    assert_eq!(*shapes[8], [10]);
     assert_eq!(summary.rows[0].effect.flops, 2 * 9 * 32 * 28 * 28);
     assert_eq!(summary.rows[2].effect.flops, 2 * 9 * 32 * 64 * 14 * 14);
     assert_eq!(recipe.seed(), 42);
@@ -198,6 +198,18 @@ fn f14_a_model_without_end_is_refused_with_an_estimate() {
 }
 
 #[test]
+fn losses_that_cannot_compare_classes_and_models_without_parameters() {
+    let text = broken("loss = \"cross_entropy\"", "loss = \"mse\"");
+    assert!(text.contains("error[E2109]: the loss `mse` does not fit"), "{text}");
+    let text = mnist();
+    let start = text.find("layers = [").unwrap();
+    let end = text.find("]\n\n[trainer]").unwrap();
+    let text = format!("{}layers = [\"Flatten\"{}", &text[..start], &text[end..]);
+    let report = load(&text).unwrap().summary(&images(), None).unwrap_err().to_string();
+    assert!(report.contains("there is nothing to train"), "{report}");
+}
+
+#[test]
 fn all_problems_come_in_one_report() {
     let text = mnist()
         .replace("epochs = 5", "epochss = 5")
@@ -233,4 +245,46 @@ fn mutated_recipes_are_never_accepted_silently() {
         tried += 1;
     }
     assert!(tried > 25, "{tried}");
+}
+
+#[test]
+fn random_mutations_end_in_a_recipe_or_a_report() {
+    let text = mnist();
+    let mut state = 1u64;
+    let mut next = |n: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n.max(1)
+    };
+    let words =
+        ["-1", "nan", "1e400", "[]", "{}", "\"\"", "true", "99999999999999999999", "'''", "="];
+    let mut accepted = 0;
+    for _ in 0..400 {
+        let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
+        for _ in 0..1 + next(3) {
+            let at = next(lines.len());
+            match next(4) {
+                0 => drop(lines.remove(at)),
+                1 => lines.insert(at, lines[next(lines.len())].clone()),
+                2 => lines.swap(at, next(text.lines().count() - 5)),
+                _ => {
+                    if let Some((key, _)) = lines[at].clone().split_once('=') {
+                        lines[at] = format!("{key}= {}", words[next(words.len())]);
+                    }
+                }
+            }
+        }
+        match load(&lines.join("\n")) {
+            Ok(recipe) => {
+                accepted += 1;
+                assert!(load(&recipe.resolved()).unwrap().same(&recipe));
+                let _ = recipe.summary(&images(), Some(1 << 30));
+            }
+            Err(report) => {
+                assert!(!report.problems.is_empty());
+                assert!(report.to_string().contains("nothing was started"));
+                assert!(report.to_json().is_array());
+            }
+        }
+    }
+    assert!(accepted > 20, "{accepted}: the mutations are too wild to test what is accepted");
 }
