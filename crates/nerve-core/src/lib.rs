@@ -34,6 +34,8 @@ mod op;
 pub mod ops;
 mod shape;
 mod tensor;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod var;
 

@@ -127,4 +127,5 @@ ops! {
     // With kernels.
     Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
+    GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum,
 }

@@ -26,10 +26,10 @@ pub struct ScatterAdd {
     pub extent: usize,
 }
 
-fn expect_index(index: &Tensor) -> Result<(), String> {
+pub(super) fn expect_index(index: &Tensor) -> Result<(), String> {
     match index.dtype() {
         DType::I32 => Ok(()),
-        other => Err(format!("indices are i32, found {other}")),
+        other => Err(format!("indices are i32, found {other}; convert them with to_dtype")),
     }
 }
 
@@ -68,7 +68,7 @@ impl Lower for Gather {
 
 impl Operation for ScatterAdd {
     fn name(&self) -> &'static str {
-        "scatter_add"
+        "index_add"
     }
 
     fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {

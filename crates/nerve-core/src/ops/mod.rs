@@ -4,12 +4,15 @@
 //! To add one: write its file, add its name to the list in `op.rs`, and, if it needs a kernel of
 //! its own, one file in `nerve-cpu`. The compiler names whatever is then still missing.
 
+mod argreduce;
 mod binary;
 mod broadcast;
 mod concat;
 mod conv;
 mod cross_entropy;
+mod cumsum;
 mod gather;
+mod gather_elements;
 mod leaf;
 mod matmul;
 mod movement;
@@ -17,15 +20,19 @@ mod pad;
 mod pool;
 mod reduce;
 mod softmax;
+mod sort;
 mod source;
 mod unary;
 
+pub use argreduce::ArgReduce;
 pub use binary::{Binary, Select};
 pub use broadcast::Broadcast;
 pub use concat::Concat;
 pub use conv::{Conv, Conv2dOptions, ConvWeightGrad};
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad};
+pub use cumsum::CumSum;
 pub use gather::{Gather, ScatterAdd};
+pub use gather_elements::{GatherElements, ScatterAddElements};
 pub use leaf::{Argument, Constant, ReadVar};
 pub use matmul::Matmul;
 pub use movement::{Permute, Reshape, Slice};
@@ -33,12 +40,14 @@ pub use pad::Pad;
 pub use pool::{Pool, PoolGrad};
 pub use reduce::Reduce;
 pub use softmax::{Softmax, SoftmaxGrad};
+pub use sort::ArgSort;
 pub use source::{Full, Iota, Random, random_key};
 pub use unary::{Cast, Detach, Unary};
 
 use crate::dtype::DType;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use nerve_cpu::Number;
 
 /// A number that hashes and compares by its bits, for attributes of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,5 +100,26 @@ pub(crate) fn expect_same(a: &Tensor, b: &Tensor) -> Result<DType, String> {
             a.dtype(),
             b.dtype()
         )),
+    }
+}
+
+/// `(outer, extent, inner)` around an axis that is counted with i32, or why it cannot be.
+pub(crate) fn around(axis: usize, x: &Tensor) -> Result<(usize, usize, usize), String> {
+    if axis >= x.rank() {
+        return Err(format!("axis {axis} of shape {}", x.shape()));
+    }
+    match i32::try_from(x.shape()[axis]) {
+        Ok(_) => Ok(x.shape().around(axis)),
+        Err(_) => Err(format!("axis {axis} of {} is too long for i32 indices", x.shape())),
+    }
+}
+
+/// The machine's name for a type that orders and adds; refuses the others.
+pub(crate) fn expect_number(input: &Tensor) -> Result<Number, String> {
+    match input.dtype() {
+        DType::F32 => Ok(Number::F32),
+        DType::F64 => Ok(Number::F64),
+        DType::I32 => Ok(Number::I32),
+        other => Err(format!("expected f32, f64 or i32, found {other}; convert with to_dtype")),
     }
 }
