@@ -69,7 +69,11 @@ impl Tensor {
     /// If they do not fit; see [`Tensor::try_apply`].
     #[track_caller]
     pub fn apply(op: impl Into<Op>, inputs: &[&Tensor]) -> Tensor {
-        Tensor::try_apply(op, inputs).unwrap_or_else(|error| panic!("{error}"))
+        // Not in a closure, which would hide the caller's line.
+        match Tensor::try_apply(op, inputs) {
+            Ok(node) => node,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A node that applies `op` to `inputs`, for graphs that come from outside (a file).

@@ -11,13 +11,17 @@ mod concat;
 mod conv;
 mod cross_entropy;
 mod cumsum;
+mod einsum;
 mod gather;
 mod gather_elements;
 mod leaf;
+mod masks;
 mod matmul;
 mod movement;
+mod norm;
 mod pad;
 mod pool;
+mod rearrange;
 mod reduce;
 mod softmax;
 mod sort;
@@ -77,7 +81,10 @@ pub(crate) fn axis(axis: isize, shape: &Shape) -> Result<usize, String> {
 /// As [`axis`], for `Tensor` methods: panics at the caller's line.
 #[track_caller]
 pub(crate) fn axis_of(op: &str, a: isize, tensor: &Tensor) -> usize {
-    axis(a, tensor.shape()).unwrap_or_else(|message| panic!("{op}: {message}"))
+    match axis(a, tensor.shape()) {
+        Ok(axis) => axis,
+        Err(message) => panic!("{op}: {message}"),
+    }
 }
 
 /// Refuses inputs of another type than a float.
