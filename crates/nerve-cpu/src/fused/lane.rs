@@ -16,7 +16,7 @@ pub(super) const STEP: usize = 16;
 pub(super) const TILE_BYTES: usize = 4096;
 
 /// A type that groups compute in.
-pub(super) trait Lane: Plain + PartialOrd + Default {
+pub(crate) trait Lane: Plain + PartialOrd + Default {
     /// Values in a full tile.
     const TILE: usize = TILE_BYTES / size_of::<Self>();
 
@@ -372,7 +372,7 @@ fn normal_body<T: Lane>(to: &mut [T], key: Key, first: u64) {
 
 crate::real::per_isa! {
     /// [`Lane::unary`], compiled for each instruction set.
-    pub(super) fn unary<T: Lane>(op: UnaryOp, to: &mut [T], x: &[T]) => unary_body [FMA]
+    pub(crate) fn unary<T: Lane>(op: UnaryOp, to: &mut [T], x: &[T]) => unary_body [FMA]
 }
 crate::real::per_isa! {
     /// [`Lane::binary`], compiled for each instruction set.
@@ -388,9 +388,9 @@ crate::real::per_isa! {
 }
 crate::real::per_isa! {
     /// [`Lane::uniform`], compiled for each instruction set.
-    pub(super) fn uniform<T: Lane>(to: &mut [T], key: Key, first: u64) => uniform_body
+    pub(crate) fn uniform<T: Lane>(to: &mut [T], key: Key, first: u64) => uniform_body
 }
 crate::real::per_isa! {
     /// [`Lane::normal`], compiled for each instruction set.
-    pub(super) fn normal<T: Lane>(to: &mut [T], key: Key, first: u64) => normal_body
+    pub(crate) fn normal<T: Lane>(to: &mut [T], key: Key, first: u64) => normal_body
 }

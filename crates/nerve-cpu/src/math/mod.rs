@@ -51,16 +51,20 @@ fn polynomial<const FMA: bool, const N: usize>(coefficients: [f32; N], x: f32) -
     sum
 }
 
-/// e^r·2^n for |r| ≤ 0.35, rounded once even where the result is subnormal.
+/// e^r·2^n for |r| ≤ 0.35, rounded once even where the result is subnormal; and what the rounding
+/// lost.
 #[inline(always)]
-fn exp_reduced<const FMA: bool>(r: f32, n: i32) -> f32 {
+fn exp_reduced<const FMA: bool>(r: f32, n: i32) -> (f32, f32) {
     let q =
         polynomial::<FMA, 5>([0.5, 0.166_665_77, 0.041_666_554, 0.008_363_203, 0.001_392_621_3], r);
-    let y = 1.0 + mul_add::<FMA>(r * r, q, r);
+    let p = mul_add::<FMA>(r * r, q, r);
+    let y = 1.0 + p;
+    let lost = p - (y - 1.0);
     // Two factors, each a normal number.
     let half = n >> 1;
     let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
-    y * power(half) * power(n.wrapping_sub(half))
+    let (a, b) = (power(half), power(n.wrapping_sub(half)));
+    (y * a * b, lost * a * b)
 }
 
 /// `x` limited to a range; NaN stays.
@@ -70,9 +74,9 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
     if x < low { low } else { x }
 }
 
-/// eˣ.
+/// eˣ, and what its rounding lost.
 #[inline(always)]
-pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
+fn exp_parts<const FMA: bool>(x: f32) -> (f32, f32) {
     // Outside, the result is 0 or infinity just as at the limit.
     let x = limit(x, -104.0, 89.0);
     let shifted = mul_add::<FMA>(x, LOG2_E, ROUND);
@@ -81,13 +85,19 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     exp_reduced::<FMA>(r, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
 }
 
+/// eˣ.
+#[inline(always)]
+pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
+    exp_parts::<FMA>(x).0
+}
+
 /// 2ˣ.
 #[inline(always)]
 pub(crate) fn exp2<const FMA: bool>(x: f32) -> f32 {
     let x = limit(x, -151.0, 129.0);
     let shifted = x + ROUND;
     let r = (x - (shifted - ROUND)) * std::f32::consts::LN_2;
-    exp_reduced::<FMA>(r, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+    exp_reduced::<FMA>(r, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)).0
 }
 
 /// x = m·2^e with √½ ≤ m < √2; returns (m − 1, e). For positive, finite x.
@@ -178,8 +188,14 @@ pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
 /// Logistic function 1/(1 + e⁻ˣ). Small results keep their relative accuracy.
 #[inline(always)]
 pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
-    let e = exp::<FMA>(-x.abs());
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    let (e, e_lost) = exp_parts::<FMA>(-x.abs());
+    let sum = 1.0 + e;
+    let sum_lost = e - (sum - 1.0) + e_lost;
+    let left = x < 0.0;
+    let y = (if left { e } else { 1.0 }) / sum;
+    // First-order correction by what numerator and denominator lost; 1/sum is y or 1 − y.
+    let lost = mul_add::<FMA>(-y, sum_lost, if left { e_lost } else { 0.0 });
+    mul_add::<FMA>(lost, if left { 1.0 - y } else { y }, y)
 }
 
 /// Error function.
