@@ -20,25 +20,14 @@ const W1: u32 = 0xBB67_AE85;
 const ROUNDS: usize = 10;
 
 /// One block: four words of output for four words of counter and two of key.
-pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    let lanes = philox_lanes(counter.map(|word| [word]), key);
-    lanes.map(|[word]| word)
-}
-
-/// `N` blocks side by side, word by word, in a form that compiles to vector instructions.
 #[inline(always)]
-pub(crate) fn philox_lanes<const N: usize>(counter: [[u32; N]; 4], key: [u32; 2]) -> [[u32; N]; 4] {
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
     let [mut k0, mut k1] = key;
     for _ in 0..ROUNDS {
-        for i in 0..N {
-            let p0 = M0 as u64 * c0[i] as u64;
-            let p1 = M1 as u64 * c2[i] as u64;
-            c0[i] = (p1 >> 32) as u32 ^ c1[i] ^ k0;
-            c2[i] = (p0 >> 32) as u32 ^ c3[i] ^ k1;
-            c1[i] = p1 as u32;
-            c3[i] = p0 as u32;
-        }
+        let (p0, p1) = (M0 as u64 * c0 as u64, M1 as u64 * c2 as u64);
+        (c0, c1) = ((p1 >> 32) as u32 ^ c1 ^ k0, p1 as u32);
+        (c2, c3) = ((p0 >> 32) as u32 ^ c3 ^ k1, p0 as u32);
         k0 = k0.wrapping_add(W0);
         k1 = k1.wrapping_add(W1);
     }

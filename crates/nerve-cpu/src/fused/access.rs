@@ -4,6 +4,7 @@
 use super::Element;
 use super::lane::{Lane, STEP};
 use crate::memory::Plain;
+use std::any::TypeId;
 
 /// How one operand lies in a tile: extent and stride of each level, the outermost first, with
 /// extents above 1 and no two levels that could be one. Empty for a single element.
@@ -81,7 +82,7 @@ const BLOCK: usize = 16;
 /// All elements that `levels` reaches from `from` may be read, `to` has room for them, and the
 /// number of elements of `levels` is the length of `to`.
 #[inline(always)]
-unsafe fn load_as<S: Plain, T: Lane>(
+unsafe fn load_as<S: Plain, T: Lane, const AVX2: bool>(
     from: *const S,
     levels: &[(usize, isize)],
     to: &mut [T],
@@ -97,7 +98,7 @@ unsafe fn load_as<S: Plain, T: Lane>(
         && run >= 4
     {
         // SAFETY: by contract.
-        return unsafe { load_transposed(from, rows, run, stride, to, convert) };
+        return unsafe { load_transposed::<S, T, AVX2>(from, rows, run, stride, to, convert) };
     }
     let mut rest = to;
     each_run(outer, |offset| {
@@ -129,7 +130,7 @@ unsafe fn load_as<S: Plain, T: Lane>(
 /// # Safety
 /// As [`load_as`].
 #[inline(always)]
-unsafe fn load_transposed<S: Plain, T: Lane>(
+unsafe fn load_transposed<S: Plain, T: Lane, const AVX2: bool>(
     from: *const S,
     rows: usize,
     columns: usize,
@@ -146,7 +147,9 @@ unsafe fn load_transposed<S: Plain, T: Lane>(
             unsafe {
                 let from = from.offset(r0 as isize + c0 as isize * stride);
                 let to = to.as_mut_ptr().add(r0 * columns + c0);
-                if height == BLOCK && width == BLOCK {
+                if height == BLOCK && width == BLOCK && AVX2 && same_word::<S, T>() {
+                    square(from.cast(), stride, to.cast(), columns);
+                } else if height == BLOCK && width == BLOCK {
                     let mut block = [[T::default(); BLOCK]; BLOCK];
                     for (c, block) in block.iter_mut().enumerate() {
                         let column = from.offset(c as isize * stride).cast::<[S; BLOCK]>();
@@ -170,6 +173,53 @@ unsafe fn load_transposed<S: Plain, T: Lane>(
             }
         }
     }
+}
+
+/// Whether both are the same type of 32 bits.
+fn same_word<S: Plain, T: Plain>() -> bool {
+    TypeId::of::<S>() == TypeId::of::<T>() && size_of::<T>() == 4
+}
+
+/// A block of 32-bit words, `to[r][c] = from[r + stride·c]`, by four transpositions in registers.
+///
+/// # Safety
+/// The block may be read and written, and the processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn square(from: *const f32, stride: isize, to: *mut f32, columns: usize) {
+    use std::arch::x86_64::*;
+    for (r, c) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+        // SAFETY: by contract.
+        unsafe {
+            let from = from.offset(r as isize + c as isize * stride);
+            let to = to.add(r * columns + c);
+            let row = |i: isize| _mm256_loadu_ps(from.offset(i * stride));
+            // Pairs, then quadruples, then halves: 24 shuffles for 64 words.
+            let pairs = [0, 2, 4, 6].map(|i| {
+                let (a, b) = (row(i), row(i + 1));
+                [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]
+            });
+            let quadruple = |i: usize, j: usize| {
+                let (a, b) = (pairs[i][j], pairs[i + 1][j]);
+                [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)]
+            };
+            for j in 0..2 {
+                let (low, high) = (quadruple(0, j), quadruple(2, j));
+                for k in 0..2 {
+                    let r = 2 * j + k;
+                    let first = _mm256_permute2f128_ps::<0x20>(low[k], high[k]);
+                    let second = _mm256_permute2f128_ps::<0x31>(low[k], high[k]);
+                    _mm256_storeu_ps(to.add(r * columns), first);
+                    _mm256_storeu_ps(to.add((r + 4) * columns), second);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn square(_: *const f32, _: isize, _: *mut f32, _: usize) {
+    unreachable!("only processors with AVX2 get here")
 }
 
 /// Writes the first elements of `from`, as many as `levels` has.
@@ -232,8 +282,14 @@ pub(super) trait Convert: Lane {
     /// places of `to`, and pads to a multiple of [`STEP`].
     ///
     /// # Safety
-    /// All elements that `levels` reaches from `from` may be read.
-    unsafe fn load(element: Element, from: *const u8, levels: &[(usize, isize)], to: &mut [Self]);
+    /// All elements that `levels` reaches from `from` may be read; `AVX2` only if the processor
+    /// has it.
+    unsafe fn load<const AVX2: bool>(
+        element: Element,
+        from: *const u8,
+        levels: &[(usize, isize)],
+        to: &mut [Self],
+    );
 
     /// Stores the first values of `from`, as many as `levels` has, at `to`.
     ///
@@ -246,7 +302,7 @@ macro_rules! convert {
     ($lane:ident) => {
         impl Convert for $lane {
             #[inline(always)]
-            unsafe fn load(
+            unsafe fn load<const AVX2: bool>(
                 element: Element,
                 from: *const u8,
                 levels: &[(usize, isize)],
@@ -255,7 +311,7 @@ macro_rules! convert {
                 macro_rules! load {
                     ($stored:ident, $load:expr, $store:expr) => {
                         // SAFETY: by contract.
-                        unsafe { load_as::<$stored, $lane>(from.cast(), levels, to, $load) }
+                        unsafe { load_as::<$stored, $lane, AVX2>(from.cast(), levels, to, $load) }
                     };
                 }
                 with_element!(element, $lane, load);
@@ -285,7 +341,7 @@ convert!(i32);
 convert!(i64);
 
 #[inline(always)]
-fn load_body<T: Convert>(
+fn load_body<T: Convert, const AVX2: bool>(
     element: Element,
     from: *const u8,
     levels: &[(usize, isize)],
@@ -294,7 +350,7 @@ fn load_body<T: Convert>(
     let n = levels.iter().map(|(count, _)| count).product::<usize>();
     assert!(n <= to.len());
     // SAFETY: `load` below hands on its own contract.
-    unsafe { T::load(element, from, levels, &mut to[..n]) };
+    unsafe { T::load::<AVX2>(element, from, levels, &mut to[..n]) };
     let end = n.next_multiple_of(STEP).min(to.len());
     // Lanes that no one reads, but whose arithmetic should not be slow.
     to[n..end].fill(T::default());
@@ -317,7 +373,7 @@ fn index_body<T: Lane>(base: i64, levels: &[(usize, isize)], to: &mut [T]) {
 
 crate::real::per_isa! {
     fn load_on<T: Convert>(element: Element, from: *const u8, levels: &[(usize, isize)], to: &mut [T])
-        => load_body
+        => load_body [FMA]
 }
 crate::real::per_isa! {
     fn store_on<T: Convert>(element: Element, to: *mut u8, levels: &[(usize, isize)], from: &[T])

@@ -22,7 +22,16 @@ pub(super) struct Plan {
     pub(super) direct: Vec<bool>,
     /// The output in whose memory a value may be computed, because no input lies there.
     pub(super) forward: Vec<Option<usize>>,
+    /// Inputs to ask for ahead of their use: those too large for the second-level cache, in a group
+    /// that computes so much that the processor's own prefetching falls asleep.
+    pub(super) streamed: Vec<usize>,
 }
+
+/// Bytes above which an input counts as streamed.
+const STREAMED: usize = 512 * 1024;
+
+/// Steps from which on a group is worth prefetching for.
+const LONG: usize = 8;
 
 impl Plan {
     pub(super) fn new(fused: &Fused) -> Plan {
@@ -37,7 +46,10 @@ impl Plan {
         let (once, each) = (of(true), of(false));
         let (register, registers) = registers(&code, fused, &once, &each);
         let (direct, forward) = short_cuts(&code, fused, &invariant);
-        Plan { geometry, code, once, each, register, registers, direct, forward }
+        let long = each.len() >= LONG;
+        let streamed = |&i: &usize| long && fused.inputs[i].region.bytes > STREAMED;
+        let streamed = (0..fused.inputs.len()).filter(streamed).collect();
+        Plan { geometry, code, once, each, register, registers, direct, forward, streamed }
     }
 
     /// Bytes of scratch memory: see [`super::run`].

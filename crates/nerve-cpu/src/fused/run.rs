@@ -56,6 +56,21 @@ unsafe fn take<'a, V>(bytes: &mut &'a mut [u8], len: usize) -> &'a mut [V] {
     unsafe { std::slice::from_raw_parts_mut(own.as_mut_ptr().cast(), len) }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Asks for a cache line; any address will do.
+fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// The bytes of one output's totals and carry.
 const TOTAL_BYTES: usize = 3 * lane::TILE_BYTES;
 
@@ -200,6 +215,25 @@ impl<'a, T: Convert> Runner<'a, T> {
         unsafe { std::slice::from_raw_parts(self.values[value as usize], shape.padded) }
     }
 
+    /// Asks for a share of the next tile of the inputs that come from far away, so that memory
+    /// works while this tile is computed. Spread over the steps: all at once would fill the queue
+    /// of outstanding lines and hold up the step that comes next.
+    unsafe fn prefetch(&self, shape: &Shape, share: usize, shares: usize) {
+        let Some(innermost) = self.plan.geometry.loops.last() else { return };
+        let lines = shape.n * size_of::<T>() / LINE;
+        let (from, to) = (lines * share / shares, lines * (share + 1) / shares);
+        for &input in &self.plan.streamed {
+            let step = innermost.steps[input] * size_of::<T>() as isize;
+            if shape.whole[input] && step != 0 {
+                // SAFETY: this tile's place. The next one's address is computed without claiming
+                // that it lies inside the region, and never read.
+                let next =
+                    unsafe { self.at(&self.fused.inputs[input], input) }.wrapping_offset(step);
+                (from..to).for_each(|line| prefetch_line(next.wrapping_add(line * LINE)));
+            }
+        }
+    }
+
     unsafe fn tile(&mut self, tiles: usize) {
         let (plan, number) = (self.plan, self.shape());
         let shape = &plan.geometry.shapes[number];
@@ -209,7 +243,13 @@ impl<'a, T: Convert> Runner<'a, T> {
                 plan.once.iter().for_each(|&step| self.step(step, shape));
                 self.prepared = number;
             }
-            plan.each.iter().for_each(|&step| self.step(step, shape));
+            let steps = plan.each.len();
+            for (i, &step) in plan.each.iter().enumerate() {
+                if !plan.streamed.is_empty() {
+                    self.prefetch(shape, i, steps);
+                }
+                self.step(step, shape);
+            }
             for (i, output) in self.fused.outputs.iter().enumerate() {
                 if output.reduce.is_some() {
                     self.reduce(i, output, number, tiles);
