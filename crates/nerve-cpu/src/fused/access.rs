@@ -157,9 +157,7 @@ unsafe fn load_transposed<S: Plain, T: Lane, const AVX2: bool>(
                     }
                     for r in 0..BLOCK {
                         let mut row = [T::default(); BLOCK];
-                        for c in 0..BLOCK {
-                            row[c] = block[c][r];
-                        }
+                        row.iter_mut().zip(&block).for_each(|(to, column)| *to = column[r]);
                         to.add(r * columns).cast::<[T; BLOCK]>().write_unaligned(row);
                     }
                 } else {
