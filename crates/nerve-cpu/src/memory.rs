@@ -63,6 +63,8 @@ plain!(f32, f64, i32, i64, u8, i8, u16, u32, u64);
 /// many readers or one writer; whoever comes second waits.
 pub struct Buffer {
     start: NonNull<u8>,
+    /// What the system gave; `start` is the first aligned byte of it.
+    block: NonNull<u8>,
     bytes: usize,
     /// Number of readers, or -1 for a writer.
     borrows: AtomicIsize,
@@ -74,13 +76,18 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// `bytes` zero bytes. Pages come from the system zeroed and are touched on first use.
+    /// `bytes` zero bytes. The system gives large blocks as pages that are zero and cost nothing
+    /// until they are touched; asking it for a larger alignment would touch them all at once, so
+    /// the alignment is made here.
     pub fn zeroed(bytes: usize) -> Self {
         let layout = Self::layout(bytes);
         // SAFETY: the layout has a size of at least ALIGN.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Buffer { start, bytes, borrows: AtomicIsize::new(0) }
+        let block = unsafe { alloc_zeroed(layout) };
+        let Some(block) = NonNull::new(block) else { handle_alloc_error(layout) };
+        let skip = block.as_ptr().align_offset(ALIGN);
+        // SAFETY: the layout has ALIGN bytes more than are used.
+        let start = unsafe { block.add(skip) };
+        Buffer { start, block, bytes, borrows: AtomicIsize::new(0) }
     }
 
     /// A buffer that holds a copy of `values`.
@@ -91,8 +98,9 @@ impl Buffer {
     }
 
     fn layout(bytes: usize) -> Layout {
-        let padded = bytes.max(1).next_multiple_of(ALIGN);
-        Layout::from_size_align(padded, ALIGN).expect("a buffer is smaller than isize::MAX bytes")
+        let padded = bytes.checked_add(2 * ALIGN).map(|n| n / ALIGN * ALIGN);
+        let layout = padded.and_then(|n| Layout::from_size_align(n, 16).ok());
+        layout.expect("a buffer is smaller than isize::MAX bytes")
     }
 
     /// Length in bytes.
@@ -177,7 +185,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: allocated in `zeroed` with the same layout.
-        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        unsafe { dealloc(self.block.as_ptr(), Self::layout(self.bytes)) }
     }
 }
 
