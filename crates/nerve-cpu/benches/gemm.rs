@@ -3,7 +3,10 @@
 //! The peak is measured beside each figure, since processors change their clock with what runs.
 //! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads.
 
-use nerve_cpu::{Activation, Buffer, Float, Gemm, Instruction, Program, Region, Replay};
+use nerve_cpu::{
+    Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Gemm, Instruction, Program, Region,
+    Replay, SumParts,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,6 +118,48 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], separate: bool) {
     }
 }
 
+/// A convolution of `n` images of `side` by `side` pixels after padding, and its weight gradient
+/// (with the sum of its parts).
+fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usize, groups: usize) {
+    let padded = side + k - 1;
+    let shape = ConvShape {
+        n,
+        h: padded,
+        w: padded,
+        c,
+        kh: k,
+        kw: k,
+        co,
+        groups,
+        stride: [stride; 2],
+        dilation: [1; 2],
+    };
+    let region = |i: u32, elements: usize| Region::new(i, 0, 4 * elements);
+    let ty = Float::F32;
+    let (x, filter, y) =
+        (region(1, shape.images()), region(2, shape.filter()), region(3, shape.results()));
+    let conv = Conv {
+        bias: Some(region(4, co)),
+        activation: Activation::Relu,
+        ..Conv::new(ty, shape, x, filter, y)
+    };
+    let grouped = if groups > 1 { format!(" in {groups} groups") } else { String::new() };
+    let label = format!("{n} of {side}×{side}, {k}×{k} {c}→{co}{grouped}");
+    let mut sizes = vec![0, x.bytes, filter.bytes, y.bytes, 4 * co];
+    measure(&label, vec![conv.into()], &sizes);
+    let grad = ConvWeightGrad::new(ty, shape, x, y, filter);
+    let parts = grad.parts();
+    let partial = region(0, parts * shape.filter());
+    sizes[0] = partial.bytes;
+    let (len, accumulate) = (shape.filter(), false);
+    let sum = SumParts { ty, parts, len, from: partial, to: filter, accumulate };
+    let list = match parts {
+        1 => vec![grad.into()],
+        _ => vec![ConvWeightGrad { dw: partial, ..grad }.into(), sum.into()],
+    };
+    measure(&(label + ", dW"), list, &sizes);
+}
+
 fn main() {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
@@ -145,5 +190,22 @@ fn main() {
         product([1, 128, 784], [false, true], true);
         product([1, 128, 784], [false, false], true);
         product([1024, 1, 256], [false, false], true);
+    }
+    if wanted("conv") {
+        convolution(16, 28, [1, 32], 3, 1, 1);
+        convolution(16, 28, [32, 64], 3, 1, 1);
+        convolution(16, 14, [32, 64], 3, 1, 1);
+        convolution(16, 14, [64, 64], 3, 1, 1);
+        convolution(16, 26, [32, 32], 3, 1, 1);
+        convolution(16, 32, [3, 64], 3, 1, 1);
+        convolution(16, 16, [64, 128], 3, 2, 1);
+        convolution(16, 8, [256, 256], 3, 1, 1);
+        convolution(16, 4, [512, 512], 3, 1, 1);
+        convolution(16, 14, [128, 128], 1, 1, 1);
+        convolution(16, 28, [6, 16], 5, 1, 1);
+        convolution(16, 14, [64, 64], 3, 1, 64);
+        convolution(16, 14, [64, 64], 3, 1, 4);
+        convolution(1, 28, [32, 64], 3, 1, 1);
+        convolution(1, 4, [512, 512], 3, 1, 1);
     }
 }
