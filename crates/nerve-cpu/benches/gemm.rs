@@ -93,7 +93,7 @@ fn measure(label: &str, instructions: Vec<Instruction>, buffers: &[usize]) {
 }
 
 /// A product of `[m, k]` and `[k, n]`, transposed as asked, and the packing of B where it pays.
-fn product([m, n, k]: [usize; 3], turned: [bool; 2], separate: bool) {
+fn product([m, n, k]: [usize; 3], turned: [bool; 2]) {
     let bytes = [0, m * k, k * n, m * n].map(|n| 4 * n);
     let region = |i: usize| Region::new(i as u32, 0, bytes[i]);
     let strides = |turned, rows, columns| if turned { [1, rows] } else { [columns, 1] };
@@ -106,13 +106,14 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], separate: bool) {
     let mut buffers = bytes.to_vec();
     let letter = |turned, name: &str| if turned { format!("{name}ᵀ") } else { name.into() };
     let label = format!("{m}×{k} {} · {k}×{n} {}", letter(turned[0], "A"), letter(turned[1], "B"));
-    match gemm.packed_b_bytes().filter(|_| separate) {
+    match gemm.packed_b_bytes() {
         Some(bytes) => {
             buffers[0] = bytes;
             let panels = Region::new(0, 0, bytes);
-            let list =
-                vec![gemm.pack_instruction(panels).into(), gemm.with_packed_b(panels).into()];
-            measure(&(label + ", packed"), list, &buffers);
+            let pack = gemm.pack_instruction(panels).into();
+            let gemm: Instruction = gemm.with_packed_b(panels).into();
+            measure(&format!("{label}, packed"), vec![pack, gemm.clone()], &buffers);
+            measure(&(label + ", packed before"), vec![gemm], &buffers);
         }
         None => measure(&label, vec![gemm.into()], &buffers),
     }
@@ -167,29 +168,32 @@ fn main() {
     nerve_cpu::set_threads(threads.unwrap_or(1));
     println!("{}, peak of one core {:.1} GFLOP/s", nerve_cpu::isa().name(), peak());
     if wanted("square") {
-        for n in [64, 256, 512, 1000, 1024] {
-            product([n; 3], [false, false], true);
+        for n in [64, 256, 512, 1000, 1024, 2048] {
+            product([n; 3], [false, false]);
         }
-        product([1024; 3], [false, false], false);
         for turned in [[true, false], [false, true]] {
             for n in [64, 256, 1024] {
-                product([n; 3], turned, true);
+                product([n; 3], turned);
             }
         }
     }
     if wanted("small") {
-        product([32, 64, 64], [false, false], true);
-        product([32, 64, 64], [false, true], true);
-        product([64, 64, 32], [true, false], true);
-        product([64, 128, 784], [false, false], true);
-        product([64, 128, 784], [false, true], true);
-        product([784, 128, 64], [true, false], true);
-        product([128, 784, 64], [true, false], true);
-        product([64, 784, 128], [false, false], true);
-        product([64, 10, 128], [false, true], true);
-        product([1, 128, 784], [false, true], true);
-        product([1, 128, 784], [false, false], true);
-        product([1024, 1, 256], [false, false], true);
+        product([4, 4, 4], [false, false]);
+        product([32, 64, 64], [false, false]);
+        product([32, 64, 64], [false, true]);
+        product([64, 64, 32], [true, false]);
+        product([64, 128, 784], [false, false]);
+        product([64, 128, 784], [false, true]);
+        product([64, 256, 512], [false, false]);
+        product([64, 1024, 1024], [false, false]);
+        product([128, 512, 512], [false, false]);
+        product([784, 128, 64], [true, false]);
+        product([128, 784, 64], [true, false]);
+        product([64, 784, 128], [false, false]);
+        product([64, 10, 128], [false, true]);
+        product([1, 128, 784], [false, true]);
+        product([1, 128, 784], [false, false]);
+        product([1024, 1, 256], [false, false]);
     }
     if wanted("conv") {
         convolution(16, 28, [1, 32], 3, 1, 1);
