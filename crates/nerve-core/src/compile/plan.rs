@@ -119,7 +119,8 @@ impl Plan {
     }
 
     pub(super) fn argument_buffer(&self, index: usize) -> Option<usize> {
-        self.arguments[index]
+        // Those behind the last one that is used are not listed.
+        self.arguments.get(index).copied().flatten()
     }
 
     pub(super) fn output(&self, index: usize) -> &(usize, Shape, DType) {
