@@ -35,12 +35,16 @@ pub trait Optimizer: Send + Sync {
         self.group().arena.parts()
     }
 
-    /// The learning rate, which may be changed between steps.
+    /// The learning rate, which may be changed between steps. Of an f32 the number with the fewest
+    /// digits that rounds to it, as it was written: 0.001, not 0.0010000000474974513.
     fn learning_rate(&self) -> f64 {
         let rate = &self.group().rate;
         match rate.dtype() {
             DType::F64 => rate.to_vec::<f64>()[0],
-            _ => f64::from(rate.to_vec::<f32>()[0]),
+            _ => {
+                let rate = rate.to_vec::<f32>()[0];
+                rate.to_string().parse().unwrap_or(f64::from(rate))
+            }
         }
     }
 

@@ -94,7 +94,7 @@ fn every_line_of_the_registry_learns() {
         let [a, b] = two(&params);
         let optimizer =
             build(&Item { name: entry.spec.name, args: args.clone() }, &params).unwrap();
-        assert_eq!(optimizer.learning_rate() as f32, 0.1);
+        assert_eq!(optimizer.learning_rate(), 0.1);
         let parameters: usize = optimizer.parameters().iter().map(|v| v.shape().numel()).sum();
         let numbers: usize = optimizer.slots().iter().map(|v| v.shape().numel()).sum();
         assert_eq!(numbers / parameters, (entry.slots)(&args));
