@@ -1,0 +1,99 @@
+//! Callbacks: what looks on while a network is trained.
+
+use crate::history::History;
+use crate::trainer::Outcome;
+
+/// Why a callback failed: anything that displays itself, for instance an error of the disk.
+pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether the training goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// It goes on.
+    Continue,
+    /// It ends, with success, for this reason.
+    Stop(String),
+}
+
+/// What is known before the first step.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainBegin<'a> {
+    /// How many epochs there are to be, counted from the first of all.
+    pub epochs: u64,
+    /// Steps in an epoch; `None` where the length of the data is not known.
+    pub steps: Option<u64>,
+    /// The names of the metrics.
+    pub metrics: &'a [String],
+}
+
+/// Means since the epoch began.
+#[derive(Clone, Copy, Debug)]
+pub struct Scores<'a> {
+    /// The mean loss.
+    pub loss: f64,
+    /// The mean of each metric.
+    pub metrics: &'a [f64],
+}
+
+/// What is known after a step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepEnd<'a> {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The step in this epoch, counted from 1.
+    pub step_in_epoch: u64,
+    /// The step of the whole training, counted from 1.
+    pub step: u64,
+    /// The loss of this batch.
+    pub loss: f64,
+    /// Means over this epoch so far.
+    pub scores: Scores<'a>,
+}
+
+/// Looks on while a network is trained, and may stop it. Every method does nothing by default.
+pub trait Callback {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// Ends the training with this error.
+    fn on_train_begin(&mut self, begin: &TrainBegin<'_>) -> Result<(), CallbackError> {
+        let _ = begin;
+        Ok(())
+    }
+
+    /// Before an epoch, counted from 1.
+    ///
+    /// # Errors
+    /// Ends the training with this error.
+    fn on_epoch_begin(&mut self, epoch: u64) -> Result<(), CallbackError> {
+        let _ = epoch;
+        Ok(())
+    }
+
+    /// After each step. What is done here costs time in every step.
+    ///
+    /// # Errors
+    /// Ends the training with this error.
+    fn on_step_end(&mut self, step: &StepEnd<'_>) -> Result<Control, CallbackError> {
+        let _ = step;
+        Ok(Control::Continue)
+    }
+
+    /// After each whole epoch and its validation; the last row of the history is new.
+    ///
+    /// # Errors
+    /// Ends the training with this error.
+    fn on_epoch_end(&mut self, history: &History) -> Result<Control, CallbackError> {
+        let _ = history;
+        Ok(Control::Continue)
+    }
+
+    /// After the last step, also when the training was stopped or diverged.
+    ///
+    /// # Errors
+    /// Becomes that of the training.
+    fn on_train_end(&mut self, outcome: &Outcome, history: &History) -> Result<(), CallbackError> {
+        let _ = (outcome, history);
+        Ok(())
+    }
+}

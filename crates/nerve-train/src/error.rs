@@ -1,0 +1,38 @@
+//! What can go wrong in a training.
+
+use crate::callback::CallbackError;
+use nerve_core::RunError;
+use nerve_data::DataError;
+
+/// Why a training or an evaluation could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The data failed.
+    #[error(transparent)]
+    Data(#[from] DataError),
+
+    /// The data do not have the fields that are needed.
+    #[error("the data have {found} fields; expected at least 2, the input and the target")]
+    Fields {
+        /// How many there are.
+        found: usize,
+    },
+
+    /// A class or an index outside its range.
+    #[error("epoch {epoch}, samples {first} to {last} of its order: {error}")]
+    Index {
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// Position of the first sample of the batch.
+        first: u64,
+        /// Position of the last one.
+        last: u64,
+        /// What was found.
+        error: RunError,
+    },
+
+    /// A callback failed, for instance because the disk is full.
+    #[error("{0}")]
+    Callback(CallbackError),
+}

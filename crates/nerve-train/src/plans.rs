@@ -1,0 +1,80 @@
+//! The compiled step: a plan for each number of rows, fed with batches.
+
+use crate::error::TrainError;
+use nerve_core::ops::random_key;
+use nerve_core::{Compiled, DType, Shape, Step, Tensor, compile};
+use nerve_data::{Array, Batch, Element, Field, Loader, Values};
+
+/// Rows of the arguments: input, target, key of the random numbers.
+pub(crate) type Traced<'a> = Box<dyn Fn(&[Tensor]) -> Vec<Tensor> + 'a>;
+
+/// A compiled function of (input, target, key) whose results are f32 numbers.
+pub(crate) struct Plans<'a> {
+    compiled: Compiled<Traced<'a>>,
+    fields: [Field; 2],
+    /// One for the full batch, one for the last of an epoch.
+    steps: Vec<(usize, Step)>,
+}
+
+impl<'a> Plans<'a> {
+    pub fn new(loader: &Loader, function: Traced<'a>) -> Result<Plans<'a>, TrainError> {
+        let [input, target, ..] = loader.fields() else {
+            return Err(TrainError::Fields { found: loader.fields().len() });
+        };
+        let fields = [input.clone(), target.clone()];
+        Ok(Plans { compiled: compile(function), fields, steps: Vec::new() })
+    }
+
+    fn step(&mut self, rows: usize) -> &Step {
+        let known = self.steps.iter().position(|(r, _)| *r == rows);
+        let at = known.unwrap_or_else(|| {
+            let argument = |field: &Field| {
+                let shape: Shape = [&[rows], &field.shape[..]].concat().into();
+                (shape, dtype(field.element))
+            };
+            let [input, target] = &self.fields;
+            let signature = [argument(input), argument(target), ([4].into(), DType::I32)];
+            self.steps.push((rows, self.compiled.step(&signature)));
+            self.steps.len() - 1
+        });
+        &self.steps[at].1
+    }
+
+    /// Runs one batch; `results` has room for one number for each result.
+    pub fn run(
+        &mut self,
+        batch: &Batch,
+        epoch: u64,
+        key: (u64, u64),
+        results: &mut [f32],
+    ) -> Result<(), TrainError> {
+        let step = self.step(batch.size());
+        write(step, 0, batch.array(0));
+        write(step, 1, batch.array(1));
+        step.write(2, &random_key(key.0, key.1));
+        step.run().map_err(|error| {
+            let (first, last) = (batch.start(), batch.end().saturating_sub(1));
+            TrainError::Index { epoch, first, last, error }
+        })?;
+        for (i, result) in results.iter_mut().enumerate() {
+            step.read_into(i, std::slice::from_mut(result));
+        }
+        Ok(())
+    }
+}
+
+fn dtype(element: Element) -> DType {
+    match element {
+        Element::F32 => DType::F32,
+        Element::I32 => DType::I32,
+        Element::U8 => DType::U8,
+    }
+}
+
+fn write(step: &Step, index: usize, array: &Array) {
+    match array.values() {
+        Values::F32(values) => step.write(index, values),
+        Values::I32(values) => step.write(index, values),
+        Values::U8(values) => step.write(index, values),
+    }
+}

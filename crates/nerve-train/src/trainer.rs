@@ -1,0 +1,312 @@
+//! `Trainer`: epochs over the data.
+
+use crate::callback::{Callback, Control, StepEnd, TrainBegin};
+use crate::error::TrainError;
+use crate::evaluate::{Evaluation, Evaluator, Means, results};
+use crate::history::{History, Row};
+use crate::metrics::Metric;
+use crate::plans::{Plans, Traced};
+use nerve_data::Loader;
+use nerve_nn::losses::Loss;
+use nerve_nn::optim::Optimizer;
+use nerve_nn::schedules::{Constant, Schedule};
+use nerve_nn::{Context, Layer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Trains a network.
+///
+/// The step is traced once, for the full batch (and once more for a last batch that is smaller):
+/// forward, loss, gradient, update. It is then replayed for each batch, and allocates nothing.
+///
+/// The same seed, data and options give the same parameters, bit for bit, on any number of
+/// threads.
+pub struct Trainer<'a> {
+    model: &'a dyn Layer,
+    loss: &'a dyn Loss,
+    optimizer: &'a dyn Optimizer,
+    schedule: Box<dyn Schedule>,
+    metrics: Vec<Box<dyn Metric>>,
+    options: Options,
+}
+
+/// How a network is trained.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many times each example is seen.
+    pub epochs: u64,
+    /// The seed of what is random in a step (dropout). The order of the data has that of the
+    /// loader.
+    pub seed: u64,
+    /// Once true, the training stops after the step in hand. For signal handlers.
+    pub stop: Arc<AtomicBool>,
+    /// Epochs and steps that are done already: a training that continues another, from its
+    /// parameters and the slots of its optimizer, ends with the same bits as one that was never
+    /// stopped.
+    pub done: Done,
+}
+
+/// How much of a training is done already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Whole epochs.
+    pub epochs: u64,
+    /// The steps in them.
+    pub steps: u64,
+}
+
+impl Default for Options {
+    /// 20 epochs from the beginning, seed 42, nobody to stop it.
+    fn default() -> Self {
+        Options { epochs: 20, seed: 42, stop: Arc::default(), done: Done::default() }
+    }
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// After all epochs.
+    Finished,
+    /// By a callback, for this reason: as good as finished.
+    Stopped(String),
+    /// By [`Options::stop`], after `step` steps.
+    Interrupted {
+        /// The epoch it was in, counted from 1.
+        epoch: u64,
+        /// Steps since the training began.
+        step: u64,
+    },
+    /// The loss of a batch was not a finite number: the parameters are of no use any more.
+    Diverged {
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// The step, counted from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+}
+
+/// What a training gives.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its whole epochs.
+    pub history: History,
+    /// Steps since the training began.
+    pub steps: u64,
+}
+
+/// What goes from epoch to epoch.
+struct Run<'r, 'c> {
+    history: History,
+    step: u64,
+    /// The rate of the optimizer before a schedule changed it.
+    base_rate: f64,
+    rate: f64,
+    total: u64,
+    means: Means,
+    callbacks: &'r mut [&'c mut dyn Callback],
+}
+
+impl Run<'_, '_> {
+    /// Tells each callback; gives the first wish to stop.
+    fn tell(
+        &mut self,
+        mut event: impl FnMut(
+            &mut dyn Callback,
+            &Means,
+            &History,
+        ) -> Result<Control, crate::CallbackError>,
+    ) -> Result<Option<Outcome>, TrainError> {
+        let mut wish = None;
+        for callback in &mut *self.callbacks {
+            let control = event(&mut **callback, &self.means, &self.history);
+            if let Control::Stop(reason) = control.map_err(TrainError::Callback)? {
+                wish.get_or_insert(Outcome::Stopped(reason));
+            }
+        }
+        Ok(wish)
+    }
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer for 20 epochs at a constant learning rate, without metrics.
+    pub fn new(
+        model: &'a dyn Layer,
+        loss: &'a dyn Loss,
+        optimizer: &'a dyn Optimizer,
+    ) -> Trainer<'a> {
+        let (schedule, metrics) = (Box::new(Constant), Vec::new());
+        Trainer { model, loss, optimizer, schedule, metrics, options: Options::default() }
+    }
+
+    /// With these metrics.
+    #[must_use]
+    pub fn metrics(self, metrics: Vec<Box<dyn Metric>>) -> Self {
+        Trainer { metrics, ..self }
+    }
+
+    /// With these options.
+    #[must_use]
+    pub fn options(self, options: Options) -> Self {
+        Trainer { options, ..self }
+    }
+
+    /// With this schedule of the learning rate.
+    #[must_use]
+    pub fn schedule(self, schedule: Box<dyn Schedule>) -> Self {
+        Trainer { schedule, ..self }
+    }
+
+    /// Trains on the data of `train`: field 0 is the input, field 1 the target. After each epoch
+    /// loss and metrics are measured on `validation`.
+    ///
+    /// # Errors
+    /// Those of the data and of the callbacks; a class out of range. A loss that is not finite is
+    /// no error but an [`Outcome`], so that the history is not lost.
+    ///
+    /// # Panics
+    /// If the shapes of the data do not fit the network, or the output of the network the loss.
+    pub fn fit(
+        &self,
+        train: &Loader,
+        validation: Option<&Loader>,
+        callbacks: &mut [&mut dyn Callback],
+    ) -> Result<Fit, TrainError> {
+        let rate = self.optimizer.learning_rate();
+        let batches = train.batches();
+        let mut run = Run {
+            history: History {
+                metrics: self.metrics.iter().map(|metric| metric.name()).collect(),
+                rows: Vec::new(),
+            },
+            step: self.options.done.steps,
+            base_rate: rate,
+            rate,
+            total: batches.unwrap_or(0) * self.options.epochs,
+            means: Means::new(self.metrics.len()),
+            callbacks,
+        };
+        let epochs = self.options.epochs;
+        run.tell(|callback, _, history| {
+            let begin = TrainBegin { epochs, steps: batches, metrics: &history.metrics };
+            callback.on_train_begin(&begin).map(|()| Control::Continue)
+        })?;
+        let outcome = self.epochs(&mut run, train, validation)?;
+        run.tell(|callback, _, history| {
+            callback.on_train_end(&outcome, history).map(|()| Control::Continue)
+        })?;
+        Ok(Fit { outcome, history: run.history, steps: run.step })
+    }
+
+    /// Loss and metrics on data, without training.
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`].
+    ///
+    /// # Panics
+    /// As [`Evaluator::evaluate`].
+    pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
+        Evaluator::new(self.model, self.loss, &self.metrics).evaluate(loader)
+    }
+
+    fn epochs(
+        &self,
+        run: &mut Run<'_, '_>,
+        train: &Loader,
+        validation: Option<&Loader>,
+    ) -> Result<Outcome, TrainError> {
+        let begin = Instant::now();
+        let mut plans = Plans::new(train, self.traced())?;
+        let mut evaluator = Evaluator::new(self.model, self.loss, &self.metrics);
+        for epoch in self.options.done.epochs + 1..=self.options.epochs {
+            run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;
+            if let Some(outcome) = self.epoch(run, &mut plans, train, epoch)? {
+                return Ok(outcome);
+            }
+            let stop = &*self.options.stop;
+            let validated = match validation {
+                None => None,
+                Some(loader) => match evaluator.evaluate_unless(loader, stop)? {
+                    None => return Ok(Outcome::Interrupted { epoch, step: run.step }),
+                    all => all,
+                },
+            };
+            let scores = run.means.scores();
+            let row = Row {
+                epoch,
+                step: run.step,
+                time_s: begin.elapsed().as_secs_f64(),
+                lr: run.rate,
+                loss: scores.loss,
+                metrics: scores.metrics.to_vec(),
+                val_loss: validated.as_ref().map(|all| all.loss),
+                val_metrics: validated.map(|all| all.metrics).unwrap_or_default(),
+            };
+            run.history.rows.push(row);
+            if let Some(outcome) =
+                run.tell(|callback, _, history| callback.on_epoch_end(history))?
+            {
+                return Ok(outcome);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// The step: forward, loss, gradient, update.
+    fn traced(&self) -> Traced<'_> {
+        Box::new(|args| {
+            let (input, target, key) = (&args[0], &args[1], &args[2]);
+            let output = self.model.forward(input, &Context::train(key));
+            let loss = self.loss.loss(&output, target);
+            self.optimizer.minimize(&loss);
+            results(self.loss, &self.metrics, &output, target)
+        })
+    }
+
+    /// One epoch; an outcome if the training ends in it.
+    fn epoch(
+        &self,
+        run: &mut Run<'_, '_>,
+        plans: &mut Plans<'_>,
+        train: &Loader,
+        epoch: u64,
+    ) -> Result<Option<Outcome>, TrainError> {
+        run.means.clear();
+        // The loader counts epochs from 0.
+        for (i, batch) in train.epoch(epoch - 1, 0).enumerate() {
+            if self.options.stop.load(Ordering::Relaxed) {
+                return Ok(Some(Outcome::Interrupted { epoch, step: run.step }));
+            }
+            let batch = batch?;
+            self.follow_schedule(run);
+            run.step += 1;
+            let key = (self.options.seed, run.step);
+            plans.run(&batch, epoch, key, &mut run.means.batch)?;
+            let (step, loss) = (run.step, f64::from(run.means.batch[0]));
+            if !loss.is_finite() {
+                return Ok(Some(Outcome::Diverged { epoch, step, loss }));
+            }
+            run.means.add(&batch, &self.metrics);
+            let wish = run.tell(|callback, means, _| {
+                let (step_in_epoch, scores) = (i as u64 + 1, means.scores());
+                callback.on_step_end(&StepEnd { epoch, step_in_epoch, step, loss, scores })
+            })?;
+            if wish.is_some() {
+                return Ok(wish);
+            }
+        }
+        Ok(None)
+    }
+
+    fn follow_schedule(&self, run: &mut Run<'_, '_>) {
+        let rate = self.schedule.rate(run.base_rate, run.step, run.total);
+        if rate != run.rate {
+            self.optimizer.set_learning_rate(rate);
+            run.rate = rate;
+        }
+    }
+}

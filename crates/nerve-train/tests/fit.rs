@@ -1,0 +1,325 @@
+//! Trainings of small networks on small synthetic images.
+
+use nerve_data::{Arrays, DataError, Element, Field, Loader, LoaderOptions};
+use nerve_nn::activations::Relu;
+use nerve_nn::layers::{
+    BatchNorm, Conv2d, Conv2dOptions, Dropout, Flatten, Linear, MaxPool2d, Sequential,
+};
+use nerve_nn::losses::CrossEntropy;
+use nerve_nn::optim::{Adam, Optimizer, Sgd};
+use nerve_nn::state::{self, StateTensor};
+use nerve_nn::{Params, schedules::Schedule};
+use nerve_train::metrics::{Accuracy, TopK};
+use nerve_train::{
+    Callback, CallbackError, Control, Done, Evaluator, Fit, History, Metric, Options, Outcome,
+    StepEnd, TrainBegin, TrainError, Trainer,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SIDE: usize = 8;
+
+/// Images with a bar across, a bar down, or a diagonal, at some place, in noise.
+fn bars(count: usize, seed: u32) -> Arrays {
+    let mut state = seed;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for i in 0..count {
+        let (label, at) = ((i % 3) as i32, random() as usize % SIDE);
+        for y in 0..SIDE {
+            for x in 0..SIDE {
+                let on = match label {
+                    0 => y == at,
+                    1 => x == at,
+                    _ => (x + at) % SIDE == y,
+                };
+                let noise = random() as f32 / (1 << 24) as f32 - 0.5;
+                pixels.push(f32::from(u8::from(on)) + 0.6 * noise);
+            }
+        }
+        labels.push(label);
+    }
+    Arrays::new(vec![
+        (Field::new("image", &[1, SIDE, SIDE], Element::F32), pixels.into()),
+        (Field::new("label", &[], Element::I32), labels.into()),
+    ])
+    .unwrap()
+}
+
+fn loader(data: Arrays, batch_size: usize, shuffle: bool) -> Loader {
+    let options = LoaderOptions { batch_size, shuffle, seed: 7, ..LoaderOptions::default() };
+    Loader::new(Arc::new(data), options).unwrap()
+}
+
+fn network(params: &Params) -> Sequential {
+    Sequential::new(vec![
+        Box::new(Conv2d::new(&params.at("conv"), 1, 8, [3, 3], Conv2dOptions::default())),
+        Box::new(BatchNorm::new(&params.at("bn"), 8)),
+        Box::new(Relu),
+        Box::new(MaxPool2d::new(2)),
+        Box::new(Flatten),
+        Box::new(Dropout::new(0.2)),
+        Box::new(Linear::new(&params.at("fc"), 72, 3)),
+    ])
+}
+
+struct Trained {
+    fit: Fit,
+    state: Vec<StateTensor>,
+    slots: Vec<StateTensor>,
+}
+
+/// Trains on 200 images, so that the last batch is smaller, from a saved state if there is one.
+fn train(options: Options, from: Option<&Trained>, callbacks: &mut [&mut dyn Callback]) -> Trained {
+    let params = Params::new(42);
+    let model = network(&params);
+    let adam = Adam::new(&params, 0.01);
+    if let Some(from) = from {
+        params.load(&from.state).unwrap();
+        state::load(&adam.slots(), &from.slots).unwrap();
+    }
+    let loss = CrossEntropy::default();
+    let metrics: Vec<Box<dyn Metric>> = vec![Box::new(Accuracy), Box::new(TopK { k: 2 })];
+    let trainer = Trainer::new(&model, &loss, &adam).metrics(metrics).options(options);
+    let (data, held) = (loader(bars(200, 1), 32, true), loader(bars(60, 2), 32, false));
+    let fit = trainer.fit(&data, Some(&held), callbacks).unwrap();
+    Trained { fit, state: params.state(), slots: state::of(&adam.slots()) }
+}
+
+fn options(epochs: u64) -> Options {
+    Options { epochs, seed: 42, ..Options::default() }
+}
+
+#[test]
+fn a_network_learns_and_the_history_says_so() {
+    let Trained { fit, .. } = train(options(12), None, &mut []);
+    assert_eq!((fit.outcome, fit.steps), (Outcome::Finished, 12 * 7));
+    let (first, last) = (&fit.history.rows[0], fit.history.last().unwrap());
+    assert_eq!(fit.history.metrics, ["accuracy", "top_2_accuracy"]);
+    assert_eq!((last.epoch, last.step, last.lr), (12, 84, 0.01));
+    assert!(last.loss < 0.3 * first.loss, "{:?}", fit.history);
+    assert!(last.val_metrics[0] > 0.95, "{:?}", fit.history);
+    assert!(last.metrics[1] >= last.metrics[0] && last.val_metrics[1] >= last.val_metrics[0]);
+    assert!(fit.history.rows.windows(2).all(|pair| pair[0].time_s <= pair[1].time_s));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_with_one_and_two_threads() {
+    let runs = [1, 2, 2].map(|threads| {
+        nerve_core::set_threads(threads);
+        let trained = train(options(3), None, &mut []);
+        let rows = trained.fit.history.rows.into_iter();
+        let losses: Vec<[u64; 2]> =
+            rows.map(|row| [row.loss, row.val_loss.unwrap()].map(f64::to_bits)).collect();
+        (trained.state, trained.slots, losses)
+    });
+    assert!(runs[0] == runs[1], "one and two threads");
+    assert!(runs[1] == runs[2], "twice the same");
+    let other = train(Options { seed: 43, ..options(3) }, None, &mut []);
+    assert!(other.state != runs[0].0, "another seed drops others");
+}
+
+#[test]
+fn a_training_in_two_parts_ends_with_the_same_bits() {
+    let whole = train(options(4), None, &mut []);
+    let first = train(options(2), None, &mut []);
+    let done = Done { epochs: 2, steps: first.fit.steps };
+    let second = train(Options { done, ..options(4) }, Some(&first), &mut []);
+    assert_eq!(second.fit.steps, whole.fit.steps);
+    assert!(second.state == whole.state && second.slots == whole.slots);
+    assert_eq!(second.fit.history.rows[0].epoch, 3);
+    assert_eq!(second.fit.history.rows[1].loss, whole.fit.history.rows[3].loss);
+}
+
+/// Writes down what it is told, and stops or fails where it is asked to.
+#[derive(Default)]
+struct Notes {
+    events: Vec<String>,
+    stop_at_step: Option<u64>,
+    stop_at_epoch: Option<u64>,
+    fail_at_step: Option<u64>,
+    flag: Option<(u64, Arc<AtomicBool>)>,
+}
+
+impl Callback for Notes {
+    fn on_train_begin(&mut self, begin: &TrainBegin<'_>) -> Result<(), CallbackError> {
+        self.events.push(format!("begin {} {:?}", begin.epochs, begin.steps));
+        Ok(())
+    }
+
+    fn on_epoch_begin(&mut self, epoch: u64) -> Result<(), CallbackError> {
+        self.events.push(format!("epoch {epoch}"));
+        Ok(())
+    }
+
+    fn on_step_end(&mut self, step: &StepEnd<'_>) -> Result<Control, CallbackError> {
+        assert!(step.loss.is_finite() && step.scores.loss.is_finite());
+        assert!(step.scores.metrics.iter().all(|m| (0.0..=1.0).contains(m)));
+        self.events.push(format!("step {} {}", step.step, step.step_in_epoch));
+        if let Some((at, flag)) = &self.flag {
+            flag.store(*at <= step.step, Ordering::Relaxed);
+        }
+        if self.fail_at_step == Some(step.step) {
+            return Err("the disk is full".into());
+        }
+        Ok(match self.stop_at_step == Some(step.step) {
+            true => Control::Stop("enough".into()),
+            false => Control::Continue,
+        })
+    }
+
+    fn on_epoch_end(&mut self, history: &History) -> Result<Control, CallbackError> {
+        let epoch = history.last().unwrap().epoch;
+        self.events.push(format!("end {epoch}"));
+        Ok(match self.stop_at_epoch == Some(epoch) {
+            true => Control::Stop("good enough".into()),
+            false => Control::Continue,
+        })
+    }
+
+    fn on_train_end(&mut self, outcome: &Outcome, history: &History) -> Result<(), CallbackError> {
+        self.events.push(format!("{outcome:?} {}", history.rows.len()));
+        Ok(())
+    }
+}
+
+#[test]
+fn callbacks_are_told_everything_in_order() {
+    let mut notes = Notes { stop_at_epoch: Some(2), ..Notes::default() };
+    let trained = train(options(9), None, &mut [&mut notes]);
+    assert_eq!(trained.fit.outcome, Outcome::Stopped("good enough".into()));
+    let mut expected = vec!["begin 9 Some(7)".to_string()];
+    for epoch in 1..=2 {
+        expected.push(format!("epoch {epoch}"));
+        expected.extend((1..=7).map(|i| format!("step {} {i}", (epoch - 1) * 7 + i)));
+        expected.push(format!("end {epoch}"));
+    }
+    expected.push("Stopped(\"good enough\") 2".into());
+    assert_eq!(notes.events, expected);
+}
+
+#[test]
+fn a_callback_stops_within_an_epoch_or_fails() {
+    let mut notes = Notes { stop_at_step: Some(9), ..Notes::default() };
+    let trained = train(options(9), None, &mut [&mut notes]);
+    assert_eq!(trained.fit.outcome, Outcome::Stopped("enough".into()));
+    assert_eq!((trained.fit.steps, trained.fit.history.rows.len()), (9, 1));
+
+    let params = Params::new(1);
+    let (model, loss) = (network(&params), CrossEntropy::default());
+    let sgd = Sgd::new(&params, 0.1);
+    let mut notes = Notes { fail_at_step: Some(2), ..Notes::default() };
+    let trainer = Trainer::new(&model, &loss, &sgd);
+    let error = trainer.fit(&loader(bars(96, 1), 32, true), None, &mut [&mut notes]).unwrap_err();
+    assert!(matches!(&error, TrainError::Callback(_)));
+    assert_eq!(error.to_string(), "the disk is full");
+}
+
+#[test]
+fn a_signal_interrupts_after_the_step_in_hand() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut notes = Notes { flag: Some((10, stop.clone())), ..Notes::default() };
+    let trained = train(Options { stop, ..options(9) }, None, &mut [&mut notes]);
+    assert_eq!(trained.fit.outcome, Outcome::Interrupted { epoch: 2, step: 10 });
+    assert_eq!(notes.events.last().unwrap(), "Interrupted { epoch: 2, step: 10 } 1");
+    // During the validation after the last step of an epoch, too.
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut notes = Notes { flag: Some((7, stop.clone())), ..Notes::default() };
+    let trained = train(Options { stop, ..options(9) }, None, &mut [&mut notes]);
+    assert_eq!(trained.fit.outcome, Outcome::Interrupted { epoch: 1, step: 7 });
+    assert!(trained.fit.history.rows.is_empty());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_training_and_names_the_step() {
+    let params = Params::new(1);
+    let (model, loss) = (network(&params), CrossEntropy::default());
+    let sgd = Sgd::new(&params, 1e30);
+    let fit = Trainer::new(&model, &loss, &sgd)
+        .options(options(5))
+        .fit(&loader(bars(96, 1), 32, true), None, &mut [])
+        .unwrap();
+    let Outcome::Diverged { epoch: 1, step, loss } = fit.outcome else { panic!("{fit:?}") };
+    assert!((2..=3).contains(&step) && !loss.is_finite(), "{step} {loss}");
+    assert_eq!(fit.steps, step);
+}
+
+#[test]
+fn a_class_out_of_range_is_an_error_that_names_the_batch() {
+    let data = |label: i32| {
+        let labels: Vec<i32> = (0..8).map(|i| if i == 5 { label } else { 0 }).collect();
+        let columns = vec![
+            (Field::new("x", &[2], Element::F32), vec![0.5; 16].into()),
+            (Field::new("label", &[], Element::I32), labels.into()),
+        ];
+        loader(Arrays::new(columns).unwrap(), 4, false)
+    };
+    let params = Params::new(1);
+    let model = Linear::new(&params.at("fc"), 2, 3);
+    let (loss, sgd) = (CrossEntropy::default(), Sgd::new(&params, 0.1));
+    let trainer = Trainer::new(&model, &loss, &sgd).metrics(vec![Box::new(Accuracy)]);
+    for label in [3, -1] {
+        let error = trainer.fit(&data(label), None, &mut []).unwrap_err().to_string();
+        let expected = format!(
+            "epoch 1, samples 4 to 7 of its order: cross_entropy: the index at \
+                                position 1 is {label}, which is out of range"
+        );
+        assert_eq!(error, expected);
+        assert!(trainer.evaluate(&data(label)).is_err());
+    }
+    assert!(trainer.evaluate(&data(2)).is_ok());
+}
+
+#[test]
+fn data_without_targets_are_refused() {
+    let x = (Field::new("x", &[2], Element::F32), vec![0.5f32; 16].into());
+    let data = loader(Arrays::new(vec![x]).unwrap(), 4, false);
+    let params = Params::new(1);
+    let model = Linear::new(&params.at("fc"), 2, 3);
+    let (loss, sgd) = (CrossEntropy::default(), Sgd::new(&params, 0.1));
+    let error = Trainer::new(&model, &loss, &sgd).fit(&data, None, &mut []).unwrap_err();
+    assert!(matches!(error, TrainError::Fields { found: 1 }));
+    let _: TrainError = DataError::Empty { what: "data set".into() }.into();
+}
+
+#[test]
+fn an_evaluation_does_not_depend_on_the_batches() {
+    let params = Params::new(3);
+    let (model, loss) = (network(&params), CrossEntropy::default());
+    let metrics: [Box<dyn Metric>; 1] = [Box::new(Accuracy)];
+    let mut evaluator = Evaluator::new(&model, &loss, &metrics);
+    let one = evaluator.evaluate(&loader(bars(50, 4), 50, false)).unwrap();
+    let many = evaluator.evaluate(&loader(bars(50, 4), 16, false)).unwrap();
+    assert_eq!((one.examples, many.examples), (50, 50));
+    assert_eq!(one.metrics, many.metrics);
+    assert!((one.loss - many.loss).abs() < 1e-6);
+    let before = params.state();
+    evaluator.evaluate(&loader(bars(50, 4), 16, false)).unwrap();
+    assert!(params.state() == before, "an evaluation changes nothing");
+}
+
+#[test]
+fn a_schedule_is_followed_step_by_step() {
+    /// Halves the rate at each step.
+    struct Half;
+    impl Schedule for Half {
+        fn rate(&self, base: f64, step: u64, total: u64) -> f64 {
+            assert_eq!((base, total), (0.5, 6));
+            base * 0.5f64.powi(step as i32)
+        }
+    }
+    let params = Params::new(1);
+    let (model, loss) = (network(&params), CrossEntropy::default());
+    let sgd = Sgd::new(&params, 0.5);
+    let fit = Trainer::new(&model, &loss, &sgd)
+        .schedule(Box::new(Half))
+        .options(options(2))
+        .fit(&loader(bars(96, 1), 32, true), None, &mut [])
+        .unwrap();
+    let rates: Vec<f64> = fit.history.rows.iter().map(|row| row.lr).collect();
+    assert_eq!(rates, [0.125, 0.015625]);
+    assert_eq!(sgd.learning_rate(), 0.015625);
+}
