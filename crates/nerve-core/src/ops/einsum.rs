@@ -192,18 +192,15 @@ impl Term {
         moved.reshape(shape)
     }
 
-    /// As matrices: the axes of each group of labels joined into one.
+    /// As matrices: the axes of `rows` joined into one, those of `columns` too, behind `batch`.
     #[track_caller]
-    fn matrices(&self, groups: [&[char]; 3]) -> Tensor {
+    fn matrices(&self, batch: &[char], rows: &[char], columns: &[char]) -> Tensor {
         let joined = |group: &[char]| -> usize {
             group.iter().filter_map(|&l| self.position(l)).map(|i| self.tensor.shape()[i]).product()
         };
-        let [batch, rows, columns] = groups;
-        let mut shape = vec![joined(rows), joined(columns)];
-        if !batch.is_empty() {
-            shape.insert(0, joined(batch));
-        }
-        self.aligned(&groups.concat()).reshape(shape)
+        let aligned = self.aligned(&[batch, rows, columns].concat());
+        let shape = [&aligned.shape()[..batch.len()], &[joined(rows), joined(columns)]].concat();
+        aligned.reshape(shape)
     }
 }
 
@@ -246,8 +243,8 @@ impl Pairing {
             let axes: Vec<isize> = (labels.len()..all.len()).map(|i| i as isize).collect();
             if axes.is_empty() { product } else { product.sum_axes(&axes, false) }
         } else {
-            let rows = a.matrices([batch, left, contracted]);
-            let product = rows.matmul(&b.matrices([batch, contracted, right]));
+            let rows = a.matrices(batch, left, contracted);
+            let product = rows.matmul(&b.matrices(batch, contracted, right));
             let extent = |&l: &char| {
                 let (of, i) = match a.position(l) {
                     Some(i) => (a, i),

@@ -2,13 +2,30 @@
 //! which take no memory of their own in a plan.
 
 use crate::dtype::DType;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
+
+/// Up to here f32 holds every integer.
+const EXACT: usize = 1 << 24;
+
+/// For every element its coordinate along `axis`, in the arithmetic of what it will be used with:
+/// then a comparison of coordinates joins the group of its user, where a mask that is compared as
+/// i32 would be written to memory and read again.
+#[track_caller]
+fn coordinates(shape: &Shape, axis: isize, dtype: DType) -> Tensor {
+    let counted = Tensor::iota(shape, axis);
+    match dtype.is_float() && shape.iter().all(|&extent| extent <= EXACT) {
+        true => counted.to_dtype(dtype),
+        false => counted,
+    }
+}
 
 /// For every element of a tensor like `x` how far it lies right of the diagonal of its matrix.
 #[track_caller]
 fn right_of_diagonal(op: &str, x: &Tensor) -> Tensor {
     assert!(x.rank() >= 2, "{op}: of matrices, found shape {}", x.shape());
-    Tensor::iota(x.shape(), -1) - Tensor::iota(x.shape(), -2)
+    let along = [-1, -2].map(|axis| coordinates(x.shape(), axis, x.dtype()));
+    &along[0] - &along[1]
 }
 
 #[track_caller]
@@ -28,7 +45,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn eye(n: usize) -> Tensor {
-        Tensor::iota([n, n], 0).eq(&Tensor::iota([n, n], 1)).to_dtype(DType::F32)
+        let shape = Shape::from([n, n]);
+        let row = coordinates(&shape, 0, DType::F32);
+        row.eq(coordinates(&shape, 1, DType::F32)).to_dtype(DType::F32)
     }
 
     /// The lower triangle of each matrix of the last two axes: what lies right of `diagonal`
@@ -85,14 +104,17 @@ impl Tensor {
             self.dtype(),
             self.shape()
         );
-        let shape = [&self.shape()[..], &[classes]].concat();
-        self.unsqueeze(self.rank()).eq(&Tensor::iota(shape, -1)).to_dtype(dtype)
+        let shape = Shape::from([&self.shape()[..], &[classes]].concat());
+        let class = coordinates(&shape, -1, dtype);
+        // A number that f32 rounds is larger than any class that counts in f32.
+        self.to_dtype(class.dtype()).unsqueeze(self.rank()).eq(class).to_dtype(dtype)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compile;
     use crate::testing::{check_gradients, panic_message, sample};
 
     #[test]
@@ -125,6 +147,22 @@ mod tests {
         assert_eq!(Tensor::scalar(1).one_hot(2, DType::Bool).to_vec::<bool>(), [false, true]);
         let message = panic_message(|| Tensor::ones([2]).one_hot(3, DType::F32));
         assert!(message.contains("one_hot: class numbers are i32, found f32 [2]"), "{message}");
+    }
+
+    #[test]
+    fn masks_take_no_memory() {
+        let x = (Shape::from([6, 6]), DType::F32);
+        for f in [
+            |x: &[Tensor]| vec![x[0].tril(0) * 2.0],
+            |x: &[Tensor]| vec![x[0].triu(1).exp()],
+            |x: &[Tensor]| vec![&x[0] + Tensor::eye(6)],
+        ] {
+            let plan = compile(f).plan(std::slice::from_ref(&x)).explain().to_string();
+            assert!(plan.starts_with("1 instructions"), "{plan}");
+        }
+        let labels = compile(|x: &[Tensor]| vec![x[0].one_hot(9, DType::F32) * 2.0]);
+        let plan = labels.plan(&[([5].into(), DType::I32)]).explain().to_string();
+        assert!(!plan.contains("bool"), "{plan}");
     }
 
     #[test]
