@@ -101,6 +101,9 @@ macro_rules! ops {
         }
 
         impl Op {
+            /// The names of all operations.
+            pub const NAMES: &[&str] = &[$(stringify!($name),)*];
+
             /// What the operation says about itself.
             pub fn rule(&self) -> &dyn Operation {
                 match self {

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::op::{Op, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use nerve_cpu::fused::{Compute, Element, Fused, Output, Step, View};
+use nerve_cpu::fused::{BinaryOp, Compute, Element, Fused, Output, Step, View};
 use nerve_cpu::{Copy, Float, Instruction, Region, SumParts};
 use std::collections::HashMap;
 
@@ -35,12 +35,12 @@ pub(super) struct Slot {
 }
 
 /// Where the value of a node has to be stored, decided before lowering.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Destination {
     /// At this offset in bytes of a buffer of the plan.
     Buffer(u32, usize),
     /// In the result of a concatenation, from this element on.
-    Piece { of: u64, elements: usize, start: usize },
+    Piece { of: Tensor, start: usize },
 }
 
 /// The state of lowering, and what an operation uses to emit its instructions.
@@ -186,7 +186,7 @@ impl<'a> Lowering<'a> {
     /// The value of an operand as contiguous elements: where it lies, or a copy.
     pub fn contiguous(&mut self, tensor: &Tensor) -> Region {
         let place = self.view(tensor);
-        match place.strided.is_contiguous() {
+        match place.strided.is_contiguous() && is_aligned(&place) {
             true => self.region(&place),
             false => {
                 let copy = self.copied(&place);
@@ -218,9 +218,14 @@ impl<'a> Lowering<'a> {
 
     /// Emits `to = from`, element by element.
     pub fn copy(&mut self, from: &Placed, to: &Placed) {
-        if from.strided.is_contiguous() && to.strided.is_contiguous() {
+        let flat = |place: &Placed| place.strided.is_contiguous() && is_aligned(place);
+        if flat(from) && flat(to) {
             let (from, to) = (self.region(from), self.region(to));
-            return self.emit(Copy { from, to });
+            // The same place by two names: axes of extent 1 may have any stride.
+            if from != to {
+                self.emit(Copy { from, to });
+            }
+            return;
         }
         let (input, view) = (self.element_view(from), self.element_view(to));
         self.emit_fused(Fused {
@@ -301,25 +306,13 @@ impl<'a> Lowering<'a> {
         }
         let (dtype, mut strided) = (node.dtype(), Strided::contiguous(node.shape()));
         let bytes = node.numel() * dtype.bytes();
-        let slot = match self.destinations.get(&node.id()).copied() {
+        let slot = match self.destinations.get(&node.id()).cloned() {
             None => self.slot(bytes, None),
             Some(Destination::Buffer(buffer, offset)) => self.slot(bytes, Some((buffer, offset))),
-            Some(Destination::Piece { of, elements, start }) => {
-                strided.offset = start as isize;
-                match self.places.get(&of) {
-                    Some(whole) => whole.slot,
-                    None => {
-                        let slot = match self.destinations.get(&of).copied() {
-                            Some(Destination::Buffer(buffer, offset)) => {
-                                self.slot(elements * dtype.bytes(), Some((buffer, offset)))
-                            }
-                            _ => self.slot(elements * dtype.bytes(), None),
-                        };
-                        let whole = Strided::contiguous(&[elements].into());
-                        self.places.insert(of, Placed { slot, dtype, strided: whole });
-                        slot
-                    }
-                }
+            Some(Destination::Piece { of, start }) => {
+                let whole = self.place(&of);
+                strided.offset = whole.strided.offset + start as isize;
+                whole.slot
             }
         };
         let place = Placed { slot, dtype, strided };
@@ -340,12 +333,20 @@ impl<'a> Lowering<'a> {
         debug_assert!(place.strided.is_contiguous());
         let count: usize = place.strided.dims.iter().product();
         let size = place.dtype.bytes();
-        self.region_of(place.slot, place.strided.offset as usize * size, count * size)
+        // Nothing lies anywhere; its offset may be beyond the end.
+        let offset = if count == 0 { 0 } else { place.strided.offset as usize * size };
+        self.region_of(place.slot, offset, count * size)
     }
 
     /// The value as an operand of a fused group: the bytes between its first and last element.
     fn element_view(&self, place: &Placed) -> View {
         let (size, strided) = (place.dtype.bytes(), &place.strided);
+        // Axes of stride 0 do not count: a sum over nothing has a place for its result.
+        if strided.dims.iter().zip(&strided.strides).any(|(&dim, &s)| dim == 0 && s != 0) {
+            let region = self.region_of(place.slot, 0, 0);
+            let strides = strided.strides.clone();
+            return View { region, element: element(place.dtype), offset: 0, strides };
+        }
         let (mut low, mut high) = (strided.offset, strided.offset);
         for (&dim, &stride) in strided.dims.iter().zip(&strided.strides) {
             let reach = stride * dim.saturating_sub(1) as isize;
@@ -354,8 +355,7 @@ impl<'a> Lowering<'a> {
         }
         // Regions start at multiples of four bytes.
         let first = low as usize * size / 4 * 4;
-        let count: usize = strided.dims.iter().product();
-        let end = if count == 0 { first } else { (high as usize + 1) * size };
+        let end = (high as usize + 1) * size;
         View {
             region: self.region_of(place.slot, first, end - first),
             element: element(place.dtype),
@@ -484,16 +484,7 @@ impl Group<'_, '_> {
                         true => self.value(source),
                         false => self.load(source),
                     };
-                    match cast.dtype {
-                        DType::Bool => {
-                            let zero = match self.fused.compute.is_integer() {
-                                true => self.push(Step::int(0)),
-                                false => self.push(Step::float(0.0)),
-                            };
-                            self.push(Step::Binary(nerve_cpu::fused::BinaryOp::Ne, value, zero))
-                        }
-                        _ => value,
-                    }
+                    self.convert(value, source.dtype(), cast.dtype)
                 }
                 _ => {
                     let inputs: Vec<u16> = node.inputs().iter().map(|t| self.value(t)).collect();
@@ -505,6 +496,27 @@ impl Group<'_, '_> {
         };
         self.values.insert(node.id(), value);
         value
+    }
+
+    /// What has to happen to a value of type `from` before it is stored as `to`.
+    fn convert(&mut self, value: u16, from: DType, to: DType) -> u16 {
+        let number = |group: &mut Self, value: i32| match group.fused.compute.is_integer() {
+            true => group.push(Step::int(value.into())),
+            false => group.push(Step::float(value.into())),
+        };
+        match to {
+            DType::Bool => {
+                let zero = number(self, 0);
+                self.push(Step::Binary(BinaryOp::Ne, value, zero))
+            }
+            // Integers wrap around when stored as bytes, but a float saturates.
+            DType::U8 if from.is_float() => {
+                let (low, high) = (number(self, 0), number(self, 255));
+                let value = self.push(Step::Binary(BinaryOp::Max, value, low));
+                self.push(Step::Binary(BinaryOp::Min, value, high))
+            }
+            _ => value,
+        }
     }
 
     fn load(&mut self, node: &Tensor) -> u16 {
@@ -540,6 +552,11 @@ impl Group<'_, '_> {
         (source.dtype() == DType::Bool || matches!(source.op(), Op::Iota(_)))
             && self.is_inline(source)
     }
+}
+
+/// Whether the first element lies where an operand may start: at a multiple of four bytes.
+fn is_aligned(place: &Placed) -> bool {
+    (place.strided.offset * place.dtype.bytes() as isize) % 4 == 0
 }
 
 /// The machine's name for a floating-point dtype.

@@ -74,17 +74,18 @@ impl Plan {
     /// If an index among the data is out of range.
     pub(super) fn run(&self, arguments: &[&Arc<Buffer>]) -> Result<Vec<Arc<Buffer>>, RunError> {
         let mut replay = self.lock();
-        for (&slot, &buffer) in self.arguments.iter().zip(arguments) {
-            if let Some(index) = slot {
-                replay.bind(index, buffer.clone());
-            }
-        }
+        // The results first: what was one of the last run may be an argument of this one.
         let fresh = |(index, shape, dtype): &(usize, Shape, DType)| {
             let buffer = Arc::new(Buffer::zeroed(shape.numel() * dtype.bytes()));
             replay.bind(*index, buffer.clone());
             buffer
         };
         let outputs = self.outputs.iter().map(fresh).collect();
+        for (&slot, &buffer) in self.arguments.iter().zip(arguments) {
+            if let Some(index) = slot {
+                replay.bind(index, buffer.clone());
+            }
+        }
         self.replay(&mut replay)?;
         Ok(outputs)
     }
@@ -252,8 +253,9 @@ impl<'a> Planner<'a> {
             let direct = done && self.claim(value, schedule, Destination::Buffer(buffer, offset));
             self.copied[outputs.len() + i] = !direct;
         }
-        for node in order {
-            self.claim_pieces(node, schedule);
+        // Users first, so that a concatenation knows whether it lies in another one.
+        for node in order.iter().rev() {
+            self.claim_pieces(node, schedule, &reads);
         }
     }
 
@@ -267,7 +269,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Lets the kernels whose results a concatenation puts together write them there at once.
-    fn claim_pieces(&mut self, node: &Tensor, schedule: &Schedule) {
+    fn claim_pieces(&mut self, node: &Tensor, schedule: &Schedule, reads: &[VarRead]) {
         let Op::Concat(concat) = node.op() else { return };
         if node.shape()[..concat.axis].iter().any(|&n| n != 1)
             || node.dtype() == DType::U8
@@ -281,9 +283,36 @@ impl<'a> Planner<'a> {
             while let Op::Reshape(_) = base.op() {
                 base = &base.inputs()[0];
             }
-            let place =
-                Destination::Piece { of: node.id(), elements: node.numel(), start: start * inner };
-            self.claim(base, schedule, place);
+            if self.may_store(base, node, start * inner, schedule, reads) {
+                let place = Destination::Piece { of: node.clone(), start: start * inner };
+                self.claim(base, schedule, place);
+            }
+        }
+    }
+
+    /// Whether `piece` may be stored at element `start` of the concatenation `whole` when its own
+    /// unit runs: if that is the memory of a variable, others may still have to read it.
+    fn may_store(
+        &self,
+        piece: &Tensor,
+        whole: &Tensor,
+        start: usize,
+        schedule: &Schedule,
+        reads: &[VarRead],
+    ) -> bool {
+        let Some(&unit) = schedule.unit_of.get(&piece.id()) else { return false };
+        let (mut whole, mut start) = (whole, start);
+        loop {
+            match self.destinations.get(&whole.id()) {
+                Some(Destination::Piece { of, start: outer }) => {
+                    (whole, start) = (of, start + outer)
+                }
+                Some(&Destination::Buffer(buffer, offset)) => {
+                    let place = (buffer, offset + start * piece.dtype().bytes());
+                    return done_before(piece, unit, schedule, reads, place);
+                }
+                None => return true,
+            }
         }
     }
 

@@ -220,11 +220,22 @@ impl Builder {
         fits && convertible && !reduced && members.len() < MAX_GROUP
     }
 
+    /// Whether `node` may read its operand `input` as a member of `group`: either the group
+    /// computes it at the same point, or it does not wait for the group at all. What the group
+    /// sums up or moves elsewhere is known only when the group has finished.
+    fn admits(&self, group: usize, node: &Tensor, input: &Tensor) -> bool {
+        if self.unit_of.get(&input.id()) == Some(&group) {
+            return self.room(group, node, input);
+        }
+        let mut sources = HashSet::new();
+        self.sources(input, &mut sources);
+        sources.iter().all(|&source| !self.reaches(source, group))
+    }
+
     fn place_elementwise(&mut self, node: &Tensor) {
-        let sources = self.inputs_of(node);
         let mut groups: Vec<usize> = (node.inputs().iter())
-            .filter_map(|t| self.unit_of.get(&t.id()).copied().filter(|&u| self.room(u, node, t)))
-            .filter(|&group| sources.iter().all(|&s| s == group || !self.reaches(s, group)))
+            .filter_map(|t| self.unit_of.get(&t.id()).copied())
+            .filter(|&group| node.inputs().iter().all(|t| self.admits(group, node, t)))
             .collect();
         groups.sort_unstable();
         groups.dedup();

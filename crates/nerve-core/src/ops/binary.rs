@@ -61,9 +61,12 @@ impl Operation for Binary {
             Mul => (dy * b, dy * a),
             Div => (dy / b, -(dy * y / b)),
             Pow => {
-                // At a = 0 the logarithm is infinite, while the power does not change with b.
-                let log = a.gt(0.0).select(a, &a.full_like(1.0)).log();
-                (dy * b * a.pow(&(b - 1.0)), dy * y * log)
+                // At a = 0 the logarithm is infinite, while the power does not change with b; at
+                // b = 0 the slope is 0, whatever a is. A power of a negative number has no slope
+                // in the exponent: NaN.
+                let log = a.eq(0.0).select(&a.full_like(1.0), a).log();
+                let slope = b * a.pow(&(b - 1.0));
+                (dy * b.eq(0.0).select(&b.zeros_like(), &slope), dy * y * log)
             }
             // Where both are equal each gets half, so that the sum is right.
             Max | Min => {
@@ -145,12 +148,29 @@ impl<T: Operand + ?Sized> Operand for &T {
     }
 }
 
+/// `value` as a scalar of type `dtype`.
+#[track_caller]
+fn number(value: f64, dtype: DType) -> Tensor {
+    let (low, high) = match dtype {
+        DType::F32 | DType::F64 => return Tensor::full(Shape::scalar(), value, dtype),
+        DType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
+        DType::U8 => (0.0, 255.0),
+        DType::Bool => (0.0, 1.0),
+    };
+    assert!(
+        value.fract() == 0.0 && (low..=high).contains(&value),
+        "the number {value} beside a tensor of {dtype}, which cannot hold it; convert the tensor \
+         with to_dtype first"
+    );
+    Tensor::full(Shape::scalar(), value, dtype)
+}
+
 macro_rules! numbers {
     ($($t:ty),*) => {$(
         impl Operand for $t {
             #[track_caller]
             fn operand(&self, dtype: DType) -> Tensor {
-                Tensor::full(Shape::scalar(), f64::from(*self), dtype)
+                number(f64::from(*self), dtype)
             }
         }
     )*};

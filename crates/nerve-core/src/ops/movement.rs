@@ -143,7 +143,11 @@ impl Operation for Slice {
         for (axis, &extent) in from.iter().enumerate() {
             let (start, step, count) = (self.start[axis], self.step[axis], self.shape[axis]);
             if count == 0 {
-                return Ok(vec![Some(inputs[0].zeros_like())]);
+                // Nothing was taken, so all of it is padding.
+                before.push(0);
+                after.push(extent as isize);
+                between.push(0);
+                continue;
             }
             let reach = step.unsigned_abs() * (count - 1);
             let first = if step < 0 { start - reach } else { start };

@@ -26,6 +26,12 @@ impl Operation for Reduce {
         if x.dtype() == DType::Bool {
             return Err("of bool; convert with to_dtype first".into());
         }
+        if x.dtype() == DType::U8 && matches!(self.kind, fused::Reduce::Sum | fused::Reduce::Prod) {
+            return Err("of u8 would overflow; convert with to_dtype(DType::I32) first".into());
+        }
+        if let Some(axis) = self.axes.iter().find(|&&axis| axis >= x.rank()) {
+            return Err(format!("axis {axis} of shape {}", x.shape()));
+        }
         let mut shape = x.shape().to_vec();
         for &axis in &self.axes {
             shape[axis] = 1;

@@ -263,7 +263,10 @@ impl Tensor {
     /// ln(1 + eˣ), without overflow.
     #[track_caller]
     pub fn softplus(&self) -> Tensor {
-        self.relu() + (-self.abs()).exp().log1p()
+        // ln(eˣ⁻ᵐ + e⁻ᵐ) + m with m = max(x, 0), a number without gradient: all derivatives are
+        // right, at 0 too, and neither tail loses digits. The limit keeps ∞ − ∞ away.
+        let m = self.maximum(0.0).minimum(f64::from(f32::MAX)).detach();
+        ((self - &m).exp() + (-&m).expm1()).log1p() + m
     }
 
     /// x where positive, `slope`·x elsewhere.

@@ -1,0 +1,206 @@
+//! Operations that move, join, pick and spread elements.
+
+use super::Order::{None as Never, Once, Smooth};
+use super::*;
+use nerve_core::DType;
+
+type Method = fn(&Tensor) -> Tensor;
+/// Name, shape, how it lies, call, shape of the result.
+type Row = (&'static str, &'static [usize], View, Method, &'static [usize]);
+
+const MOVES: &[Row] = &[
+    ("reshape", &[2, 3], View::Plain, |x| x.reshape([3, 2]), &[3, 2]),
+    ("reshape", &[2, 3], View::Transposed, |x| x.reshape([6]), &[6]),
+    ("reshape", &[2, 6], View::Transposed, |x| x.reshape([2, 2, 3]), &[2, 2, 3]),
+    ("reshape", &[2, 3], View::Flipped, |x| x.reshape([3, 1, 2]), &[3, 1, 2]),
+    ("reshape", &[], View::Plain, |x| x.reshape([1, 1]), &[1, 1]),
+    ("reshape", &[1, 1], View::Plain, |x| x.reshape([]), &[]),
+    ("reshape", &[0, 3], View::Plain, |x| x.reshape([2, 0]), &[2, 0]),
+    ("reshape", &[3, 2], View::Repeated, |x| x.reshape([6]), &[6]),
+    ("flatten", &[2, 3, 2], View::Transposed, |x| x.flatten(1), &[2, 6]),
+    ("flatten", &[], View::Plain, |x| x.flatten(0), &[1]),
+    ("unsqueeze", &[2, 3], View::Strided, |x| x.unsqueeze(1), &[2, 1, 3]),
+    ("squeeze", &[2, 1, 3], View::Cropped, |x| x.squeeze(-2), &[2, 3]),
+    ("permute", &[2, 3, 4], View::Plain, |x| x.permute(&[2, 0, 1]), &[4, 2, 3]),
+    ("permute", &[2, 0, 4], View::Plain, |x| x.permute(&[2, 0, 1]), &[4, 2, 0]),
+    ("permute", &[], View::Plain, |x| x.permute(&[]), &[]),
+    ("transpose", &[2, 3, 4], View::Transposed, |x| x.transpose(0, -1), &[4, 3, 2]),
+    ("t", &[2, 3], View::Strided, |x| x.t(), &[3, 2]),
+    (
+        "permute, sum",
+        &[2, 3, 4],
+        View::Plain,
+        |x| x.permute(&[2, 0, 1]).sum_axes(&[1], false),
+        &[4, 3],
+    ),
+    ("broadcast_to", &[3], View::Plain, |x| x.broadcast_to([2, 3]), &[2, 3]),
+    ("broadcast_to", &[2, 1], View::Cropped, |x| x.broadcast_to([3, 2, 2]), &[3, 2, 2]),
+    ("broadcast_to", &[], View::Plain, |x| x.broadcast_to([2, 2]), &[2, 2]),
+    ("broadcast_to", &[1], View::Plain, |x| x.broadcast_to([0]), &[0]),
+    ("broadcast, reshape", &[2, 1], View::Plain, |x| x.broadcast_to([2, 3]).reshape([6]), &[6]),
+    ("broadcast, permute", &[2, 1], View::Plain, |x| x.broadcast_to([2, 3]).t(), &[3, 2]),
+    ("sum_to", &[2, 3], View::Plain, |x| x.sum_to(&[1, 3].into()), &[1, 3]),
+    ("sum_to", &[2, 3], View::Transposed, |x| x.sum_to(&[].into()), &[]),
+    ("slice", &[4, 3], View::Plain, |x| x.slice(0, 1, 3), &[2, 3]),
+    ("slice", &[4, 3], View::Transposed, |x| x.slice(-1, 2, 3), &[4, 1]),
+    ("slice", &[4, 3], View::Flipped, |x| x.slice(1, 1, 1), &[4, 0]),
+    ("slice", &[4], View::Plain, |x| x.slice(0, 4, 4), &[0]),
+    ("slice of slice", &[6], View::Plain, |x| x.slice(0, 1, 6).slice(0, 2, 4), &[2]),
+    ("slice_by", &[7], View::Plain, |x| x.slice_by(0, 1, 2, 3), &[3]),
+    ("slice_by", &[7], View::Flipped, |x| x.slice_by(0, 6, -3, 3), &[3]),
+    ("slice_by", &[2, 5], View::Transposed, |x| x.slice_by(1, 4, -1, 4), &[2, 4]),
+    ("flip", &[2, 3], View::Strided, |x| x.flip(&[0, 1]), &[2, 3]),
+    ("flip", &[0, 3], View::Plain, |x| x.flip(&[0, 1]), &[0, 3]),
+    ("flip", &[], View::Plain, |x| x.flip(&[]), &[]),
+    ("split", &[5, 2], View::Transposed, |x| x.split(0, &[2, 3])[1].clone(), &[3, 2]),
+    ("pad", &[3], View::Flipped, |x| x.pad(&[(1, 2)], 0.5), &[6]),
+    ("pad", &[2, 2], View::Transposed, |x| x.pad(&[(0, 1), (2, 0)], -1.0), &[3, 4]),
+    ("pad", &[], View::Plain, |x| x.pad(&[], 1.0), &[]),
+    ("pad", &[0], View::Plain, |x| x.pad(&[(1, 1)], 2.0), &[2]),
+    ("pad", &[0, 3], View::Plain, |x| x.pad(&[(0, 0), (1, 1)], 2.0), &[0, 5]),
+    ("pad", &[3, 0], View::Plain, |x| x.pad(&[(1, 0), (1, 1)], 2.0), &[4, 2]),
+    ("pad_general", &[3], View::Plain, |x| x.pad_general(&[1], &[2], &[2], 0.0), &[10]),
+    ("pad_general", &[4], View::Plain, |x| x.pad_general(&[-1], &[2], &[0], 3.0), &[5]),
+    (
+        "pad_general",
+        &[3, 2],
+        View::Strided,
+        |x| x.pad_general(&[-2, 0], &[0, -1], &[1, 1], 0.0),
+        &[3, 2],
+    ),
+    ("pad, slice", &[3], View::Plain, |x| x.pad(&[(2, 2)], 0.0).slice(0, 1, 6), &[5]),
+    ("pad, slice", &[3], View::Plain, |x| x.pad(&[(2, 2)], 0.0).slice(0, 2, 5), &[3]),
+    ("pad, slice", &[3], View::Plain, |x| x.pad(&[(2, 2)], 0.0).slice(0, 3, 7), &[4]),
+    ("pad of permuted", &[2, 3], View::Plain, |x| x.t().pad(&[(1, 0), (0, 2)], 0.0), &[4, 4]),
+    (
+        "stack of itself",
+        &[2, 3],
+        View::Transposed,
+        |x| Tensor::stack(&[x.clone(), x.clone()], 1),
+        &[2, 2, 3],
+    ),
+    (
+        "concat of itself",
+        &[2, 3],
+        View::Plain,
+        |x| Tensor::concat(&[x.flip(&[0]), x * 2.0, x.clone()], 0),
+        &[6, 3],
+    ),
+    (
+        "concat of computed",
+        &[1, 3],
+        View::Plain,
+        |x| Tensor::concat(&[x * 2.0, x.exp(), x + 1.0], 1),
+        &[1, 9],
+    ),
+    (
+        "concat of computed",
+        &[2, 2],
+        View::Plain,
+        |x| Tensor::concat(&[x * 2.0, (x + 1.0).slice(0, 0, 1)], 0),
+        &[3, 2],
+    ),
+    (
+        "concat of concats",
+        &[2],
+        View::Plain,
+        |x| {
+            let inner = Tensor::concat(&[x * 2.0, x.exp()], 0);
+            Tensor::concat(&[x * 3.0, inner.clone(), inner * 2.0], 0)
+        },
+        &[10],
+    ),
+    (
+        "concat of reshaped",
+        &[2, 2],
+        View::Plain,
+        |x| {
+            Tensor::concat(
+                &[(x * 2.0).reshape([4]), x.exp().reshape([4]), (x * 2.0).t().reshape([4])],
+                0,
+            )
+        },
+        &[12],
+    ),
+    (
+        "concat of sums",
+        &[2, 3],
+        View::Plain,
+        |x| {
+            Tensor::concat(
+                &[x.sum_axes(&[0], false), x.sum_axes(&[1], false), x.matmul(&x.t()).reshape([4])],
+                0,
+            )
+        },
+        &[9],
+    ),
+];
+
+fn joined(all: &mut Vec<Case>) {
+    let concat = |along: isize| move |x: &[Tensor]| Tensor::concat(x, along);
+    let three = vec![
+        float(1, &[2, 3]),
+        floats(2, &[2, 1], View::Strided, (-2.0, 2.0)),
+        floats(3, &[2, 2], View::Transposed, (-2.0, 2.0)),
+    ];
+    all.push(Case::new("concat", Smooth, three, concat(1)).gives(&[2, 6]));
+    let rows = vec![float(1, &[1, 3]), float(2, &[0, 3]), float(3, &[2, 3])];
+    all.push(Case::new("concat", Smooth, rows, concat(-2)).gives(&[3, 3]));
+    all.push(Case::new("concat", Smooth, vec![float(1, &[3])], concat(0)).gives(&[3]));
+    let none = vec![float(1, &[2, 0]), float(2, &[3, 0])];
+    all.push(Case::new("concat", Smooth, none, concat(0)).gives(&[5, 0]));
+    // Bytes at places that are no multiples of four.
+    let odd = vec![bytes(1, &[3]), bytes(2, &[5]), bytes(3, &[1])];
+    all.push(Case::new("concat", Never, odd, concat(0)).gives(&[9]));
+    let odd = vec![bools(1, &[3]), bools(2, &[5])];
+    all.push(Case::new("concat", Never, odd, concat(0)).gives(&[8]));
+    let computed = |x: &[Tensor]| Tensor::concat(&[&x[0] + 1, &x[1] * 3, x[0].slice(0, 1, 3)], 0);
+    let odd = vec![bytes(1, &[3]), bytes(2, &[5])];
+    all.push(Case::new("concat of computed bytes", Never, odd, computed).gives(&[10]));
+    let cut = |x: &[Tensor]| x[0].slice(0, 1, 6).slice_by(0, 4, -2, 2);
+    all.push(Case::new("slice", Never, vec![bytes(1, &[9])], cut).gives(&[2]));
+    all.push(Case::new("slice", Never, vec![bools(1, &[9])], cut).gives(&[2]));
+    let pad = |x: &[Tensor]| x[0].slice(1, 1, 3).pad(&[(1, 0), (1, 1)], 9.0).flip(&[1]);
+    all.push(Case::new("pad", Never, vec![bytes(1, &[3, 3])], pad).gives(&[4, 4]));
+    all.push(Case::new("pad", Never, vec![ints(1, &[3, 3], (-9, 9))], pad).gives(&[4, 4]));
+    all.push(Case::new("pad", Never, vec![bools(1, &[3, 3])], pad).gives(&[4, 4]));
+    let stacked = vec![float(1, &[2, 3]), floats(2, &[2, 3], View::Flipped, (-2.0, 2.0))];
+    all.push(Case::new("stack", Smooth, stacked, |x| Tensor::stack(x, 2)).gives(&[2, 3, 2]));
+    let scalars = vec![float(1, &[]), float(2, &[]), float(3, &[])];
+    all.push(Case::new("stack", Smooth, scalars, |x| Tensor::stack(x, 0)).gives(&[3]));
+}
+
+fn picked(all: &mut Vec<Case>) {
+    for (shape, axis, index, result) in [
+        (&[4, 3][..], 0isize, &[5][..], &[5, 3][..]),
+        (&[2, 4, 3], -2, &[2, 2], &[2, 2, 2, 3]),
+        (&[4], 0, &[], &[]),
+        (&[4, 2], 0, &[0], &[0, 2]),
+        (&[0, 4], 1, &[3], &[0, 3]),
+    ] {
+        for view in [View::Plain, View::Transposed] {
+            let inputs = vec![floats(4, shape, view, (-2.0, 2.0)), ints(9, index, (0, 4))];
+            let pick = move |x: &[Tensor]| x[0].index_select(axis, &x[1]);
+            all.push(Case::new("index_select", Smooth, inputs, pick).gives(result));
+        }
+    }
+    let inputs = vec![bytes(1, &[5, 3]), ints(9, &[7], (0, 4))];
+    // The table of bytes starts at an odd address.
+    let pick = |x: &[Tensor]| x[0].slice(0, 1, 5).index_select(0, &x[1]);
+    all.push(Case::new("index_select", Never, inputs, pick).gives(&[7, 3]));
+    let inputs = vec![ints(1, &[5], (-9, 9)), ints(9, &[7], (0, 5))];
+    all.push(Case::new("index_select", Never, inputs, |x| x[0].index_select(0, &x[1])).gives(&[7]));
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for (i, &(name, shape, view, f, result)) in MOVES.iter().enumerate() {
+        let x = floats(20_000 + i as u64, shape, view, (-2.0, 2.0));
+        all.push(Case::new(name, Smooth, vec![x], move |a| f(&a[0])).gives(result));
+    }
+    joined(&mut all);
+    picked(&mut all);
+    let twice = |x: &[Tensor]| x[0].to_dtype(DType::F64).reshape([4]).relu();
+    all.push(Case::new("cast, reshape, relu", Once, vec![float(1, &[2, 2])], twice).gives(&[4]));
+    all
+}

@@ -1,0 +1,169 @@
+//! Operations with kernels of their own: products, convolutions, pooling, softmax, losses.
+
+use super::Order::{Once, Smooth};
+use super::*;
+use nerve_core::ops::Conv2dOptions;
+
+fn products(all: &mut Vec<Case>) {
+    use View::*;
+    for (i, (a, va, b, vb, shape)) in [
+        (&[2, 3][..], Plain, &[3, 4][..], Plain, &[2, 4][..]),
+        (&[2, 3], Transposed, &[3, 2], Transposed, &[2, 2]),
+        (&[2, 3], Strided, &[3, 2], Flipped, &[2, 2]),
+        (&[1, 3], Cropped, &[3, 1], Strided, &[1, 1]),
+        (&[3], Plain, &[3], Flipped, &[]),
+        (&[3], Strided, &[3, 2], Plain, &[2]),
+        (&[2, 3], Plain, &[3], Strided, &[2]),
+        (&[2, 2, 3], Transposed, &[2, 3, 2], Plain, &[2, 2, 2]),
+        (&[2, 2, 3], Plain, &[3, 2], Transposed, &[2, 2, 2]),
+        (&[2, 3], Plain, &[2, 3, 2], Plain, &[2, 2, 2]),
+        (&[2, 1, 2, 3], Plain, &[2, 3, 2], Plain, &[2, 2, 2, 2]),
+        (&[3], Plain, &[2, 3, 2], Plain, &[2, 2]),
+        (&[2, 2, 3], Plain, &[3], Plain, &[2, 2]),
+        (&[2, 2, 3], Repeated, &[2, 3, 2], Plain, &[2, 2, 2]),
+        (&[0, 3], Plain, &[3, 2], Plain, &[0, 2]),
+        (&[2, 0], Plain, &[0, 3], Plain, &[2, 3]),
+        (&[2, 3], Plain, &[3, 0], Plain, &[2, 0]),
+        (&[0, 2, 3], Plain, &[0, 3, 2], Plain, &[0, 2, 2]),
+        (&[5, 7], Plain, &[7, 6], Plain, &[5, 6]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seed = 30_000 + 10 * i as u64;
+        let inputs = vec![floats(seed, a, va, (-2.0, 2.0)), floats(seed + 1, b, vb, (-2.0, 2.0))];
+        all.push(Case::new("matmul", Smooth, inputs, |x| x[0].matmul(&x[1])).gives(shape));
+    }
+    // With what follows absorbed into the product.
+    let inputs = || vec![float(1, &[4, 3]), float(2, &[3, 5]), float(3, &[5])];
+    let linear = |x: &[Tensor]| x[0].matmul(&x[1]) + &x[2];
+    all.push(Case::new("linear", Smooth, inputs(), linear).gives(&[4, 5]));
+    let relu = |x: &[Tensor]| (x[0].matmul(&x[1]) + &x[2]).relu();
+    all.push(Case::new("linear relu", Once, inputs(), relu).gives(&[4, 5]));
+    let twice = |x: &[Tensor]| {
+        let y = x[0].matmul(&x[1]);
+        (&y + &x[2]).relu() + y
+    };
+    all.push(Case::new("linear relu used twice", Once, inputs(), twice).gives(&[4, 5]));
+    let inputs = || vec![float(1, &[4, 3]), float(2, &[3, 1]), float(3, &[1])];
+    all.push(Case::new("linear of one", Smooth, inputs(), linear).gives(&[4, 1]));
+    let none = || vec![float(1, &[4, 0]), float(2, &[0, 5]), float(3, &[5])];
+    all.push(Case::new("linear of none", Once, none(), relu).gives(&[4, 5]));
+    // The bias is itself computed, from the same inputs.
+    let bias = |x: &[Tensor]| x[0].matmul(&x[1]) + x[1].sum_axes(&[0], false).exp();
+    let inputs = vec![float(1, &[4, 3]), floats(2, &[3, 5], Plain, (-0.9, 0.4))];
+    all.push(Case::new("computed bias", Smooth, inputs, bias).gives(&[4, 5]));
+    let column = |x: &[Tensor]| x[0].matmul(&x[1]) + &x[2];
+    let inputs = vec![float(1, &[4, 3]), float(2, &[3, 4]), float(3, &[4, 1])];
+    all.push(Case::new("column added", Smooth, inputs, column).gives(&[4, 4]));
+}
+
+fn convolutions(all: &mut Vec<Case>) {
+    let plain = Conv2dOptions::default();
+    let (s, p) = (|stride| Conv2dOptions { stride, ..plain }, [(1, 2), (0, 1)]);
+    for (i, (x, w, options, y)) in [
+        (&[1, 1, 3, 3][..], &[1, 1, 2, 2][..], plain, &[1, 1, 2, 2][..]),
+        (&[2, 3, 4, 4], &[2, 3, 3, 3], plain, &[2, 2, 2, 2]),
+        (&[1, 2, 5, 4], &[3, 2, 2, 3], s([2, 1]), &[1, 3, 2, 2]),
+        (&[1, 2, 6, 5], &[2, 2, 2, 2], s([3, 2]), &[1, 2, 2, 2]),
+        (&[1, 2, 3, 3], &[2, 2, 2, 2], Conv2dOptions { padding: p, ..plain }, &[1, 2, 5, 3]),
+        (&[1, 2, 5, 5], &[2, 2, 2, 2], Conv2dOptions { dilation: [2, 3], ..plain }, &[1, 2, 3, 2]),
+        (&[1, 4, 3, 3], &[6, 2, 2, 2], Conv2dOptions { groups: 2, ..plain }, &[1, 6, 2, 2]),
+        (&[1, 3, 3, 3], &[3, 1, 2, 2], Conv2dOptions { groups: 3, ..plain }, &[1, 3, 2, 2]),
+        (&[2, 3, 2, 2], &[4, 3, 1, 1], plain, &[2, 4, 2, 2]),
+        (
+            &[1, 4, 5, 5],
+            &[2, 2, 2, 2],
+            Conv2dOptions { stride: [2, 2], padding: p, dilation: [2, 1], groups: 2 },
+            &[1, 2, 3, 3],
+        ),
+        (&[0, 2, 3, 3], &[2, 2, 2, 2], plain, &[0, 2, 2, 2]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for view in [View::Plain, View::Flipped] {
+            let seed = 40_000 + 10 * i as u64;
+            let inputs =
+                vec![floats(seed, x, view, (-2.0, 2.0)), floats(seed + 1, w, view, (-2.0, 2.0))];
+            let conv = move |x: &[Tensor]| x[0].conv2d(&x[1], options);
+            all.push(Case::new("conv2d", Smooth, inputs, conv).gives(y));
+        }
+    }
+    let inputs = vec![float(1, &[2, 2, 6]), float(2, &[3, 2, 3])];
+    let conv = |x: &[Tensor]| x[0].conv1d(&x[1], 2, (1, 0), 1, 1);
+    all.push(Case::new("conv1d", Smooth, inputs, conv).gives(&[2, 3, 3]));
+    let inputs = vec![float(1, &[2, 2, 4, 4]), float(2, &[3, 2, 2, 2]), float(3, &[3, 1, 1])];
+    let block = move |x: &[Tensor]| {
+        let y = (x[0].conv2d(&x[1], plain) + &x[2]).relu();
+        y.max_pool2d([2, 2], [1, 1], [0, 0])
+    };
+    all.push(Case::new("conv2d, bias, relu, pool", Once, inputs, block).gives(&[2, 3, 2, 2]));
+}
+
+fn pooling(all: &mut Vec<Case>) {
+    for (i, (x, kernel, stride, padding, y)) in [
+        (&[1, 1, 4, 4][..], [2, 2], [2, 2], [0, 0], &[1, 1, 2, 2][..]),
+        (&[2, 3, 4, 5], [2, 3], [1, 2], [1, 1], &[2, 3, 5, 3]),
+        (&[1, 2, 5, 5], [3, 3], [2, 2], [1, 1], &[1, 2, 3, 3]),
+        (&[1, 2, 3, 3], [3, 3], [1, 1], [0, 0], &[1, 2, 1, 1]),
+        (&[0, 2, 3, 3], [2, 2], [1, 1], [0, 0], &[0, 2, 2, 2]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for view in [View::Plain, View::Transposed] {
+            let input = || vec![floats(50_000 + i as u64, x, view, (-3.0, 3.0))];
+            let max = move |x: &[Tensor]| x[0].max_pool2d(kernel, stride, padding);
+            all.push(Case::new("max_pool2d", Once, input(), max).gives(y));
+            for pad in [false, true] {
+                let mean = move |x: &[Tensor]| x[0].avg_pool2d(kernel, stride, padding, pad);
+                all.push(Case::new("avg_pool2d", Smooth, input(), mean).gives(y));
+            }
+        }
+    }
+}
+
+fn losses(all: &mut Vec<Case>) {
+    for (i, (shape, axis, view)) in [
+        (&[3][..], 0isize, View::Plain),
+        (&[1], 0, View::Plain),
+        (&[2, 3], 1, View::Strided),
+        (&[2, 3], 0, View::Transposed),
+        (&[2, 3, 2], 1, View::Flipped),
+        (&[0, 3], 1, View::Plain),
+        (&[3, 0], 1, View::Plain),
+        (&[2, 19], -1, View::Plain),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let x = || vec![floats(60_000 + i as u64, shape, view, (-2.0, 2.0))];
+        let soft = move |x: &[Tensor]| x[0].softmax(axis);
+        all.push(Case::new("softmax", Smooth, x(), soft).gives(shape));
+        let log = move |x: &[Tensor]| x[0].log_softmax(axis);
+        all.push(Case::new("log_softmax", Smooth, x(), log).gives(shape));
+    }
+    for ignore in [None, Some(-100), Some(1)] {
+        for view in [View::Plain, View::Transposed] {
+            let logits = floats(70_000, &[4, 3], view, (-2.0, 2.0));
+            let inputs = vec![logits, ints(70_001, &[4], (0, 3))];
+            let loss = move |x: &[Tensor]| x[0].cross_entropy(&x[1], ignore);
+            all.push(Case::new("cross_entropy", Smooth, inputs, loss).gives(&[4]));
+        }
+    }
+    let inputs = vec![float(70_002, &[0, 3]), ints(1, &[0], (0, 3))];
+    let loss = |x: &[Tensor]| x[0].cross_entropy(&x[1], None);
+    all.push(Case::new("cross_entropy", Smooth, inputs, loss).gives(&[0]));
+    let inputs = vec![float(70_003, &[3, 4]), floats(70_004, &[3, 4], View::Plain, (0.1, 0.9))];
+    all.push(Case::new("cross_entropy", Smooth, inputs, loss).gives(&[3]));
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    products(&mut all);
+    convolutions(&mut all);
+    pooling(&mut all);
+    losses(&mut all);
+    all
+}
