@@ -67,15 +67,14 @@ pub fn grad<S: Source>(loss: &Tensor, wrt: &[S]) -> Vec<Tensor> {
     );
     let sources: Vec<Tensor> = wrt.iter().map(Source::source).collect();
     let gradients = backward(loss, &loss.full_like(1.0), &sources, false);
-    let unreached = |i: usize| -> Tensor {
+    if let Some(i) = gradients.iter().position(Option::is_none) {
         panic!(
             "grad: the loss does not depend on {}, or only through a value without gradient \
              (an index, a comparison, detach)",
             wrt[i].label()
-        )
-    };
-    let numbered = gradients.into_iter().enumerate();
-    numbered.map(|(i, g)| g.unwrap_or_else(|| unreached(i))).collect()
+        );
+    }
+    gradients.into_iter().flatten().collect()
 }
 
 /// The product of `dy` with the derivative of `y` with respect to each of `wrt`, which are taken
@@ -106,7 +105,10 @@ fn backward(y: &Tensor, dy: &Tensor, wrt: &[Tensor], stop: bool) -> Vec<Option<T
             continue;
         }
         let parts = node.op().rule().gradient(node.inputs(), node, &dy);
-        let parts = parts.unwrap_or_else(|why| panic!("grad: {why}, built at {}", node.location()));
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(why) => panic!("grad: {why}, built at {}", node.location()),
+        };
         for (input, part) in node.inputs().iter().zip(parts) {
             let Some(part) = part.filter(|_| leads.contains(&input.id())) else { continue };
             assert!(

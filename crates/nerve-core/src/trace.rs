@@ -25,11 +25,30 @@ pub(crate) fn current() -> u64 {
     TRACE.with_borrow(|trace| trace.as_ref().map_or(0, |t| t.id))
 }
 
+/// Refuses to `verb` a variable that shares memory with one that this step has set: which of the
+/// two values counts would be a matter of luck.
+#[track_caller]
+fn expect_apart(var: &Var, verb: &str) {
+    let clash = TRACE.with_borrow(|trace| {
+        trace.as_ref().and_then(|t| t.written.iter().find(|w| w.overlaps(var)).cloned())
+    });
+    if let Some(written) = clash {
+        panic!(
+            "{verb}: `{}` shares memory with `{}`, which this step has set already: use only the \
+             arena or only its parts from there on",
+            var.name(),
+            written.name()
+        );
+    }
+}
+
 /// The current value of `var` in the running trace, made by `read` at the first read.
+#[track_caller]
 pub(crate) fn read(var: &Var, read: impl FnOnce() -> Tensor) -> Option<Tensor> {
     if current() == 0 {
         return None;
     }
+    expect_apart(var, "get");
     if let Some(known) = TRACE.with_borrow(|t| t.as_ref()?.values.get(&var.id()).cloned()) {
         return Some(known);
     }
@@ -39,7 +58,9 @@ pub(crate) fn read(var: &Var, read: impl FnOnce() -> Tensor) -> Option<Tensor> {
 }
 
 /// Records that `var` becomes `value`; false outside a trace.
+#[track_caller]
 pub(crate) fn write(var: &Var, value: &Tensor) -> bool {
+    expect_apart(var, "set");
     TRACE.with_borrow_mut(|trace| {
         let Some(trace) = trace else { return false };
         trace.values.insert(var.id(), value.clone());
@@ -51,7 +72,8 @@ pub(crate) fn write(var: &Var, value: &Tensor) -> bool {
 }
 
 /// Runs `f` while recording; gives its result, the trace's number, and each variable that was
-/// written with its final value. A trace inside a trace records into the outer one.
+/// written with its final value.
+#[track_caller]
 pub(crate) fn record<R>(f: impl FnOnce() -> R) -> (R, u64, Vec<(Var, Tensor)>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     /// Ends the trace also when `f` panics: a failed trace leaves nothing behind.
@@ -61,7 +83,10 @@ pub(crate) fn record<R>(f: impl FnOnce() -> R) -> (R, u64, Vec<(Var, Tensor)>) {
             TRACE.with_borrow_mut(|trace| *trace = None);
         }
     }
-    assert!(current() == 0, "a compiled function cannot be traced inside another trace");
+    assert!(
+        current() == 0,
+        "a compiled function is traced inside another one: call the plain function there"
+    );
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     TRACE.with_borrow_mut(|trace| *trace = Some(Trace { id, ..Trace::default() }));
     let end = End;

@@ -49,8 +49,26 @@ pub(crate) struct Home {
     pub buffer: Arc<Buffer>,
     /// Start in bytes.
     pub offset: usize,
-    /// Counts the writes to the buffer, so that a tensor read before one is not evaluated after.
-    pub version: Arc<AtomicU64>,
+    /// So that a tensor read before a write is not evaluated after it.
+    pub versions: Versions,
+    /// Whether other variables lie in the same buffer.
+    shared: bool,
+}
+
+/// When the elements of a variable last changed. In an arena, a part changes with itself and with
+/// the whole, the whole with every part.
+#[derive(Clone)]
+pub(crate) struct Versions {
+    /// The latest of these is the variable's version.
+    read: Vec<Arc<AtomicU64>>,
+    /// What writing it changes.
+    pub written: Vec<Arc<AtomicU64>>,
+}
+
+/// Makes `version` later than every other one.
+pub(crate) fn tick(version: &AtomicU64) {
+    static CLOCK: AtomicU64 = AtomicU64::new(1);
+    version.store(CLOCK.fetch_add(1, Ordering::AcqRel), Ordering::Release);
 }
 
 /// Counts how often any variable has moved, so that plans notice.
@@ -70,6 +88,7 @@ impl Var {
         // A copy: the tensor's buffer may be shared.
         let buffer = Buffer::zeroed(bytes);
         buffer.write(0, &value.to_vec::<u8>(0..bytes));
+        let own = Arc::default();
         Var(Arc::new(Cell {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
@@ -78,7 +97,8 @@ impl Var {
             home: RwLock::new(Home {
                 buffer: Arc::new(buffer),
                 offset: 0,
-                version: Arc::default(),
+                versions: Versions { read: vec![Arc::clone(&own)], written: vec![own] },
+                shared: false,
             }),
             last: Mutex::new(None),
         }))
@@ -104,16 +124,26 @@ impl Var {
     }
 
     pub(crate) fn version(&self) -> u64 {
-        self.home().version.load(Ordering::Acquire)
+        let versions = self.home().versions.read;
+        versions.iter().map(|v| v.load(Ordering::Acquire)).max().expect("at least its own")
     }
 
     /// Notes that the elements have changed.
     fn touch(&self) {
-        self.home().version.fetch_add(1, Ordering::AcqRel);
+        self.home().versions.written.iter().for_each(|version| tick(version));
     }
 
     pub(crate) fn home(&self) -> Home {
         self.0.home.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether this and another variable have memory in common: an arena and its parts.
+    pub(crate) fn overlaps(&self, other: &Var) -> bool {
+        let (a, b) = (self.home(), other.home());
+        self != other
+            && Arc::ptr_eq(&a.buffer, &b.buffer)
+            && a.offset < b.offset + other.bytes()
+            && b.offset < a.offset + self.bytes()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -121,6 +151,9 @@ impl Var {
     }
 
     /// Its tensor: in a trace the value at this point of the step, else the value now.
+    ///
+    /// # Panics
+    /// In a trace, if the step has set the arena that it lies in, or a part of it.
     #[track_caller]
     pub fn get(&self) -> Tensor {
         let leaf = |version| {
@@ -145,7 +178,8 @@ impl Var {
     /// Makes `value` its content: in a trace at the end of the step, else now.
     ///
     /// # Panics
-    /// If shape or dtype differ from the variable's.
+    /// If shape or dtype differ from the variable's, or, in a trace, if the step has set the arena
+    /// that it lies in, or a part of it: the one would undo the other.
     #[track_caller]
     pub fn set(&self, value: Tensor) {
         assert!(
@@ -170,9 +204,11 @@ impl Var {
     /// checkpoints, between steps.
     ///
     /// # Panics
-    /// If their number or type is not that of the variable.
+    /// If their number or type is not that of the variable, or inside a compiled function, where
+    /// it would happen once, when the function is traced.
     #[track_caller]
     pub fn write<T: Element>(&self, values: &[T]) {
+        self.expect_no_trace("write", "set it");
         assert!(
             T::DTYPE == self.0.dtype && values.len() == self.0.shape.numel(),
             "write: `{}` holds {} {}, found {} {} values",
@@ -194,12 +230,23 @@ impl Var {
         self.touch();
     }
 
+    #[track_caller]
+    fn expect_no_trace(&self, method: &str, instead: &str) {
+        assert!(
+            trace::current() == 0,
+            "{method}: of `{}` inside a compiled function, where it happens only once: {instead}",
+            self.0.name
+        );
+    }
+
     /// Its elements, in row-major order.
     ///
     /// # Panics
-    /// If `T` is not its element type.
+    /// If `T` is not its element type, or inside a compiled function, where the elements would be
+    /// those at the time of tracing.
     #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Vec<T> {
+        self.expect_no_trace("to_vec", "get it");
         assert!(T::DTYPE == self.0.dtype, "to_vec: `{}` is {}", self.0.name, self.0.dtype);
         let home = self.home();
         let mut stored = vec![T::Stored::default(); self.0.shape.numel()];
@@ -252,7 +299,8 @@ impl Arena {
     /// Moves `vars` next to each other, in this order, each on a cache line of its own.
     ///
     /// # Panics
-    /// If their dtypes differ, or there are none.
+    /// If their dtypes differ, if there are none, or if one of them lies in an arena already (or is
+    /// named twice).
     #[track_caller]
     pub fn new(name: &str, vars: &[Var]) -> Arena {
         let dtype = vars.first().expect("an arena of at least one variable").dtype();
@@ -264,16 +312,28 @@ impl Arena {
         }
         let total = starts[vars.len()];
         let whole = Var::new(name, Tensor::full([total], 0.0, dtype));
-        let Home { buffer: block, version, .. } = whole.home();
+        let Home { buffer: block, versions, .. } = whole.home();
+        let (all, any) = (Arc::<AtomicU64>::default(), versions.read[0].clone());
+        whole.0.home.write().unwrap_or_else(PoisonError::into_inner).versions.written =
+            vec![all.clone(), any.clone()];
         for (var, start) in vars.iter().zip(&starts) {
             let home = var.home();
+            assert!(!home.shared, "arena: {var:?} lies in an arena already");
+            let own = home.versions.read[0].clone();
             let offset = start * dtype.bytes();
             let mut bytes = vec![0u8; var.bytes()];
             home.buffer.read_into(home.offset, &mut bytes);
             block.write(offset, &bytes);
             *var.0.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            *var.0.home.write().unwrap_or_else(PoisonError::into_inner) =
-                Home { buffer: block.clone(), offset, version: version.clone() };
+            *var.0.home.write().unwrap_or_else(PoisonError::into_inner) = Home {
+                buffer: block.clone(),
+                offset,
+                versions: Versions {
+                    read: vec![own.clone(), all.clone()],
+                    written: vec![own, any.clone()],
+                },
+                shared: true,
+            };
         }
         MOVES.fetch_add(1, Ordering::AcqRel);
         Arena { whole, parts: vars.to_vec(), starts }

@@ -48,7 +48,10 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
     /// If tracing fails; see [`Compiled::plan`]. If an index among the arguments is out of range.
     #[track_caller]
     pub fn call(&self, arguments: &[&Tensor]) -> Vec<Tensor> {
-        self.try_call(arguments).unwrap_or_else(|error| panic!("{error}"))
+        match self.try_call(arguments) {
+            Ok(results) => results,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The function's results for `arguments`, in fresh memory.
@@ -60,16 +63,23 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
     /// If tracing fails; see [`Compiled::plan`].
     #[track_caller]
     pub fn try_call(&self, arguments: &[&Tensor]) -> Result<Vec<Tensor>, RunError> {
+        assert!(
+            trace::current() == 0,
+            "a compiled function is called inside another one, whose plan would keep the result of \
+             this one call: call the plain function there"
+        );
         let same = |s: &Signature| {
             s.len() == arguments.len()
                 && s.iter().zip(arguments).all(|(s, a)| s.0 == *a.shape() && s.1 == a.dtype())
         };
-        let known = self.lookup(same);
-        let plan = known.unwrap_or_else(|| {
-            let list = arguments.iter().map(|a| (a.shape().clone(), a.dtype())).collect();
-            self.trace(list)
-        });
-        let buffers: Vec<Arc<Buffer>> = arguments.iter().map(|a| evaluate(a)).collect();
+        let plan = match self.lookup(same) {
+            Some(plan) => plan,
+            None => self.trace(arguments.iter().map(|a| (a.shape().clone(), a.dtype())).collect()),
+        };
+        let mut buffers = Vec::new();
+        for argument in arguments {
+            buffers.push(evaluate(argument));
+        }
         let results = plan.run(&buffers.iter().collect::<Vec<_>>())?;
         let wrap = |(i, buffer): (usize, Arc<Buffer>)| {
             let (_, shape, dtype) = plan.output(i);
@@ -85,8 +95,10 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
     /// a tensor that was computed outside; or if this would be one plan too many.
     #[track_caller]
     pub fn plan(&self, signature: &[(Shape, DType)]) -> Arc<Plan> {
-        let known = self.lookup(|s| s == signature);
-        known.unwrap_or_else(|| self.trace(signature.to_vec()))
+        match self.lookup(|s| s == signature) {
+            Some(plan) => plan,
+            None => self.trace(signature.to_vec()),
+        }
     }
 
     /// The plan for these arguments with memory of its own for arguments and results, so that a
@@ -145,8 +157,13 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
         }
         let plan = Plan::new(&Graph { outputs: &outputs, writes: &writes, arguments: &[] });
         drop(arguments);
+        let mut plans = self.locked();
+        // Another thread may have been faster.
+        if let Some((_, known)) = plans.iter().find(|(s, _)| *s == signature) {
+            return known.clone();
+        }
         let plan = Arc::new(plan);
-        self.locked().push((signature, plan.clone()));
+        plans.push((signature, plan.clone()));
         plan
     }
 
@@ -362,8 +379,10 @@ pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
         plan
     });
     let result = plan.run(&buffers.iter().collect::<Vec<_>>());
-    let mut results = result.unwrap_or_else(|error| panic!("{error}"));
-    let buffer = results.remove(0);
+    let buffer = match result {
+        Ok(mut results) => results.remove(0),
+        Err(error) => panic!("{error}"),
+    };
     tensor.set_value(buffer.clone());
     buffer
 }

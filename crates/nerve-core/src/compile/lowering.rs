@@ -158,18 +158,7 @@ impl<'a> Lowering<'a> {
                 let slot = self.slot(tensor.numel() * tensor.dtype().bytes(), Some(home));
                 Placed { slot, dtype: tensor.dtype(), strided: Strided::contiguous(tensor.shape()) }
             }
-            Role::Movement(movement) => {
-                let input = self.view(&tensor.inputs()[0]);
-                match movement.view(&input.strided) {
-                    Some(strided) => Placed { strided, ..input },
-                    None => {
-                        let input = self.copied(&input);
-                        let strided = movement.view(&input.strided);
-                        let strided = strided.expect("any movement applies to contiguous elements");
-                        Placed { strided, ..input }
-                    }
-                }
-            }
+            Role::Movement(_) => return self.moved(tensor),
             Role::Elementwise(_) if !self.schedule.unit_of.contains_key(&tensor.id()) => {
                 // A value that is computed wherever it is needed is needed in memory.
                 let saved = std::mem::take(&mut self.epilogue);
@@ -180,6 +169,28 @@ impl<'a> Lowering<'a> {
             _ => panic!("{} is used before it is computed", tensor.op().rule().name()),
         };
         self.places.insert(tensor.id(), place.clone());
+        place
+    }
+
+    /// Where the result of a movement lies: a loop, since there may be many in a row.
+    fn moved(&mut self, tensor: &Tensor) -> Placed {
+        let mut chain = Vec::new();
+        let mut source = tensor;
+        while let Role::Movement(movement) = source.op().rule().role()
+            && !self.places.contains_key(&source.id())
+        {
+            chain.push((source, movement));
+            source = &source.inputs()[0];
+        }
+        let mut place = self.view(source);
+        for (node, movement) in chain.into_iter().rev() {
+            if movement.view(&place.strided).is_none() {
+                place = self.copied(&place);
+            }
+            let strided = movement.view(&place.strided);
+            place.strided = strided.expect("any movement applies to contiguous elements");
+            self.places.insert(node.id(), place.clone());
+        }
         place
     }
 

@@ -93,7 +93,7 @@ impl Plan {
     pub(super) fn replay(&self, replay: &mut Replay) -> Result<(), RunError> {
         let result = replay.run();
         for version in &self.written {
-            version.fetch_add(1, Ordering::AcqRel);
+            var::tick(version);
         }
         result
     }
@@ -385,9 +385,10 @@ impl<'a> Planner<'a> {
         let outputs = self.output_buffers.iter().zip(shapes).map(|(&b, (s, d))| (b, s, d));
         let mut written: Vec<Arc<AtomicU64>> = Vec::new();
         for (var, _) in self.graph.writes {
-            let version = var.home().version;
-            if !written.iter().any(|known| Arc::ptr_eq(known, &version)) {
-                written.push(version);
+            for version in var.home().versions.written {
+                if !written.iter().any(|known| Arc::ptr_eq(known, &version)) {
+                    written.push(version);
+                }
             }
         }
         Plan {

@@ -88,6 +88,8 @@ struct Builder {
     units: Vec<Option<Unit>>,
     /// Units that each unit waits for, directly.
     waits: Vec<HashSet<usize>>,
+    /// Units that wait for each unit, directly.
+    wakes: Vec<HashSet<usize>>,
     unit_of: HashMap<u64, usize>,
     users: HashMap<u64, Vec<Tensor>>,
     roots: HashSet<u64>,
@@ -104,41 +106,56 @@ impl Builder {
         Builder {
             units: Vec::new(),
             waits: Vec::new(),
+            wakes: Vec::new(),
             unit_of: HashMap::new(),
             users,
             roots: roots.iter().map(Tensor::id).collect(),
         }
     }
 
-    /// The units on which the value of `node` depends directly, through movements.
-    fn sources(&self, node: &Tensor, into: &mut HashSet<usize>) {
-        if let Some(&unit) = self.unit_of.get(&node.id()) {
-            into.insert(unit);
-        } else {
-            node.inputs().iter().for_each(|input| self.sources(input, into));
+    /// The units on which the values of `nodes` depend directly, through movements.
+    fn sources(&self, nodes: &[Tensor]) -> HashSet<usize> {
+        let (mut units, mut seen) = (HashSet::new(), HashSet::new());
+        let mut stack: Vec<&Tensor> = nodes.iter().collect();
+        while let Some(node) = stack.pop() {
+            match self.unit_of.get(&node.id()) {
+                Some(&unit) => _ = units.insert(unit),
+                None if seen.insert(node.id()) => stack.extend(node.inputs()),
+                None => {}
+            }
         }
-    }
-
-    fn inputs_of(&self, node: &Tensor) -> HashSet<usize> {
-        let mut units = HashSet::new();
-        node.inputs().iter().for_each(|input| self.sources(input, &mut units));
         units
     }
 
-    fn open(&mut self, unit: Unit, waits: HashSet<usize>) -> usize {
+    fn open(&mut self, unit: Unit) -> usize {
         self.units.push(Some(unit));
-        self.waits.push(waits);
+        self.waits.push(HashSet::new());
+        self.wakes.push(HashSet::new());
         self.units.len() - 1
     }
 
+    /// Notes that `unit` waits for the units that compute the operands of `node`.
+    fn wait_for_inputs(&mut self, unit: usize, node: &Tensor) {
+        for source in self.sources(node.inputs()) {
+            if source != unit {
+                self.waits[unit].insert(source);
+                self.wakes[source].insert(unit);
+            }
+        }
+    }
+
     /// Whether unit `from` waits for `target`, directly or not.
+    ///
+    /// Searches from both ends at once: one of the two is usually new, and has few neighbours.
     fn reaches(&self, from: usize, target: usize) -> bool {
-        let (mut stack, mut seen) = (vec![from], HashSet::from([from]));
-        while let Some(unit) = stack.pop() {
-            if unit == target {
+        let mut forward = (vec![from], HashSet::from([from]));
+        let mut backward = (vec![target], HashSet::from([target]));
+        while let (Some(after), Some(before)) = (forward.0.pop(), backward.0.pop()) {
+            if backward.1.contains(&after) || forward.1.contains(&before) {
                 return true;
             }
-            stack.extend(self.waits[unit].iter().filter(|&&u| seen.insert(u)));
+            forward.0.extend(self.waits[after].iter().filter(|&&u| forward.1.insert(u)));
+            backward.0.extend(self.wakes[before].iter().filter(|&&u| backward.1.insert(u)));
         }
         false
     }
@@ -169,7 +186,7 @@ impl Builder {
                 }
             }
             let unit = Unit::Kernel { node: node.clone(), bias, relu, result: result.clone() };
-            let unit = self.open(unit, HashSet::new());
+            let unit = self.open(unit);
             let mut absorbed = result;
             while absorbed.id() != node.id() {
                 taken.insert(absorbed.id(), unit);
@@ -183,9 +200,7 @@ impl Builder {
 
     fn place(&mut self, node: &Tensor) {
         if let Some(&unit) = self.unit_of.get(&node.id()) {
-            let mut waits = self.inputs_of(node);
-            waits.remove(&unit);
-            self.waits[unit].extend(waits);
+            self.wait_for_inputs(unit, node);
             return;
         }
         match node.op().rule().role() {
@@ -198,7 +213,7 @@ impl Builder {
                 let group = self.unit_of.get(&x.id()).copied().filter(|&u| self.room(u, node, x));
                 let unit = group.unwrap_or_else(|| {
                     let compute = compute_of(node);
-                    self.open(Unit::Group { members: Vec::new(), compute }, self.inputs_of(node))
+                    self.open(Unit::Group { members: Vec::new(), compute })
                 });
                 self.join(unit, node);
             }
@@ -227,8 +242,7 @@ impl Builder {
         if self.unit_of.get(&input.id()) == Some(&group) {
             return self.room(group, node, input);
         }
-        let mut sources = HashSet::new();
-        self.sources(input, &mut sources);
+        let sources = self.sources(std::slice::from_ref(input));
         sources.iter().all(|&source| !self.reaches(source, group))
     }
 
@@ -243,7 +257,7 @@ impl Builder {
             Some(unit) => unit,
             None => {
                 let compute = compute_of(node);
-                self.open(Unit::Group { members: Vec::new(), compute }, HashSet::new())
+                self.open(Unit::Group { members: Vec::new(), compute })
             }
         };
         for other in groups {
@@ -253,9 +267,7 @@ impl Builder {
     }
 
     fn join(&mut self, unit: usize, node: &Tensor) {
-        let mut waits = self.inputs_of(node);
-        waits.remove(&unit);
-        self.waits[unit].extend(waits);
+        self.wait_for_inputs(unit, node);
         self.unit_of.insert(node.id(), unit);
         if let Some(Unit::Group { members, compute }) = &mut self.units[unit] {
             members.push(node.clone());
@@ -281,12 +293,15 @@ impl Builder {
         for member in &members {
             self.unit_of.insert(member.id(), unit);
         }
-        let waits = std::mem::take(&mut self.waits[from]);
-        self.waits[unit].extend(waits);
-        for waits in &mut self.waits {
-            if waits.remove(&from) {
-                waits.insert(unit);
-            }
+        for source in std::mem::take(&mut self.waits[from]) {
+            self.waits[unit].insert(source);
+            self.wakes[source].remove(&from);
+            self.wakes[source].insert(unit);
+        }
+        for user in std::mem::take(&mut self.wakes[from]) {
+            self.waits[user].remove(&from);
+            self.waits[user].insert(unit);
+            self.wakes[unit].insert(user);
         }
         if let Some(Unit::Group { members: all, compute: c }) = &mut self.units[unit] {
             all.extend(members);
@@ -304,10 +319,6 @@ impl Builder {
             keys[unit].1 = keys[unit].1.max(position[id]);
         }
         let mut waiting: Vec<usize> = self.waits.iter().map(HashSet::len).collect();
-        let mut wakes: Vec<Vec<usize>> = vec![Vec::new(); self.units.len()];
-        for (unit, waits) in self.waits.iter().enumerate() {
-            waits.iter().for_each(|&w| wakes[w].push(unit));
-        }
         let mut ready: BinaryHeap<_> = (0..self.units.len())
             .filter(|&u| waiting[u] == 0 && self.units[u].is_some())
             .map(|u| Reverse((keys[u], u)))
@@ -320,7 +331,7 @@ impl Builder {
             }
             index.insert(unit, units.len());
             units.push(taken);
-            for &woken in &wakes[unit] {
+            for &woken in &self.wakes[unit] {
                 waiting[woken] -= 1;
                 if waiting[woken] == 0 {
                     ready.push(Reverse((keys[woken], woken)));

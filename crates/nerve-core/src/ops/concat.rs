@@ -110,7 +110,10 @@ impl Tensor {
     #[track_caller]
     pub fn concat(tensors: &[Tensor], along: isize) -> Tensor {
         let first = tensors.first().expect("concat: needs at least one tensor");
-        let axis = axis(along, first.shape()).unwrap_or_else(|e| panic!("concat: {e}"));
+        let axis = match axis(along, first.shape()) {
+            Ok(axis) => axis,
+            Err(why) => panic!("concat: {why}"),
+        };
         let mut starts = vec![0];
         for (i, tensor) in tensors.iter().enumerate() {
             assert!(

@@ -97,16 +97,26 @@ impl Reduce {
     }
 }
 
+/// The axes that are named. A loop, since a closure would panic at its own line.
+#[track_caller]
+fn named(op: &str, axes: &[isize], x: &Tensor) -> Vec<usize> {
+    let mut named = Vec::new();
+    for &axis in axes {
+        named.push(axis_of(op, axis, x));
+    }
+    named
+}
+
 #[track_caller]
 fn reduce(x: &Tensor, kind: fused::Reduce, axes: &[isize], keep: bool) -> Tensor {
-    let mut axes: Vec<usize> = axes.iter().map(|&a| axis_of(kind.name(), a, x)).collect();
+    let mut axes = named(kind.name(), axes, x);
     axes.sort_unstable();
     assert!(axes.windows(2).all(|w| w[0] != w[1]), "{}: an axis is named twice", kind.name());
     let extents = axes.iter().map(|&a| x.shape()[a]);
     let kept: Shape = (0..x.rank()).filter(|a| !axes.contains(a)).map(|a| x.shape()[a]).collect();
     let result = match extents.product::<usize>() {
         // Nothing to combine.
-        1 if x.dtype() != DType::Bool => x.reshape(
+        1 if !matches!(x.dtype(), DType::Bool | DType::U8) => x.reshape(
             (0..x.rank())
                 .map(|a| if axes.contains(&a) { 1 } else { x.shape()[a] })
                 .collect::<Shape>(),
@@ -158,8 +168,10 @@ impl Tensor {
     /// The arithmetic mean along `axes`, which stay with extent 1 if `keep`.
     #[track_caller]
     pub fn mean_axes(&self, axes: &[isize], keep: bool) -> Tensor {
-        super::expect_float(self).unwrap_or_else(|e| panic!("mean: {e}"));
-        let count: usize = axes.iter().map(|&a| self.shape()[axis_of("mean", a, self)]).product();
+        if let Err(why) = super::expect_float(self) {
+            panic!("mean: {why}");
+        }
+        let count: usize = named("mean", axes, self).iter().map(|&a| self.shape()[a]).product();
         self.sum_axes(axes, keep) * (1.0 / count as f64)
     }
 
@@ -167,7 +179,7 @@ impl Tensor {
     /// (0: of the population, 1: the unbiased estimate from a sample).
     #[track_caller]
     pub fn var_axes(&self, axes: &[isize], correction: usize, keep: bool) -> Tensor {
-        let count: usize = axes.iter().map(|&a| self.shape()[axis_of("var", a, self)]).product();
+        let count: usize = named("var", axes, self).iter().map(|&a| self.shape()[a]).product();
         let centred = self - self.mean_axes(axes, true);
         let n = count as f64 - correction as f64;
         centred.square().sum_axes(axes, keep) * (1.0 / n.max(0.0))
@@ -184,7 +196,7 @@ impl Tensor {
     }
 
     fn sum_shape(&self, axes: &[isize]) -> Shape {
-        let gone: Vec<usize> = axes.iter().map(|&a| axis_of("logsumexp", a, self)).collect();
+        let gone = named("logsumexp", axes, self);
         (0..self.rank()).filter(|a| !gone.contains(a)).map(|a| self.shape()[a]).collect()
     }
 }

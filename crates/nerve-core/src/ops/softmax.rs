@@ -104,27 +104,22 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Tensor {
-        self.along_last(axis, "softmax", |x| Tensor::apply(Softmax { log: false }, &[x]))
+        self.softmax_along(axis, false)
     }
 
     /// The logarithm of [`softmax`](Tensor::softmax), accurate also where that is tiny.
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Tensor {
-        self.along_last(axis, "log_softmax", |x| Tensor::apply(Softmax { log: true }, &[x]))
+        self.softmax_along(axis, true)
     }
 
-    /// `f` of the tensor with `axis` last, and back.
     #[track_caller]
-    pub(crate) fn along_last(
-        &self,
-        axis: isize,
-        name: &str,
-        f: impl FnOnce(&Tensor) -> Tensor,
-    ) -> Tensor {
-        let axis = axis_of(name, axis, self) as isize;
+    fn softmax_along(&self, axis: isize, log: bool) -> Tensor {
+        let op = Softmax { log };
+        let axis = axis_of(op.name(), axis, self) as isize;
         match axis == self.rank() as isize - 1 {
-            true => f(self),
-            false => f(&self.transpose(axis, -1)).transpose(axis, -1),
+            true => Tensor::apply(op, &[self]),
+            false => Tensor::apply(op, &[&self.transpose(axis, -1)]).transpose(axis, -1),
         }
     }
 }

@@ -160,7 +160,10 @@ impl Tensor {
     #[track_caller]
     pub fn iota(shape: impl Into<Shape>, axis: isize) -> Tensor {
         let shape = shape.into();
-        let axis = super::axis(axis, &shape).unwrap_or_else(|e| panic!("iota: {e}"));
+        let axis = match super::axis(axis, &shape) {
+            Ok(axis) => axis,
+            Err(why) => panic!("iota: {why}"),
+        };
         let mut weights = vec![0; shape.rank()];
         weights[axis] = 1;
         Tensor::apply(Iota { weights, shape }, &[])
