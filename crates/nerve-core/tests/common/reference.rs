@@ -239,6 +239,64 @@ fn apply(node: &Tensor, inputs: &[Rc<Array>], known: &mut Known) -> Array {
             y.data.iter_mut().for_each(|v| *v = round(*v, dtype));
             y
         }
+        Op::GatherElements(op) => {
+            let (from, index) = (x(), inputs[1].clone());
+            Array::build(&shape, dtype, |p| {
+                let mut place = p.to_vec();
+                place[op.axis] = index.at(p) as usize;
+                from.at(&place)
+            })
+        }
+        Op::ScatterAddElements(op) => {
+            let (from, index) = (x(), inputs[1].clone());
+            let mut y = Array::filled(&shape, dtype, 0.0);
+            for p in points(&from.shape) {
+                let mut place = p.clone();
+                place[op.axis] = index.at(&p) as usize;
+                let at = y.index(&place);
+                y.data[at] += from.at(&p);
+            }
+            y.data.iter_mut().for_each(|v| *v = round(*v, dtype));
+            y
+        }
+        Op::ArgSort(op) => {
+            let from = x();
+            along(&from, op.axis, &shape, dtype, |line| {
+                let mut order: Vec<usize> = (0..line.len()).collect();
+                order.sort_by(|&i, &j| match op.descending {
+                    true => line[j].total_cmp(&line[i]),
+                    false => line[i].total_cmp(&line[j]),
+                });
+                order.into_iter().map(|i| i as f64).collect()
+            })
+        }
+        Op::ArgReduce(op) => {
+            let from = x();
+            let sign = if format!("{:?}", op.kind) == "Max" { 1.0 } else { -1.0 };
+            along(&from, op.axis, &shape, dtype, |line| {
+                let mut best = 0;
+                for i in 0..line.len() {
+                    if sign * line[i] > sign * line[best] {
+                        best = i;
+                    }
+                }
+                vec![best as f64]
+            })
+        }
+        Op::CumSum(op) => {
+            let from = x();
+            along(&from, op.axis, &shape, dtype, |line| {
+                let n = line.len();
+                let counted = |i: usize, j: usize| match (op.reverse, op.exclusive) {
+                    (false, false) => j <= i,
+                    (false, true) => j < i,
+                    (true, false) => j >= i,
+                    (true, true) => j > i,
+                };
+                let sum = |i: usize| (0..n).filter(|&j| counted(i, j)).map(|j| line[j]).sum();
+                (0..n).map(sum).collect()
+            })
+        }
         // Kernels are tested against what they say they stand for.
         op => {
             let simpler = op.rule().decompose(node.inputs());
@@ -246,6 +304,33 @@ fn apply(node: &Tensor, inputs: &[Rc<Array>], known: &mut Known) -> Array {
             (*evaluate(&simpler, known)).clone()
         }
     }
+}
+
+/// `f` of each line along `axis`.
+fn along(
+    x: &Array,
+    axis: usize,
+    shape: &[usize],
+    dtype: DType,
+    f: impl Fn(&[f64]) -> Vec<f64>,
+) -> Array {
+    let mut y = Array::filled(shape, dtype, 0.0);
+    let mut starts = shape.to_vec();
+    starts[axis] = starts[axis].min(1);
+    for mut p in points(&starts) {
+        let line: Vec<f64> = (0..x.shape[axis])
+            .map(|i| {
+                p[axis] = i;
+                x.at(&p)
+            })
+            .collect();
+        for (i, value) in f(&line).into_iter().enumerate() {
+            p[axis] = i;
+            let at = y.index(&p);
+            y.data[at] = round(value, dtype);
+        }
+    }
+    y
 }
 
 fn sliced(op: &Slice, point: &[usize]) -> Vec<usize> {

@@ -192,8 +192,90 @@ fn picked(all: &mut Vec<Case>) {
     all.push(Case::new("index_select", Never, inputs, |x| x[0].index_select(0, &x[1])).gives(&[7]));
 }
 
+fn elements(all: &mut Vec<Case>) {
+    let shape = &[3usize, 4][..];
+    for view in [View::Plain, View::Transposed, View::Flipped] {
+        let x = |seed| floats(seed, shape, view, (-2.0, 2.0));
+        let inputs = vec![x(1), ints(9, &[3, 2], (0, 4))];
+        all.push(Case::new("gather", Smooth, inputs, |x| x[0].gather(1, &x[1])).gives(&[3, 2]));
+        let inputs = vec![x(2), ints(9, &[5, 4], (0, 3))];
+        all.push(Case::new("gather", Smooth, inputs, |x| x[0].gather(0, &x[1])).gives(&[5, 4]));
+        let inputs = vec![x(3), ints(9, &[2, 3], (0, 4)), float(4, &[2, 3])];
+        let add = |x: &[Tensor]| x[0].scatter_add(1, &x[1], &x[2]);
+        all.push(Case::new("scatter_add", Smooth, inputs, add).gives(shape));
+        for axis in [0, -1] {
+            for descending in [false, true] {
+                let sort = move |x: &[Tensor]| x[0].sort(axis, descending).0;
+                all.push(Case::new("sort", Smooth, vec![x(5)], sort).gives(shape));
+                let order = move |x: &[Tensor]| x[0].argsort(axis, descending);
+                all.push(Case::new("argsort", Never, vec![x(5)], order).gives(shape));
+                let top = move |x: &[Tensor]| x[0].topk(2, axis, descending).0;
+                all.push(Case::new("topk", Smooth, vec![x(6)], top));
+            }
+            let max = move |x: &[Tensor]| x[0].argmax(axis, true);
+            all.push(Case::new("argmax", Never, vec![x(7)], max));
+            let min = move |x: &[Tensor]| x[0].argmin(axis, false);
+            all.push(Case::new("argmin", Never, vec![x(7)], min));
+            for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let sum = move |x: &[Tensor]| x[0].cumsum_general(axis, exclusive, reverse);
+                all.push(Case::new("cumsum", Smooth, vec![x(8)], sum).gives(shape));
+            }
+            let product = move |x: &[Tensor]| x[0].cumprod(axis);
+            all.push(Case::new("cumprod", Smooth, vec![x(9)], product).gives(shape));
+        }
+    }
+    let none = || vec![float(1, &[0, 3])];
+    all.push(Case::new("sort", Smooth, none(), |x| x[0].sort(1, false).0).gives(&[0, 3]));
+    all.push(Case::new("argmax", Never, none(), |x| x[0].argmax(1, false)).gives(&[0]));
+    all.push(Case::new("cumsum", Smooth, none(), |x| x[0].cumsum(0)).gives(&[0, 3]));
+    let inputs = vec![ints(3, &[4, 5], (-3, 3))];
+    all.push(Case::new("argsort", Never, inputs, |x| x[0].argsort(1, false)).gives(&[4, 5]));
+    let inputs = vec![ints(3, &[4, 5], (-3, 3))];
+    all.push(Case::new("cumsum", Never, inputs, |x| x[0].cumsum(0)).gives(&[4, 5]));
+    let inputs = vec![bytes(3, &[4, 5])];
+    all.push(Case::new("argmax", Never, inputs, |x| x[0].argmax(1, false)).gives(&[4]));
+}
+
+fn composites(all: &mut Vec<Case>) {
+    for (equation, a, b, shape) in [
+        ("ij,jk->ik", &[2, 3][..], &[3, 4][..], &[2, 4][..]),
+        ("bij,bjk->bik", &[2, 2, 3], &[2, 3, 2], &[2, 2, 2]),
+        ("ij,ij->i", &[2, 3], &[2, 3], &[2]),
+        ("i,j->ij", &[2], &[3], &[2, 3]),
+        ("ij,k->kji", &[2, 3], &[2], &[2, 3, 2]),
+        ("ij,ij", &[2, 3], &[2, 3], &[]),
+    ] {
+        let inputs = vec![floats(1, a, View::Transposed, (-2.0, 2.0)), float(2, b)];
+        let f = move |x: &[Tensor]| Tensor::einsum(equation, &[&x[0], &x[1]]);
+        all.push(Case::new(format!("einsum {equation}"), Smooth, inputs, f).gives(shape));
+    }
+    const METHODS: &[Row] = &[
+        ("tril", &[3, 4], View::Plain, |x| x.tril(0), &[3, 4]),
+        ("triu", &[3, 4], View::Flipped, |x| x.triu(1), &[3, 4]),
+        ("norm(2)", &[3, 4], View::Plain, |x| x.norm(2.0, &[1], false), &[3]),
+        ("norm(3)", &[3, 4], View::Plain, |x| x.abs().norm(3.0, &[0], true), &[1, 4]),
+        ("normalize", &[3, 4], View::Transposed, |x| x.normalize(2.0, 1, 1e-12), &[3, 4]),
+        ("std", &[3, 4], View::Plain, |x| x.std_axes(&[1], 1, false), &[3]),
+        ("dot", &[4], View::Flipped, |x| x.dot(x), &[]),
+        ("outer", &[3], View::Plain, |x| x.outer(x), &[3, 3]),
+        ("repeat", &[2, 3], View::Transposed, |x| x.repeat(&[2, 1]), &[4, 3]),
+        ("repeat_interleave", &[2, 3], View::Plain, |x| x.repeat_interleave(2, 1), &[2, 6]),
+        ("roll", &[2, 5], View::Strided, |x| x.roll(2, 1), &[2, 5]),
+        ("roll", &[2, 5], View::Plain, |x| x.roll(-1, 0), &[2, 5]),
+        ("chunk", &[5, 2], View::Plain, |x| x.chunk(2, 0)[1].clone(), &[2, 2]),
+        ("diagonal", &[3, 3], View::Plain, |x| x.diagonal(0, 0, 1), &[3]),
+    ];
+    for (i, &(name, shape, view, f, result)) in METHODS.iter().enumerate() {
+        let x = floats(25_000 + i as u64, shape, view, (-2.0, 2.0));
+        all.push(Case::new(name, Smooth, vec![x], move |a| f(&a[0])).gives(result));
+    }
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
+    elements(&mut all);
+    composites(&mut all);
     for (i, &(name, shape, view, f, result)) in MOVES.iter().enumerate() {
         let x = floats(20_000 + i as u64, shape, view, (-2.0, 2.0));
         all.push(Case::new(name, Smooth, vec![x], move |a| f(&a[0])).gives(result));
