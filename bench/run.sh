@@ -36,26 +36,29 @@ record() {
         $1 == "RESULT" { $3 = $3 suffix; print; fflush() }' | tee -a "$PEERS/results.tsv" "$lines"
 }
 
+# peer MODE WORD...
 peer() {
-    mode=${1%:malloc}
+    mode=$1
     shift
-    case $pair in
+    program="$python bench/peers/torch_bench.py"
+    # shellcheck disable=SC2086
+    case $mode in
     *:malloc)
         record ' malloc' env MALLOC_MMAP_THRESHOLD_=4294967296 \
             MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456 \
-            "$python" bench/peers/torch_bench.py "$mode" "$@"
+            $program "${mode%:malloc}" "$@"
         ;;
-    *) record '' "$python" bench/peers/torch_bench.py "$mode" "$@" ;;
+    *) record '' $program "$mode" "$@" ;;
     esac
 }
 
 # The words of "$@" that a mode can change: channels last is for images, the fused optimizer for
 # training; products and the start of a process are measured once.
 words_for() {
-    mode=$1
+    of=$1
     shift
     for word; do
-        case "$mode $word" in
+        case "$of $word" in
         *cl*\ [CD] | eager\ * | eager:malloc\ [BCDHI] | eager:malloc\ rss) echo "$word" ;;
         *cl*) ;;
         *fused*\ [BCDHI]) echo "$word" ;;
@@ -63,17 +66,23 @@ words_for() {
     done
 }
 
+loads="load $(cut -d ' ' -f 1 /proc/loadavg) before"
 for round in $(seq "$ROUNDS"); do
     echo "round $round of $ROUNDS" >&2
-    for pair in $MODES; do
-        words=$(words_for "$pair" "$@")
+    for mode in $MODES; do
+        words=$(words_for "$mode" "$@")
         [ -n "$words" ] || continue
         # Nerve runs before each mode, so that both meet the machine in the same state.
         # shellcheck disable=SC2086
         record '' "$nerve" $words >&2
         # shellcheck disable=SC2086
-        peer "$pair" $words >&2
+        peer "$mode" $words >&2
     done
 done
+
+processor=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)
+echo
+echo "$(date +%F), $(nproc) cores of ${processor:-an unknown processor}, $(rustc --version |
+    cut -d ' ' -f 1,2), torch $("$python" -c 'import torch; print(torch.__version__)'), $loads"
 echo
 python3 bench/table.py "$lines"
