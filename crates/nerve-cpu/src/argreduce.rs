@@ -3,7 +3,7 @@
 use crate::bounds::{apart, holds, indexable, product};
 use crate::kernel::{Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
-use crate::real::{LANES, Num, Number, RunOn, per_isa};
+use crate::real::{Num, Number, RunOn, per_isa};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
 
@@ -44,49 +44,59 @@ const GRAIN: usize = 64 * 1024;
 /// Most lines that lie side by side and are searched together.
 const SIDE: usize = 128;
 
-/// Lines below this length are searched element by element.
-const SHORT: usize = 32;
+/// Elements of a long line that are searched side by side.
+const WIDE: usize = 64;
+
+/// The length from which that pays.
+const LONG: usize = 128;
 
 /// Whether `value` displaces `best`, found before it.
 #[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // A NaN is neither larger nor smaller, and wins.
 fn wins<T: Num, const MIN: bool>(value: T, best: T) -> bool {
-    let better = if MIN { value < best } else { value > best };
-    better || (value.is_nan() && !best.is_nan())
+    let wins = if MIN { !(value >= best) } else { !(value <= best) };
+    // No jump, which would be mispredicted.
+    wins & !best.is_nan()
+}
+
+/// The more extreme of both.
+#[inline(always)]
+fn pick<T: Num, const MIN: bool>(a: T, b: T) -> T {
+    if wins::<T, MIN>(b, a) { b } else { a }
 }
 
 /// The index of the extreme of one line: of a long one its value first, which takes vectors, then
 /// its place.
 #[inline(always)]
 fn line<T: Num, const MIN: bool>(x: &[T]) -> i32 {
-    if x.len() < SHORT {
-        let (mut best, mut place) = (x[0], 0);
-        for (k, &x) in x.iter().enumerate() {
-            let won = wins::<T, MIN>(x, best);
-            best = if won { x } else { best };
-            place = if won { k } else { place };
+    if x.len() < LONG {
+        let mut place = 0;
+        for k in 1..x.len() {
+            let won = wins::<T, MIN>(x[k], x[place]);
+            // Selections would become jumps, mispredicted once or twice a line.
+            place ^= (place ^ k) & usize::from(won).wrapping_neg();
         }
         return place as i32;
     }
-    let mut best = [x[0]; LANES];
-    let (full, tail) = x.as_chunks::<LANES>();
-    for x in full {
-        for l in 0..LANES {
-            best[l] = if wins::<T, MIN>(x[l], best[l]) { x[l] } else { best[l] };
+    let mut best = [x[0]; WIDE];
+    for x in x.chunks(WIDE) {
+        for (best, &x) in best.iter_mut().zip(x) {
+            *best = pick::<T, MIN>(*best, x);
         }
     }
-    let all = best.into_iter().chain(tail.iter().copied());
-    let extreme = all.fold(x[0], |a, b| if wins::<T, MIN>(b, a) { b } else { a });
-    // No element displaces the extreme; it displaces all but its equals.
-    let start = full.iter().position(|x| {
-        let mut found = false;
-        for x in x {
-            found |= !wins::<T, MIN>(extreme, *x);
+    let mut width = WIDE / 2;
+    while width > 0 {
+        let (low, high) = best.split_at_mut(width);
+        for (low, &high) in low.iter_mut().zip(&*high) {
+            *low = pick::<T, MIN>(*low, high);
         }
-        found
-    });
-    let start = start.unwrap_or(full.len()) * LANES;
-    let place = x[start..].iter().position(|&x| !wins::<T, MIN>(extreme, x));
-    (start + place.unwrap_or(0)) as i32
+        width /= 2;
+    }
+    // No element displaces the extreme; it displaces all but its equals.
+    let equal = |&x: &T| !wins::<T, MIN>(best[0], x);
+    let block = x.chunks(WIDE).position(|x| x.iter().fold(false, |any, x| any | equal(x)));
+    let start = block.unwrap_or(0) * WIDE;
+    (start + x[start..].iter().position(equal).unwrap_or(0)) as i32
 }
 
 /// The indices of the extremes of lines that lie side by side, `inner` elements from row to row.

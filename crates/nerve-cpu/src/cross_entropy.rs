@@ -5,8 +5,8 @@ use crate::bounds::{apart, holds, product};
 use crate::kernel::{Fault, Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::real::{Real, RunOn, per_isa};
-use crate::rows::{self, Peak, peaks, row_chunks, rows_of};
-use crate::simd::{Isa, isa};
+use crate::rows::{self, Peak, logarithms, peaks, row_chunks, rows_of};
+use crate::simd::{Isa, Vector, isa};
 use std::ops::Range;
 
 /// What a row of logits should say.
@@ -106,15 +106,22 @@ fn class(index: i32, cols: usize, ignore: Option<i32>) -> Class {
     }
 }
 
-/// Losses of a group of rows. Returns the first row whose index is out of range.
+/// Losses of a group of rows.
+///
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-fn loss_body<T: Real, const FMA: bool>(x: &[T], cols: usize, goal: Goal<'_, T>, loss: &mut [T]) {
+unsafe fn loss_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
+    x: &[T],
+    cols: usize,
+    goal: Goal<'_, T>,
+    loss: &mut [T],
+) {
     let mut found = [Peak { top: T::ZERO, sum: T::ONE }; GROUP];
     let found = &mut found[..loss.len()];
-    peaks::<T, FMA>(x, cols, None, found);
-    for peak in &mut *found {
-        peak.sum = peak.sum.ln::<FMA>();
-    }
+    // SAFETY: by contract.
+    unsafe { peaks::<T, V, FMA>(x, cols, None, found) };
+    logarithms::<T, FMA>(found);
     for (r, (loss, peak)) in loss.iter_mut().zip(found).enumerate() {
         let row = r * cols..(r + 1) * cols;
         *loss = match goal {
@@ -123,14 +130,18 @@ fn loss_body<T: Real, const FMA: bool>(x: &[T], cols: usize, goal: Goal<'_, T>, 
                 Class::Ignored => T::ZERO,
                 Class::Wrong => T::NAN,
             },
-            Goal::Probability(p) => weighted(&x[row.clone()], &p[row], peak),
+            // SAFETY: by contract.
+            Goal::Probability(p) => unsafe { weighted::<T, V>(&x[row.clone()], &p[row], peak) },
         };
     }
 }
 
 /// sum_j p_j (log_sum - (x_j - top)), the terms with p_j = 0 left out.
+///
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-fn weighted<T: Real>(x: &[T], p: &[T], peak: &Peak<T>) -> T {
+unsafe fn weighted<T: Real, V: Vector<Elem = T>>(x: &[T], p: &[T], peak: &Peak<T>) -> T {
     let mut terms = [T::ZERO; rows::BLOCK];
     let mut loss = T::ZERO;
     for (x, p) in x.chunks(rows::BLOCK).zip(p.chunks(rows::BLOCK)) {
@@ -139,13 +150,18 @@ fn weighted<T: Real>(x: &[T], p: &[T], peak: &Peak<T>) -> T {
             let full = p * (peak.sum - (x - peak.top));
             *term = if p == T::ZERO { T::ZERO } else { full };
         }
-        loss += rows::sum(terms);
+        // SAFETY: by contract.
+        loss += unsafe { rows::sum::<T, V>(terms) };
     }
     loss
 }
 
+/// Gradients of a group of rows.
+///
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-fn grad_body<T: Real, const FMA: bool>(
+unsafe fn grad_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
     x: &[T],
     cols: usize,
     goal: Goal<'_, T>,
@@ -157,7 +173,8 @@ fn grad_body<T: Real, const FMA: bool>(
     }
     let mut found = [Peak { top: T::ZERO, sum: T::ONE }; GROUP];
     let found = &mut found[..dloss.len()];
-    peaks::<T, FMA>(x, cols, Some(&mut *dx), found);
+    // SAFETY: by contract.
+    unsafe { peaks::<T, V, FMA>(x, cols, Some(&mut *dx), found) };
     for (r, (dx, peak)) in dx.chunks_exact_mut(cols).zip(found).enumerate() {
         match goal {
             Goal::Index { index, ignore } => match class(index[r], cols, ignore) {
@@ -174,7 +191,8 @@ fn grad_body<T: Real, const FMA: bool>(
             },
             Goal::Probability(p) => {
                 let p = &p[r * cols..][..cols];
-                let scale = rows::sum(p) / peak.sum;
+                // SAFETY: by contract.
+                let scale = unsafe { rows::sum::<T, V>(p) } / peak.sum;
                 for (dx, &p) in dx.iter_mut().zip(p) {
                     *dx = (*dx * scale - p) * dloss[r];
                 }
@@ -185,11 +203,11 @@ fn grad_body<T: Real, const FMA: bool>(
 
 per_isa!(
     fn losses<T: Real>(x: &[T], cols: usize, goal: Goal<'_, T>, loss: &mut [T])
-        => loss_body [FMA]
+        => loss_body [V, FMA]
 );
 per_isa!(
     fn gradients<T: Real>(x: &[T], cols: usize, goal: Goal<'_, T>, dloss: &[T], dx: &mut [T])
-        => grad_body [FMA]
+        => grad_body [V, FMA]
 );
 
 /// The targets of `rows`, as slices.

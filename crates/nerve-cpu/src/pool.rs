@@ -199,7 +199,7 @@ fn rows_per_chunk(g: &Geometry) -> usize {
 /// The larger of both, or the NaN.
 #[inline(always)]
 fn larger<T: Real>(a: T, b: T) -> T {
-    if b > a || b.is_nan() { b } else { a }
+    if (b > a) | b.is_nan() { b } else { a }
 }
 
 /// `y <- y o x`, elementwise, with maximum or sum for o.

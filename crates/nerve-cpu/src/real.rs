@@ -4,13 +4,11 @@
 use crate::kernel::{Float, Scratch};
 use crate::math;
 use crate::memory::{Memory, Plain};
-use crate::simd::Isa;
+use crate::simd::{self, Element, Isa, Vector};
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
-/// Number of independent accumulators of a reduction: the lanes of the widest f32 vector.
-///
-/// The same on every instruction set, so that sums are added in the same order on all of them.
+/// Values in the widest f32 vector; loops over fewer are not worth a vector.
 pub(crate) const LANES: usize = 16;
 
 /// The element type of instructions that order, count and add, but need no fractions.
@@ -69,6 +67,7 @@ pub(crate) trait Num: Plain + PartialOrd + Default + Debug {
 /// is one instruction where the caller is compiled.
 pub(crate) trait Real:
     Num
+    + Element
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
@@ -77,6 +76,15 @@ pub(crate) trait Real:
     + AddAssign
     + MulAssign
 {
+    /// The AVX-512 vector of this number.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Vector<Elem = Self>;
+    /// The AVX2 vector of this number.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Vector<Elem = Self>;
+    /// The vector of this number for any processor.
+    type Portable: Vector<Elem = Self>;
+
     const ZERO: Self;
     const ONE: Self;
     const NAN: Self;
@@ -111,7 +119,7 @@ impl Num for i32 {
 }
 
 macro_rules! real {
-    ($t:ident, $exp:expr, $ln:expr) => {
+    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $ln:expr) => {
         impl Num for $t {
             type Sum = f64;
 
@@ -132,6 +140,12 @@ macro_rules! real {
         }
 
         impl Real for $t {
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = $avx512;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = $avx2;
+            type Portable = $portable;
+
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const NAN: Self = $t::NAN;
@@ -160,35 +174,48 @@ macro_rules! real {
         }
     };
 }
-real!(f32, math::exp::<FMA>, math::log::<FMA>);
-real!(f64, f64::exp, f64::ln);
+real!(f32, [simd::Avx512F32, simd::Avx2F32, simd::Portable32], math::exp::<FMA>, math::log::<FMA>);
+real!(f64, [simd::Avx512F64, simd::Avx2F64, simd::Portable64], f64::exp, f64::ln);
 
 /// Compiles the generic, always inlined function `$body` once for each instruction set, under a
 /// function `$name` that takes the set to use as its first argument.
 ///
-/// With `=> body [FMA]` the body has a second parameter, `const FMA: bool`.
+/// With `=> body [FMA]` the body has a second parameter, `const FMA: bool`. With `[V, FMA]` it is
+/// unsafe and has two: the [`Vector`] of the instruction set, which it may use, and that constant.
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
         $(-> $ret:ty)? => $body:ident) => {
         $crate::real::per_isa!(@ $(#[$meta])* [$vis] $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
-            { $body::<$t>($($arg),*) } { $body::<$t>($($arg),*) });
+            { $body::<$t>($($arg),*) } { $body::<$t>($($arg),*) } { $body::<$t>($($arg),*) });
     };
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
         $(-> $ret:ty)? => $body:ident [FMA]) => {
         $crate::real::per_isa!(@ $(#[$meta])* [$vis] $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
-            { $body::<$t, true>($($arg),*) } { $body::<$t, false>($($arg),*) });
+            { $body::<$t, true>($($arg),*) }
+            { $body::<$t, true>($($arg),*) }
+            { $body::<$t, false>($($arg),*) });
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$t:ident: $bound:ident>($($arg:ident: $ty:ty),* $(,)?)
+        $(-> $ret:ty)? => $body:ident [V, FMA]) => {
+        $crate::real::per_isa!(@ $(#[$meta])* [$vis] $name $t $bound ($($arg: $ty),*) ($(-> $ret)?)
+            // SAFETY: the vectors of the instruction set that the function is compiled for.
+            { unsafe { $body::<$t, $t::Avx512, true>($($arg),*) } }
+            // SAFETY: as above.
+            { unsafe { $body::<$t, $t::Avx2, true>($($arg),*) } }
+            // SAFETY: every processor has these.
+            { unsafe { $body::<$t, $t::Portable, false>($($arg),*) } });
     };
     (@ $(#[$meta:meta])* [$vis:vis] $name:ident $t:ident $bound:ident ($($arg:ident: $ty:ty),*)
-        ($($ret:tt)*) $fused:block $plain:block) => {
+        ($($ret:tt)*) $avx512:block $avx2:block $portable:block) => {
         $(#[$meta])*
         $vis fn $name<$t: $bound>(isa: $crate::simd::Isa, $($arg: $ty),*) $($ret)* {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                fn avx512<$t: $bound>($($arg: $ty),*) $($ret)* $fused
+                fn avx512<$t: $bound>($($arg: $ty),*) $($ret)* $avx512
 
                 #[target_feature(enable = "avx2,fma")]
-                fn avx2<$t: $bound>($($arg: $ty),*) $($ret)* $fused
+                fn avx2<$t: $bound>($($arg: $ty),*) $($ret)* $avx2
 
                 match isa {
                     // SAFETY: `isa` is an instruction set that was found on this processor.
@@ -199,7 +226,7 @@ macro_rules! per_isa {
                 }
             }
             let _ = isa;
-            $plain
+            $portable
         }
     };
 }

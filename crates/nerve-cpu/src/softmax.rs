@@ -4,8 +4,8 @@ use crate::bounds::{apart, holds, product};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::real::{Real, RunOn, per_isa};
-use crate::rows::{self, Peak, dot, exp_in_place, peaks, row_chunks, rows_of, subtract};
-use crate::simd::{Isa, isa};
+use crate::rows::{self, Peak, dot, logarithms, peaks, row_chunks, rows_of, subtract};
+use crate::simd::{Isa, Vector, isa};
 
 /// `y = softmax(x)` or `log_softmax(x)` of each row.
 ///
@@ -52,21 +52,30 @@ pub struct SoftmaxGrad {
 /// Rows whose maxima and sums are held on the stack at a time.
 const GROUP: usize = 128;
 
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-fn softmax_body<T: Real, const FMA: bool>(x: &[T], y: &mut [T], cols: usize, log: bool) {
+unsafe fn softmax_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
+    x: &[T],
+    y: &mut [T],
+    cols: usize,
+    log: bool,
+) {
     let mut found = [Peak { top: T::ZERO, sum: T::ONE }; GROUP];
     for (x, y) in x.chunks(GROUP * cols).zip(y.chunks_mut(GROUP * cols)) {
         let found = &mut found[..x.len() / cols];
         if log {
-            peaks::<T, FMA>(x, cols, None, found);
+            // SAFETY: by contract.
+            unsafe { peaks::<T, V, FMA>(x, cols, None, found) };
+            logarithms::<T, FMA>(found);
             for ((x, y), peak) in x.chunks_exact(cols).zip(y.chunks_exact_mut(cols)).zip(found) {
-                let log_sum = peak.sum.ln::<FMA>();
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = (x - peak.top) - log_sum;
+                    *y = (x - peak.top) - peak.sum;
                 }
             }
         } else {
-            peaks::<T, FMA>(x, cols, Some(&mut *y), found);
+            // SAFETY: by contract.
+            unsafe { peaks::<T, V, FMA>(x, cols, Some(&mut *y), found) };
             for (y, peak) in y.chunks_exact_mut(cols).zip(found) {
                 let scale = T::ONE / peak.sum;
                 for y in y {
@@ -77,8 +86,10 @@ fn softmax_body<T: Real, const FMA: bool>(x: &[T], y: &mut [T], cols: usize, log
     }
 }
 
+/// # Safety
+/// As [`Vector`].
 #[inline(always)]
-fn softmax_grad_body<T: Real, const FMA: bool>(
+unsafe fn softmax_grad_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
     y: &[T],
     dy: &[T],
     dx: &mut [T],
@@ -86,19 +97,26 @@ fn softmax_grad_body<T: Real, const FMA: bool>(
     log: bool,
 ) {
     if log {
-        // The exponentials of a chunk of rows at once: short rows alone would not fill a vector.
-        dx.copy_from_slice(y);
-        exp_in_place::<T, FMA>(dx);
-        for (dy, dx) in dy.chunks_exact(cols).zip(dx.chunks_exact_mut(cols)) {
-            let all = rows::sum(dy);
-            for (dx, &dy) in dx.iter_mut().zip(dy) {
-                *dx = dy - *dx * all;
+        // The exponentials of many rows at once: short rows alone would not fill a vector.
+        let many = (rows::BLOCK / cols).max(1) * cols;
+        for ((y, dy), dx) in y.chunks(many).zip(dy.chunks(many)).zip(dx.chunks_mut(many)) {
+            for (dx, &y) in dx.iter_mut().zip(y) {
+                *dx = y.exp::<FMA>();
+            }
+            for (dy, dx) in dy.chunks_exact(cols).zip(dx.chunks_exact_mut(cols)) {
+                // SAFETY: by contract.
+                let all = unsafe { rows::sum::<T, V>(dy) };
+                for (dx, &dy) in dx.iter_mut().zip(dy) {
+                    *dx = dy - *dx * all;
+                }
             }
         }
     } else {
         let rows = y.chunks_exact(cols).zip(dy.chunks_exact(cols));
         for ((y, dy), dx) in rows.zip(dx.chunks_exact_mut(cols)) {
-            subtract(dy, dot(y, dy), dx);
+            // SAFETY: by contract.
+            let all = unsafe { dot::<T, V>(y, dy) };
+            subtract(dy, all, dx);
             for (dx, &y) in dx.iter_mut().zip(y) {
                 *dx *= y;
             }
@@ -107,11 +125,11 @@ fn softmax_grad_body<T: Real, const FMA: bool>(
 }
 
 per_isa!(
-    fn softmax<T: Real>(x: &[T], y: &mut [T], cols: usize, log: bool) => softmax_body [FMA]
+    fn softmax<T: Real>(x: &[T], y: &mut [T], cols: usize, log: bool) => softmax_body [V, FMA]
 );
 per_isa!(
     fn softmax_grad<T: Real>(y: &[T], dy: &[T], dx: &mut [T], cols: usize, log: bool)
-        => softmax_grad_body [FMA]
+        => softmax_grad_body [V, FMA]
 );
 
 impl Softmax {

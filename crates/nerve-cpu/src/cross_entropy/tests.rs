@@ -92,12 +92,15 @@ fn agrees_with_the_definition() {
     agree::<f32>(Float::F32, 3, 0, 1.0, false);
 }
 
-/// Losses and gradients of rows of three logits, and what was reported.
+/// What a fault says: position and value.
+type Reported = Option<(usize, i64)>;
+
+/// Losses and gradients of a few short rows, and what forward and backward reported.
 fn small(
     x: &[f32],
     index: &[i32],
     ignore_index: Option<i32>,
-) -> (Vec<f32>, Vec<f32>, [Option<(usize, i64)>; 2]) {
+) -> (Vec<f32>, Vec<f32>, [Reported; 2]) {
     let rows = index.len();
     let cols = x.len() / rows;
     let b = [

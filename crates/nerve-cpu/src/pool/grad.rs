@@ -4,7 +4,7 @@ use super::{Axis, Geometry, PoolKind, divide, together};
 use crate::bounds::{apart, holds};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
-use crate::real::{LANES, Real, RunOn, per_isa};
+use crate::real::{Real, RunOn, per_isa};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
 
@@ -50,6 +50,9 @@ pub struct PoolGrad {
 /// Elements of `dx` in one chunk, about.
 const GRAIN: usize = 32 * 1024;
 
+/// Channels below which a vector over them does not pay.
+const FEW: usize = 8;
+
 /// How `dx` falls into chunks: several whole images, or several rows of one.
 ///
 /// Rows come in multiples of the stride, so that windows side by side belong to one chunk. Where
@@ -85,8 +88,10 @@ impl Cut {
 
 /// Whether `value` displaces the maximum `top` found before it.
 #[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // A NaN is not smaller, and wins.
 fn wins<T: Real>(value: T, top: T) -> bool {
-    value > top || (value.is_nan() && !top.is_nan())
+    // No jump, which would be mispredicted.
+    !(value <= top) & !top.is_nan()
 }
 
 /// The gradients of the four places of a 2 x 2 window.
@@ -163,83 +168,89 @@ fn quads<T: Real>(g: &Geometry, x: &[T], dy: &[T], dx: &mut [T]) {
 }
 
 /// Adds the gradient of one window to the rows `own` of an image, of which `dx` begins at the
-/// first; `x` is all of the image.
+/// first; `x` is all of the image. `top` and `first` hold, channel by channel, the largest value
+/// so far and the number of its place.
 #[inline(always)]
 fn route<T: Real>(
     g: &Geometry,
     x: &[T],
     dy: &[T],
-    window: &[Range<usize>; 2],
+    [down, across]: [Range<usize>; 2],
     own: &Range<usize>,
+    (top, first): (&mut [T], &mut [T]),
     dx: &mut [T],
 ) {
-    let blocks = dy.len() / LANES;
-    for block in 0..blocks {
-        route_block(g, x, dy, window, own, dx, block * LANES);
-    }
-    let (c, row, [down, across]) = (g.c, g.row(), window.clone());
-    for (l, &dy) in dy.iter().enumerate().skip(blocks * LANES) {
-        let (mut top, mut first) = (T::LOWEST, (down.start, across.start));
-        for iy in down.clone() {
-            for ix in across.clone() {
-                let x = x[iy * row + ix * c + l];
-                let better = wins(x, top);
-                top = if better { x } else { top };
-                first = if better { (iy, ix) } else { first };
+    let (c, row) = (g.c, g.row());
+    let mut tap = T::ZERO;
+    for iy in down.clone() {
+        for x in x[iy * row + across.start * c..][..across.len() * c].chunks_exact(c) {
+            if tap == T::ZERO {
+                top.copy_from_slice(x);
+                first.fill(T::ZERO);
+            } else {
+                displace(x, tap, top, first);
             }
+            tap += T::ONE;
         }
-        if own.contains(&first.0) {
-            dx[(first.0 - own.start) * row + first.1 * c + l] += dy;
+    }
+    for iy in down.start.max(own.start)..down.end.min(own.end) {
+        let mut tap = T::from_usize((iy - down.start) * across.len());
+        let at = (iy - own.start) * row + across.start * c;
+        for dx in dx[at..][..across.len() * c].chunks_exact_mut(c) {
+            for ((dx, &dy), &first) in dx.iter_mut().zip(dy).zip(&*first) {
+                *dx += if first == tap { dy } else { T::ZERO };
+            }
+            tap += T::ONE;
         }
     }
 }
 
-/// [`route`] for the channels from `l` on that fill one vector.
 #[inline(always)]
-fn route_block<T: Real>(
+fn displace<T: Real>(x: &[T], tap: T, top: &mut [T], first: &mut [T]) {
+    for ((&x, top), first) in x.iter().zip(top).zip(first) {
+        let better = wins(x, *top);
+        *top = if better { x } else { *top };
+        *first = if better { tap } else { *first };
+    }
+}
+
+/// [`route`] for few channels, one after the other.
+#[inline(always)]
+fn route_few<T: Real>(
     g: &Geometry,
     x: &[T],
     dy: &[T],
-    [down, across]: &[Range<usize>; 2],
+    [down, across]: [Range<usize>; 2],
     own: &Range<usize>,
     dx: &mut [T],
-    l: usize,
 ) {
     let (c, row) = (g.c, g.row());
-    // The places of a row of the window: every c-th vector of this many elements.
-    let reach = (across.len() - 1) * c + LANES;
-    let mut top = [T::LOWEST; LANES];
-    let (mut first, mut tap) = ([T::ZERO; LANES], T::ZERO);
-    for iy in down.clone() {
-        let x = &x[iy * row + across.start * c + l..][..reach];
-        for x in x.chunks(c) {
-            let Some(x) = x.first_chunk::<LANES>() else { break };
-            for l in 0..LANES {
-                let better = wins(x[l], top[l]);
-                top[l] = if better { x[l] } else { top[l] };
-                first[l] = if better { tap } else { first[l] };
+    for (l, &dy) in dy.iter().enumerate() {
+        let mut first = down.start * row + across.start * c + l;
+        for iy in down.clone() {
+            for ix in across.clone() {
+                let at = iy * row + ix * c + l;
+                let better = wins(x[at], x[first]);
+                // Selections would become jumps, mispredicted once or twice a window.
+                first ^= (first ^ at) & usize::from(better).wrapping_neg();
             }
-            tap += T::ONE;
         }
-    }
-    let mut to = [T::ZERO; LANES];
-    to.copy_from_slice(&dy[l..l + LANES]);
-    for iy in down.start.max(own.start)..down.end.min(own.end) {
-        let mut tap = T::from_usize((iy - down.start) * across.len());
-        let dx = &mut dx[(iy - own.start) * row + across.start * c + l..][..reach];
-        for dx in dx.chunks_mut(c) {
-            let Some(dx) = dx.first_chunk_mut::<LANES>() else { break };
-            for l in 0..LANES {
-                dx[l] += if first[l] == tap { to[l] } else { T::ZERO };
-            }
-            tap += T::ONE;
+        if (own.start * row..own.end * row).contains(&first) {
+            dx[first - own.start * row] += dy;
         }
     }
 }
 
 /// The rows `own` of one image of `dx`, for the maximum.
 #[inline(always)]
-fn max_image<T: Real>(g: &Geometry, x: &[T], dy: &[T], own: &Range<usize>, dx: &mut [T]) {
+fn max_image<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    dy: &[T],
+    own: &Range<usize>,
+    scratch: &mut [T],
+    dx: &mut [T],
+) {
     let (row, out_row, c) = (g.row(), g.out_row(), g.c);
     let windows = g.down.touching(own.clone());
     if g.is_quads() {
@@ -256,7 +267,12 @@ fn max_image<T: Real>(g: &Geometry, x: &[T], dy: &[T], own: &Range<usize>, dx: &
     for oy in windows {
         for ox in 0..g.across.out {
             let dy = &dy[oy * out_row + ox * c..][..c];
-            route(g, x, dy, &[g.down.window(oy), g.across.window(ox)], own, dx);
+            let window = [g.down.window(oy), g.across.window(ox)];
+            if c < FEW {
+                route_few(g, x, dy, window, own, dx);
+            } else {
+                route(g, x, dy, window, own, scratch.split_at_mut(c), dx);
+            }
         }
     }
 }
@@ -323,10 +339,17 @@ struct Part {
 }
 
 #[inline(always)]
-fn max_body<T: Real>(g: &Geometry, part: &Part, x: &[T], dy: &[T], dx: &mut [T]) {
+fn max_body<T: Real>(
+    g: &Geometry,
+    part: &Part,
+    x: &[T],
+    dy: &[T],
+    scratch: &mut [T],
+    dx: &mut [T],
+) {
     let (image, out) = (g.image(), g.down.out * g.out_row());
     for (i, dx) in part.images.clone().zip(dx.chunks_exact_mut(part.rows.len() * g.row())) {
-        max_image(g, &x[i * image..][..image], &dy[i * out..][..out], &part.rows, dx);
+        max_image(g, &x[i * image..][..image], &dy[i * out..][..out], &part.rows, scratch, dx);
     }
 }
 
@@ -340,7 +363,8 @@ fn avg_body<T: Real>(g: &Geometry, part: &Part, dy: &[T], scratch: &mut [T], dx:
 }
 
 per_isa!(
-    fn max_grad<T: Real>(g: &Geometry, part: &Part, x: &[T], dy: &[T], dx: &mut [T]) => max_body
+    fn max_grad<T: Real>(g: &Geometry, part: &Part, x: &[T], dy: &[T], scratch: &mut [T],
+        dx: &mut [T]) => max_body
 );
 per_isa!(
     fn avg_grad<T: Real>(g: &Geometry, part: &Part, dy: &[T], scratch: &mut [T], dx: &mut [T])
@@ -388,7 +412,8 @@ impl PoolGrad {
         match self.x {
             Some(x) if self.kind == PoolKind::Max => {
                 // SAFETY: as above.
-                max_grad(isa, &g, &part, unsafe { memory.read::<T>(x) }, dy, dx);
+                let x = unsafe { memory.read::<T>(x) };
+                max_grad(isa, &g, &part, x, dy, scratch.slice(2 * g.c), dx);
             }
             _ => avg_grad(isa, &g, &part, dy, scratch.slice(g.out_row() + g.row()), dx),
         }
@@ -446,7 +471,7 @@ impl Kernel for PoolGrad {
 
     fn scratch_bytes(&self) -> usize {
         match self.kind {
-            PoolKind::Max => 0,
+            PoolKind::Max => 2 * self.c * self.ty.bytes(),
             PoolKind::Avg => (self.w + self.ow) * self.c * self.ty.bytes(),
         }
     }
