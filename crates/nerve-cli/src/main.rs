@@ -1,3 +1,43 @@
 //! The `nerve` command.
+//!
+//! Results go to standard output, progress and errors to standard error. The exit code says how it
+//! ended: see [`failure::Failure`].
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod signals;
+
+use args::{Cli, Command};
+use clap::Parser;
+use clap::error::ErrorKind;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let json = match &cli.command {
+        Command::Train(args) => args.common.json,
+        Command::Evaluate(args) => args.common.json,
+        Command::Predict(args) => args.common.json,
+        Command::Check(args) => args.common.json,
+    };
+    match commands::run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+/// Help and version are results; everything else is a mistake in the usage. Neither minds that
+/// nobody reads.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
+}

@@ -12,11 +12,11 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Prepared {
     /// The examples to learn from.
-    pub train: Arc<dyn Dataset>,
+    pub train: Part,
     /// Those that only watch; none where the recipe holds none back.
-    pub validation: Option<Arc<dyn Dataset>>,
+    pub validation: Option<Part>,
     /// Those that judge at the end; none where the recipe names none.
-    pub test: Option<Arc<dyn Dataset>>,
+    pub test: Option<Part>,
     /// What is done to a training example: normalisation and augmentation.
     pub training: Pipeline,
     /// What is done to any other: normalisation alone.
@@ -26,6 +26,9 @@ pub struct Prepared {
     /// What the network sees of them.
     pub input: Input,
 }
+
+/// A part of the data.
+pub type Part = Arc<dyn Dataset>;
 
 /// A class number above this is no class number; a file of measurements was taken for labels.
 const MOST_CLASSES: usize = 1 << 24;
@@ -54,7 +57,7 @@ impl Recipe {
         let [train, test] = self.load_parts([true, true], classes)?;
         let whole = train.ok_or(DataError::Empty { what: "training data".into() })?;
         let input = self.describe(&whole, test.as_ref(), classes);
-        let whole: Arc<dyn Dataset> = Arc::new(whole);
+        let whole: Part = Arc::new(whole);
         let (train, validation) = self.split(whole, classes)?;
         let fields = train.fields().to_vec();
         let normalization = self.normalization(&*train)?;
@@ -65,7 +68,7 @@ impl Recipe {
                 training = training.augment(mnist::IMAGE, (entry.build)(&item.args))?;
             }
         }
-        let test = test.map(|test| Arc::new(test) as Arc<dyn Dataset>);
+        let test = test.map(|test| Arc::new(test) as Part);
         Ok(Prepared { train, validation, test, training, serving, normalization, input })
     }
 
@@ -73,7 +76,7 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Recipe::prepare_data`]; [`DataError::Empty`] where there is neither.
-    pub fn judging_data(&self) -> Result<(Arc<dyn Dataset>, &'static str), DataError> {
+    pub fn judging_data(&self) -> Result<(Part, &'static str), DataError> {
         let classes = self.classes()?;
         if self.data.has("name") || self.data.has("test") {
             let [_, test] = self.load_parts([false, true], classes)?;
@@ -88,11 +91,7 @@ impl Recipe {
         Ok((validation.ok_or_else(nothing)?, "validation"))
     }
 
-    fn split(
-        &self,
-        whole: Arc<dyn Dataset>,
-        classes: usize,
-    ) -> Result<(Arc<dyn Dataset>, Option<Arc<dyn Dataset>>), DataError> {
+    fn split(&self, whole: Part, classes: usize) -> Result<(Part, Option<Part>), DataError> {
         let share = self.data.float("validation");
         if share == 0.0 {
             return Ok((whole, None));
@@ -107,7 +106,7 @@ impl Recipe {
         };
         let mut parts = parts
             .into_iter()
-            .map(|part| Ok(Arc::new(Subset::new(whole.clone(), part)?) as Arc<dyn Dataset>))
+            .map(|part| Ok(Arc::new(Subset::new(whole.clone(), part)?) as Part))
             .collect::<Result<Vec<_>, DataError>>()?
             .into_iter();
         match (parts.next(), parts.next()) {

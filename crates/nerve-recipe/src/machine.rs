@@ -36,6 +36,15 @@ fn address_space(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// The instruction set that the kernels use here.
+pub fn instructions() -> &'static str {
+    match nerve_cpu::isa() {
+        nerve_cpu::Isa::Avx512 => "AVX-512",
+        nerve_cpu::Isa::Avx2 => "AVX2",
+        nerve_cpu::Isa::Portable => "portable code",
+    }
+}
+
 /// Floating-point operations a second of a matrix product on all threads: the best of a few, some
 /// ten milliseconds in all. A measure of the machine as it is now, other work included.
 pub fn gemm_flops() -> f64 {

@@ -2,12 +2,13 @@
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::input::Input;
-use crate::recipe::{Recipe, path};
+use crate::recipe::{Recipe, items, path};
 use crate::source::Span;
 use nerve_core::{DType, Shape};
 use nerve_formats::spec::{Item, Segment, Target};
 use nerve_nn::layers::{self, Effect, Misfit};
 use nerve_nn::{losses, optim};
+use nerve_train::metrics;
 use serde_json::json;
 use std::fmt::Write;
 
@@ -260,20 +261,28 @@ impl Recipe {
         Some(Diagnostic::new(Code::Shape, message, Some(self.layer_place(last))).label(label))
     }
 
-    /// A loss that cannot compare the output with class numbers.
+    /// A loss or metric that cannot compare the output with class numbers.
     fn wrong_loss(&self, shape: &[usize], input: &Input) -> Option<Diagnostic> {
         let loss = self.trainer.item("loss");
         let classes = Some(input.classes());
         let target = losses::Target { shape: Shape::from([]), dtype: DType::I32, classes };
-        let misfit = losses::build(loss).check(shape, &target).err()?;
-        let message = format!(
-            "the loss `{}` does not fit: the data are examples of {} classes, it needs {}",
-            loss.name,
-            input.classes(),
-            misfit.needs
-        );
-        let span = self.place(&path("trainer", "loss"), Target::Value);
-        Some(Diagnostic::new(Code::Contradiction, message, Some(span)).label(misfit.hint))
+        let refused = |what: &str, item: &Item, key: &str, misfit: Misfit| {
+            let message = format!(
+                "the {what} `{}` does not fit: the data are examples of {} classes, it needs {}",
+                item.name,
+                input.classes(),
+                misfit.needs
+            );
+            let span = self.place(&path("trainer", key), Target::Value);
+            Diagnostic::new(Code::Contradiction, message, Some(span)).label(misfit.hint)
+        };
+        if let Err(misfit) = losses::build(loss).check(shape, &target) {
+            return Some(refused("loss", loss, "loss", misfit));
+        }
+        items(&self.trainer, "metrics").iter().find_map(|metric| {
+            let misfit = metrics::build(metric).check(shape, &target).err()?;
+            Some(refused("metric", metric, "metrics", misfit))
+        })
     }
 
     fn nothing_to_train(&self, summary: &Summary) -> Option<Diagnostic> {

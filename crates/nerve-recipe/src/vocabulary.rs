@@ -124,11 +124,7 @@ pub static TRAINER: Spec = Spec {
         ),
         Param::with_default(
             "metrics",
-            Kind::List {
-                of: &Kind::Item { what: "metric", specs: metrics },
-                min_len: 0,
-                max_len: 16,
-            },
+            Kind::List { of: &nerve_train::metrics::KIND, min_len: 0, max_len: 16 },
             Value::list(&DEFAULT_METRICS),
             "what is reported beside the loss",
         ),
@@ -154,25 +150,8 @@ pub fn registries() -> Vec<&'static Spec> {
         nerve_nn::init::specs(),
         nerve_nn::losses::specs(),
         nerve_nn::optim::specs(),
-        metrics(),
+        nerve_train::metrics::specs(),
         augmentations(),
     ]
     .concat()
-}
-
-/// What can be reported beside the loss.
-pub fn metrics() -> Vec<&'static Spec> {
-    static ACCURACY: Spec = Spec {
-        name: "accuracy",
-        aliases: &["acc"],
-        doc: "The share of examples whose most likely class is the right one.",
-        params: &[],
-    };
-    static TOP_K: Spec = Spec {
-        name: "top_k",
-        aliases: &["top_k_accuracy"],
-        doc: "The share of examples whose right class is among the k most likely ones.",
-        params: &[Param::with_default("k", Kind::int(1, 1 << 20), Value::Int(5), "how many")],
-    };
-    vec![&ACCURACY, &TOP_K]
 }

@@ -1,0 +1,177 @@
+//! What can be typed: commands, flags and their help.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Trains, judges and uses neural networks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nerve",
+    version,
+    about = "Trains, judges and uses neural networks.",
+    arg_required_else_help = true,
+    subcommand_required = true,
+    args_override_self = false,
+    after_help = "\
+Examples:
+  nerve train mnist                        train on handwritten digits, into runs/mnist
+  nerve train mnist epochs=1 lr=3e-4       the same with two settings changed
+  nerve evaluate mnist                     judge the run on its test data
+  nerve predict mnist digit.png            what is on a picture
+  nerve check recipe.toml                  layers, parameters, memory and time, without training
+
+Results go to standard output, progress and errors to standard error.
+Exit codes: 0 done, 1 failure, 2 wrong usage or recipe, 3 wrong data, 4 a gate failed,
+5 training diverged, 6 address in use, 130 and 143 stopped by a signal after saving."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network from a recipe
+    Train(Train),
+    /// Judge a trained network on its test data
+    Evaluate(Evaluate),
+    /// Say what is on pictures
+    Predict(Predict),
+    /// Check a recipe and show layers, memory and time, without training
+    Check(Check),
+}
+
+/// `nerve train`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve train mnist
+  nerve train digits.toml trainer.epochs=3 trainer.optimizer.lr=3e-4
+  nerve train mnist epochs=1 --name quick --json
+
+KEY=VALUE sets a place of the recipe; the value is read as TOML. Short names: epochs, batch, lr,
+optimizer, seed, name. The run goes to runs/NAME, or NAME-2, NAME-3, ...; nothing is overwritten.
+Ctrl-C saves what has been learned and stops; a second Ctrl-C stops at once.")]
+pub struct Train {
+    /// A recipe file, or the name of a built-in recipe: mnist
+    #[arg(value_name = "RECIPE")]
+    pub recipe: OsString,
+    /// Settings to change, for instance trainer.epochs=3
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// The name of the run folder [default: the name of the recipe]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// How progress is shown
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve evaluate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve evaluate mnist
+  nerve evaluate runs/mnist-2 --json")]
+pub struct Evaluate {
+    /// A run: its name, its folder, or its model.safetensors
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve predict`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve predict mnist digit.png
+  nerve predict runs/mnist-2 *.png --json
+
+A picture of another size is resized to that of the training data.")]
+pub struct Predict {
+    /// A run: its name, its folder, or its model.safetensors
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Pictures, PNG or JPEG
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+    /// Exchange light and dark, for dark writing on white paper
+    #[arg(long)]
+    pub invert: bool,
+    /// How many of the most likely classes are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub top: u32,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve check mnist
+  nerve check digits.toml batch=256
+  nerve check mnist --resolved > digits.toml")]
+pub struct Check {
+    /// A recipe file, or the name of a built-in recipe: mnist
+    #[arg(value_name = "RECIPE")]
+    pub recipe: OsString,
+    /// Settings to change, for instance trainer.epochs=3
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// Print the recipe with every default filled, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub resolved: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How many threads compute [default: one a core]; the result is the same for any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// A bar on a terminal, plain lines elsewhere
+    Auto,
+    /// A bar
+    Bar,
+    /// One line an epoch
+    Plain,
+    /// Nothing
+    Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,82 @@
+//! `nerve predict`: what a trained network sees on pictures.
+
+use crate::args::Predict;
+use crate::commands::{open, set_threads};
+use crate::failure::Failure;
+use crate::output::{self, complain};
+use nerve_recipe::source::escape;
+use nerve_recipe::{Answer, Predictor};
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub fn run(args: &Predict) -> Result<(), Failure> {
+    set_threads(&args.common)?;
+    let (_, predictor) = open(&args.runs, &args.run)?;
+    let mut answers = Vec::new();
+    let mut text = String::new();
+    let mut refused = Vec::new();
+    // One damaged picture does not keep the others from being answered.
+    for image in &args.images {
+        let name = escape(&image.to_string_lossy());
+        match look(&predictor, image, args) {
+            Ok((answer, notes)) => {
+                if !args.common.json {
+                    notes.iter().for_each(|note| complain(&format!("{name}: {note}")));
+                }
+                text.push_str(&line(&name, &answer, args.top as usize));
+                answers.push(object(&name, &answer, &notes, args.top as usize));
+            }
+            Err(message) => {
+                answers.push(json!({ "file": name, "error": message }));
+                refused.push(message);
+            }
+        }
+    }
+    match args.common.json {
+        true => output::json(&Value::Array(answers))?,
+        false if text.is_empty() => {}
+        false => output::result(&text)?,
+    }
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Data(refused.join("\n"))),
+    }
+}
+
+/// The answer for one picture, and what the user should know about how it was read.
+fn look(
+    predictor: &Predictor,
+    image: &Path,
+    args: &Predict,
+) -> Result<(Answer, Vec<String>), String> {
+    let mut picture = predictor.read(image).map_err(|error| error.to_string())?;
+    let mut notes: Vec<String> = picture.changes().into_iter().collect();
+    if args.invert {
+        picture.pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    } else if predictor.looks_inverted(&picture.pixels) {
+        notes.push(
+            "light where the training pictures are dark; --invert exchanges the two".to_string(),
+        );
+    }
+    let answer = predictor.answer(&picture.pixels).map_err(|error| error.to_string())?;
+    Ok((answer, notes))
+}
+
+/// `digit.png  7 99.8 %, 1 0.1 %`.
+fn line(name: &str, answer: &Answer, top: usize) -> String {
+    let classes: Vec<String> = answer
+        .best(top)
+        .into_iter()
+        .map(|(label, share)| format!("{} {:.1} %", escape(label), 100.0 * share))
+        .collect();
+    format!("{name}  {}\n", classes.join(", "))
+}
+
+fn object(name: &str, answer: &Answer, notes: &[String], top: usize) -> Value {
+    let classes: Vec<Value> = answer
+        .best(top)
+        .into_iter()
+        .map(|(label, share)| json!({ "label": label, "probability": share }))
+        .collect();
+    json!({ "file": name, "classes": classes, "notes": notes })
+}

@@ -1,0 +1,91 @@
+//! How a command ends when it does not end well: a message, and the exit code that goes with it.
+
+use crate::output::{Style, complain};
+use nerve_recipe::Report;
+use nerve_recipe::run::RunError;
+use serde_json::json;
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit 1: something on this machine failed, or nerve did.
+    Runtime(String),
+    /// Exit 2: the command line is wrong; one message.
+    Usage(String),
+    /// Exit 2: the recipe is wrong.
+    Recipe(Report),
+    /// Exit 3: the data are missing, damaged or do not fit.
+    Data(String),
+    /// Exit 5: the loss is no number any more.
+    Diverged(String),
+    /// Exit 128 + the number of the signal: stopped after saving.
+    Stopped(i32),
+    /// Whoever read the output has gone. Not a failure of ours: quiet, and exit 0.
+    ReaderGone,
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::ReaderGone => 0,
+            Failure::Runtime(_) => 1,
+            Failure::Usage(_) | Failure::Recipe(_) => 2,
+            Failure::Data(_) => 3,
+            Failure::Diverged(_) => 5,
+            Failure::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        }
+    }
+
+    /// Says on standard error what went wrong, in JSON where that was asked for.
+    pub fn report(&self, json: bool) -> ExitCode {
+        let code = self.code();
+        let text = match self {
+            Failure::ReaderGone | Failure::Stopped(_) => return ExitCode::from(code),
+            Failure::Recipe(report) if json => {
+                complain(&json!({ "exit_code": code, "problems": report.to_json() }).to_string());
+                return ExitCode::from(code);
+            }
+            Failure::Recipe(report) => {
+                complain(&report.render(Style::of_stderr().color));
+                return ExitCode::from(code);
+            }
+            Failure::Runtime(text)
+            | Failure::Usage(text)
+            | Failure::Data(text)
+            | Failure::Diverged(text) => text,
+        };
+        let text = text.trim_end();
+        match json {
+            true => complain(&json!({ "exit_code": code, "error": text }).to_string()),
+            false => complain(&format!("{}: {text}", Style::of_stderr().bold_red("error"))),
+        }
+        ExitCode::from(code)
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Failure::Recipe(report)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            _ => Failure::Runtime(format!("cannot write the result: {error}")),
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::NoRun { .. } => Failure::Usage(error.to_string()),
+            RunError::Create { .. } | RunError::Write(_) => Failure::Runtime(error.to_string()),
+        }
+    }
+}
