@@ -3,7 +3,10 @@
 //! The peak is measured beside each figure, since processors change their clock with what runs.
 //! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads.
 
-use nerve_cpu::{Activation, Buffer, Float, Gemm, Instruction, Program, Region, Replay};
+use nerve_cpu::{
+    Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Gemm, Instruction, Program, Region,
+    Replay, SumParts,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,7 +93,7 @@ fn measure(label: &str, instructions: Vec<Instruction>, buffers: &[usize]) {
 }
 
 /// A product of `[m, k]` and `[k, n]`, transposed as asked, and the packing of B where it pays.
-fn product([m, n, k]: [usize; 3], turned: [bool; 2], separate: bool) {
+fn product([m, n, k]: [usize; 3], turned: [bool; 2]) {
     let bytes = [0, m * k, k * n, m * n].map(|n| 4 * n);
     let region = |i: usize| Region::new(i as u32, 0, bytes[i]);
     let strides = |turned, rows, columns| if turned { [1, rows] } else { [columns, 1] };
@@ -103,16 +106,59 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], separate: bool) {
     let mut buffers = bytes.to_vec();
     let letter = |turned, name: &str| if turned { format!("{name}ᵀ") } else { name.into() };
     let label = format!("{m}×{k} {} · {k}×{n} {}", letter(turned[0], "A"), letter(turned[1], "B"));
-    match gemm.packed_b_bytes().filter(|_| separate) {
+    match gemm.packed_b_bytes() {
         Some(bytes) => {
             buffers[0] = bytes;
             let panels = Region::new(0, 0, bytes);
-            let list =
-                vec![gemm.pack_instruction(panels).into(), gemm.with_packed_b(panels).into()];
-            measure(&(label + ", packed"), list, &buffers);
+            let pack = gemm.pack_instruction(panels).into();
+            let gemm: Instruction = gemm.with_packed_b(panels).into();
+            measure(&format!("{label}, packed"), vec![pack, gemm.clone()], &buffers);
+            measure(&(label + ", packed before"), vec![gemm], &buffers);
         }
         None => measure(&label, vec![gemm.into()], &buffers),
     }
+}
+
+/// A convolution of `n` images of `side` by `side` pixels after padding, and its weight gradient
+/// (with the sum of its parts).
+fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usize, groups: usize) {
+    let padded = side + k - 1;
+    let shape = ConvShape {
+        n,
+        h: padded,
+        w: padded,
+        c,
+        kh: k,
+        kw: k,
+        co,
+        groups,
+        stride: [stride; 2],
+        dilation: [1; 2],
+    };
+    let region = |i: u32, elements: usize| Region::new(i, 0, 4 * elements);
+    let ty = Float::F32;
+    let (x, filter, y) =
+        (region(1, shape.images()), region(2, shape.filter()), region(3, shape.results()));
+    let conv = Conv {
+        bias: Some(region(4, co)),
+        activation: Activation::Relu,
+        ..Conv::new(ty, shape, x, filter, y)
+    };
+    let grouped = if groups > 1 { format!(" in {groups} groups") } else { String::new() };
+    let label = format!("{n} of {side}×{side}, {k}×{k} {c}→{co}{grouped}");
+    let mut sizes = vec![0, x.bytes, filter.bytes, y.bytes, 4 * co];
+    measure(&label, vec![conv.into()], &sizes);
+    let grad = ConvWeightGrad::new(ty, shape, x, y, filter);
+    let parts = grad.parts();
+    let partial = region(0, parts * shape.filter());
+    sizes[0] = partial.bytes;
+    let (len, accumulate) = (shape.filter(), false);
+    let sum = SumParts { ty, parts, len, from: partial, to: filter, accumulate };
+    let list = match parts {
+        1 => vec![grad.into()],
+        _ => vec![ConvWeightGrad { dw: partial, ..grad }.into(), sum.into()],
+    };
+    measure(&(label + ", dW"), list, &sizes);
 }
 
 fn main() {
@@ -122,28 +168,48 @@ fn main() {
     nerve_cpu::set_threads(threads.unwrap_or(1));
     println!("{}, peak of one core {:.1} GFLOP/s", nerve_cpu::isa().name(), peak());
     if wanted("square") {
-        for n in [64, 256, 512, 1000, 1024] {
-            product([n; 3], [false, false], true);
+        for n in [64, 256, 512, 1000, 1024, 2048] {
+            product([n; 3], [false, false]);
         }
-        product([1024; 3], [false, false], false);
         for turned in [[true, false], [false, true]] {
             for n in [64, 256, 1024] {
-                product([n; 3], turned, true);
+                product([n; 3], turned);
             }
         }
     }
     if wanted("small") {
-        product([32, 64, 64], [false, false], true);
-        product([32, 64, 64], [false, true], true);
-        product([64, 64, 32], [true, false], true);
-        product([64, 128, 784], [false, false], true);
-        product([64, 128, 784], [false, true], true);
-        product([784, 128, 64], [true, false], true);
-        product([128, 784, 64], [true, false], true);
-        product([64, 784, 128], [false, false], true);
-        product([64, 10, 128], [false, true], true);
-        product([1, 128, 784], [false, true], true);
-        product([1, 128, 784], [false, false], true);
-        product([1024, 1, 256], [false, false], true);
+        product([4, 4, 4], [false, false]);
+        product([32, 64, 64], [false, false]);
+        product([32, 64, 64], [false, true]);
+        product([64, 64, 32], [true, false]);
+        product([64, 128, 784], [false, false]);
+        product([64, 128, 784], [false, true]);
+        product([64, 256, 512], [false, false]);
+        product([64, 1024, 1024], [false, false]);
+        product([128, 512, 512], [false, false]);
+        product([784, 128, 64], [true, false]);
+        product([128, 784, 64], [true, false]);
+        product([64, 784, 128], [false, false]);
+        product([64, 10, 128], [false, true]);
+        product([1, 128, 784], [false, true]);
+        product([1, 128, 784], [false, false]);
+        product([1024, 1, 256], [false, false]);
+    }
+    if wanted("conv") {
+        convolution(16, 28, [1, 32], 3, 1, 1);
+        convolution(16, 28, [32, 64], 3, 1, 1);
+        convolution(16, 14, [32, 64], 3, 1, 1);
+        convolution(16, 14, [64, 64], 3, 1, 1);
+        convolution(16, 26, [32, 32], 3, 1, 1);
+        convolution(16, 32, [3, 64], 3, 1, 1);
+        convolution(16, 16, [64, 128], 3, 2, 1);
+        convolution(16, 8, [256, 256], 3, 1, 1);
+        convolution(16, 4, [512, 512], 3, 1, 1);
+        convolution(16, 14, [128, 128], 1, 1, 1);
+        convolution(16, 28, [6, 16], 5, 1, 1);
+        convolution(16, 14, [64, 64], 3, 1, 64);
+        convolution(16, 14, [64, 64], 3, 1, 4);
+        convolution(1, 28, [32, 64], 3, 1, 1);
+        convolution(1, 4, [512, 512], 3, 1, 1);
     }
 }

@@ -78,13 +78,14 @@ pub struct Gemm {
 const CHUNK_FLOPS: u64 = 2_000_000;
 /// Most chunks of one product. More would only shrink the blocks that packed panels serve.
 const MOST_CHUNKS: u64 = 32;
-/// Longest stretch of `k` that is summed in registers before C is touched. A panel of B two vectors
-/// wide then fills 64 KiB: it streams from L2, which costs less than touching C more often.
+/// Longest stretch of `k` that is summed in registers before C is touched, where A or B is packed.
+/// A panel of B two vectors wide then fills 64 KiB: it streams from L2, which costs less than
+/// touching C more often.
 const DEPTH_BLOCK: usize = 512;
+/// The same where both are read in place.
+const DEPTH_IN_PLACE: usize = 1024;
 /// Most rows of A that are packed at a time: together with a stretch of `k`, a quarter of L2.
 const ROW_BLOCK: usize = 256;
-/// Bytes of a matrix up to which it stays in L1 and need not be packed.
-const SMALL: usize = 32 * 1024;
 /// Most elements that are gathered into one row-major copy for [`Path::Dots`].
 const GATHER: usize = 64 * 1024;
 
@@ -236,47 +237,45 @@ impl Gemm {
     fn plan(&self) -> Plan {
         let path = self.path();
         let wide = if path == Path::Tiles { self.width() * lanes(self.ty, self.isa) } else { 4 };
-        let b_bytes = self.n.saturating_mul(self.k).saturating_mul(self.ty.bytes());
         let b = match self.b_strides[1] {
             _ if self.packed_b.is_some() => SourceB::Packed,
-            1 if self.m <= 28 || b_bytes <= SMALL => SourceB::Direct,
+            1 if self.m <= 28 || !self.collides(self.b_strides[0]) => SourceB::Direct,
             _ => SourceB::PackHere,
         };
+        let stride = self.a_strides[usize::from(self.a_strides[0] == 1)];
+        let pack_a =
+            path == Path::Tiles && self.m >= 8 && self.n >= 4 * wide && self.collides(stride);
         let wanted = (self.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize;
         let wanted = wanted.div_ceil(self.parts);
         let items = (self.batch / wanted).max(1);
         let wanted = wanted.div_ceil(self.batch.max(1));
-        let [rows, columns] = self.split(wanted, self.n.div_ceil(wide), b);
-        let a_bytes = self.m.saturating_mul(self.k).saturating_mul(self.ty.bytes());
-        let pack_a =
-            path == Path::Tiles && a_bytes > SMALL && self.n / columns >= 4 * wide && self.m >= 8;
-        Plan {
-            path,
-            b,
-            pack_a,
-            width: wide / lanes(self.ty, self.isa).min(wide),
-            items,
-            rows,
-            columns,
-        }
+        let weights = [if pack_a { 4 } else { 1 }, if b == SourceB::PackHere { 4 } else { 1 }];
+        let [rows, columns] = self.split(wanted, self.n.div_ceil(wide), weights);
+        let width = wide / lanes(self.ty, self.isa).min(wide);
+        Plan { path, b, pack_a, width, items, rows, columns }
+    }
+
+    /// Whether lines of a matrix that are `stride` elements apart compete for the same few places
+    /// in the caches, so that it pays to pack them.
+    fn collides(&self, stride: usize) -> bool {
+        self.k > 64 && stride.wrapping_mul(self.ty.bytes()).is_multiple_of(4096)
     }
 
     /// Cuts one matrix into about `wanted` chunks, such that the least is read again: each chunk
-    /// reads (and packs) its rows of A, and its columns of B unless they are packed already.
-    fn split(&self, wanted: usize, panels: usize, b: SourceB) -> [usize; 2] {
+    /// reads its rows of A and its columns of B, which weigh more if it packs them first.
+    fn split(&self, wanted: usize, panels: usize, [a, b]: [usize; 2]) -> [usize; 2] {
         if wanted <= 1 {
             return [1, 1];
         }
         let most_rows = self.m.div_ceil(16).max(1);
-        let b_weight = if b == SourceB::Packed { 1 } else { 4 };
         let mut best = ([1, 1], usize::MAX);
         for rows in [1, 2, 4, 8, 16, 32] {
             let rows = wanted.min(rows).min(most_rows);
             let columns = wanted.div_ceil(rows).min(panels.max(1));
             let idle = wanted.saturating_sub(rows * columns).saturating_mul(self.m + self.n);
-            let cost = (4 * columns)
+            let cost = (a * columns)
                 .saturating_mul(self.m)
-                .saturating_add((b_weight * rows).saturating_mul(self.n))
+                .saturating_add((b * rows).saturating_mul(self.n))
                 .saturating_add(idle);
             if cost < best.1 {
                 best = ([rows, columns], cost);
@@ -379,7 +378,7 @@ impl Kernel for Gemm {
         if self.m == 0 || self.n == 0 || self.batch == 0 {
             0
         } else {
-            self.scratch() * self.ty.bytes()
+            self.scratch(&self.plan()) * self.ty.bytes()
         }
     }
 

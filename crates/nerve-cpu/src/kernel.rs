@@ -173,7 +173,8 @@ pub(crate) fn run_alone(kernel: &dyn Kernel, buffers: &[&crate::memory::Buffer])
         assert!(region.offset + region.bytes <= buffers[region.buffer as usize].bytes());
     });
     let fault = Fault::default();
-    let mut bytes = vec![0u8; kernel.scratch_bytes() + crate::memory::ALIGN];
+    // Not a number wherever a kernel reads what it did not write.
+    let mut bytes = vec![0xffu8; kernel.scratch_bytes() + crate::memory::ALIGN];
     let start = bytes.as_ptr().align_offset(crate::memory::ALIGN);
     for chunk in 0..kernel.chunks() {
         let mut scratch = Scratch { bytes: &mut bytes[start..], fault: &fault };

@@ -273,7 +273,7 @@ pub enum Step {
     Random {
         /// The distribution.
         kind: Random,
-        /// Input with four `i32`, one after the other, whatever its strides: seed (low half, high
+        /// Input with four `i32`, one after the other from its offset (strides all 0): seed (low half, high
         /// half), step (low half, high half).
         key: u16,
         /// Which of the independent streams of that seed and step.

@@ -3,7 +3,7 @@
 use super::dot::Dot;
 use super::pack::{Pack, STEPS};
 use super::tile::{Kernels, Repeat, Scalar, Tile};
-use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, ROW_BLOCK, SourceB};
+use super::{Activation, DEPTH_BLOCK, DEPTH_IN_PLACE, Gemm, Path, Plan, ROW_BLOCK, SourceB};
 use crate::kernel::Scratch;
 use crate::memory::Memory;
 use std::ops::Range;
@@ -46,10 +46,9 @@ struct Job<'a, T: 'static> {
 
 impl Gemm {
     /// Elements of working memory that a chunk needs.
-    pub(super) fn scratch(&self) -> usize {
-        let plan = self.plan();
+    pub(super) fn scratch(&self, plan: &Plan) -> usize {
         match plan.path {
-            Path::Tiles => self.block_a(&plan) + self.panel_b(&plan),
+            Path::Tiles => self.block_a(plan) + self.panel_b(plan),
             Path::FewRows if self.a_strides[1] != 1 => self.m * self.k,
             Path::FewColumns if self.b_strides[0] != 1 => self.n * self.k,
             _ => 0,
@@ -84,7 +83,7 @@ impl Gemm {
         let kernels = T::kernels(self.isa);
         let wide = if plan.path == Path::Tiles { plan.width * kernels.lanes } else { 4 };
         let panels = piece(self.n.div_ceil(wide), plan.columns, strip);
-        let scratch = scratch.slice::<T>(self.scratch());
+        let scratch = scratch.slice::<T>(self.scratch(&plan));
         let last = self.batch.min((items + 1) * plan.items);
         for item in items * plan.items..last {
             let (b, b_batch) = match self.packed_b {
@@ -123,7 +122,7 @@ impl<T: Scalar> Job<'_, T> {
         let g = self.gemm;
         let (block_a, panel_b) = scratch.split_at_mut(g.block_a(&self.plan));
         let blocked = self.plan.pack_a || self.plan.b != SourceB::Direct;
-        let depth_block = if blocked { DEPTH_BLOCK } else { usize::MAX };
+        let depth_block = if blocked { DEPTH_BLOCK } else { DEPTH_IN_PLACE };
         for rows in pieces(self.rows.clone(), ROW_BLOCK) {
             for depth in pieces(self.depth.clone(), depth_block) {
                 // SAFETY: rows, columns and depth lie inside the matrices that `check` admitted.

@@ -162,6 +162,33 @@ fn large_products_use_every_way_of_packing() {
 }
 
 #[test]
+fn strides_that_collide_in_the_caches_are_packed() {
+    let mut random = Random::new(7);
+    every_machine(|ty, isa| {
+        for (turned, shape) in [(false, [70, 300, 90]), (true, [60, 300, 600])] {
+            let [m, n, k] = shape;
+            let mut case = Case::new(&mut random, ty, isa, shape, 1);
+            // Rows of B, and the lines of A, a multiple of 4 KiB apart.
+            let a_strides = if turned { [1, 1024] } else { [1024, 1] };
+            let lengths =
+                [extent(&[(m, a_strides[0]), (k, a_strides[1])]), extent(&[(k, 1024), (n, 1)])];
+            for (i, length) in lengths.into_iter().enumerate() {
+                case.buffers[i] = Buffer::zeroed((length + 1) * ty.bytes());
+                fill(&case.buffers[i], ty, &mut random);
+            }
+            let region = |i: usize| Region::new(i as u32, ty.bytes(), lengths[i] * ty.bytes());
+            let (a, b) = (region(0), region(1));
+            case.gemm = Gemm { a, b, a_strides, b_strides: [1024, 1], ..case.gemm };
+            let plan = case.gemm.plan();
+            assert_eq!((plan.b, plan.pack_a), (SourceB::PackHere, true));
+            case.verify();
+            case.prepack();
+            case.verify();
+        }
+    });
+}
+
+#[test]
 fn packing_pays_where_chunks_share_columns() {
     let [a, b, c] = [0, 1, 2].map(|i| Region::new(i, 0, 4 << 20));
     let large = Gemm::new(Float::F32, [1024, 1024, 1024], a, b, c);
