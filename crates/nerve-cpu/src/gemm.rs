@@ -1,6 +1,6 @@
 //! Matrix products.
 //!
-//! A product is cut twice: into chunks, which threads share, by [`Plan`]; and, inside a chunk,
+//! A product is cut twice: into chunks, which threads share, by `Plan`; and, inside a chunk,
 //! into blocks that fit the caches and tiles that fit the registers, by `drive`. Where a matrix
 //! is walked often, or lies in the wrong order, it is first copied into panels (`pack`).
 
@@ -84,9 +84,9 @@ const MOST_CHUNKS: u64 = 32;
 const DEPTH_BLOCK: usize = 512;
 /// The same where both are read in place.
 const DEPTH_IN_PLACE: usize = 1024;
-/// Most rows of A that are packed at a time: together with a stretch of `k`, a quarter of L2.
+/// Most rows of A that are packed at a time: together with a stretch of `k`, half of L2 in f32.
 const ROW_BLOCK: usize = 256;
-/// Most elements that are gathered into one row-major copy for [`Path::Dots`].
+/// Most elements that are gathered into one copy for the products of a few rows or columns.
 const GATHER: usize = 64 * 1024;
 
 /// By which kernel a product is computed.

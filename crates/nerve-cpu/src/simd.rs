@@ -1,6 +1,6 @@
 //! Which vector instructions this processor has, and one interface to all of them.
 //!
-//! [`isa`] is asked once and remembered. Kernels are written once over the trait [`Vector`] and
+//! [`isa`] is asked once and remembered. Kernels are written once over the trait `Vector` and
 //! compiled for each instruction set inside a small entry function that carries the
 //! `#[target_feature]` attribute; everything below it is `#[inline(always)]`, so that the
 //! intrinsics melt into the entry.
