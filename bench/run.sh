@@ -67,6 +67,8 @@ words_for() {
 }
 
 loads="load $(cut -d ' ' -f 1 /proc/loadavg) before"
+busy=$(awk '$1 > 0.5 { print "yes" }' /proc/loadavg)
+[ -z "$busy" ] || echo "others are using this machine: the ratios will mean little" >&2
 for round in $(seq "$ROUNDS"); do
     echo "round $round of $ROUNDS" >&2
     for mode in $MODES; do
