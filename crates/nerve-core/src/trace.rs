@@ -42,19 +42,19 @@ fn expect_apart(var: &Var, verb: &str) {
     }
 }
 
-/// The current value of `var` in the running trace, made by `read` at the first read.
+/// The current value of `var` in the running trace, if there is one.
 #[track_caller]
-pub(crate) fn read(var: &Var, read: impl FnOnce() -> Tensor) -> Option<Tensor> {
-    if current() == 0 {
-        return None;
-    }
+pub(crate) fn read(var: &Var) -> Option<Tensor> {
     expect_apart(var, "get");
-    if let Some(known) = TRACE.with_borrow(|t| t.as_ref()?.values.get(&var.id()).cloned()) {
-        return Some(known);
-    }
-    let tensor = read();
-    TRACE.with_borrow_mut(|t| t.as_mut()?.values.insert(var.id(), tensor.clone()));
-    Some(tensor)
+    TRACE.with_borrow(|t| t.as_ref()?.values.get(&var.id()).cloned())
+}
+
+/// Records the first read of `var` in the running trace.
+pub(crate) fn first_read(var: &Var, tensor: &Tensor) {
+    TRACE.with_borrow_mut(|trace| {
+        let trace = trace.as_mut().expect("a trace is running");
+        trace.values.insert(var.id(), tensor.clone());
+    });
 }
 
 /// Records that `var` becomes `value`; false outside a trace.

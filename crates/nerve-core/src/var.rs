@@ -156,22 +156,22 @@ impl Var {
     /// In a trace, if the step has set the arena that it lies in, or a part of it.
     #[track_caller]
     pub fn get(&self) -> Tensor {
-        let leaf = |version| {
-            let op = ReadVar { var: self.clone(), version };
-            Tensor::leaf(op, self.0.shape.clone(), self.0.dtype)
-        };
-        if let Some(tensor) = trace::read(self, || leaf(None)) {
+        if let Some(tensor) = trace::read(self) {
             return tensor;
         }
-        let version = self.version();
+        let version = (trace::current() == 0).then(|| self.version());
         let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = last.as_ref().filter(|(v, _)| *v == version) {
-            if let Some(tensor) = known.upgrade() {
-                return tensor;
-            }
+        if let Some((_, known)) = last.as_ref().filter(|(v, _)| Some(*v) == version)
+            && let Some(tensor) = known.upgrade()
+        {
+            return tensor;
         }
-        let tensor = leaf(Some(version));
-        *last = Some((version, tensor.downgrade()));
+        let op = ReadVar { var: self.clone(), version };
+        let tensor = Tensor::leaf(op, self.0.shape.clone(), self.0.dtype);
+        match version {
+            Some(version) => *last = Some((version, tensor.downgrade())),
+            None => trace::first_read(self, &tensor),
+        }
         tensor
     }
 

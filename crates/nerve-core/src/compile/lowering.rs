@@ -553,9 +553,7 @@ impl Group<'_, '_> {
         let arithmetic = super::units::compute_of(node);
         let same = arithmetic.is_none_or(|c| c == self.fused.compute);
         let counts = matches!(node.op(), Op::Iota(_));
-        member && node.dtype() != DType::U8
-            || member && !self.values.contains_key(&node.id())
-            || outside && (same || counts) && *node.shape() == Shape::from(&self.fused.dims[..])
+        member || outside && (same || counts) && *node.shape() == Shape::from(&self.fused.dims[..])
     }
 
     /// Whether a conversion from `source` needs no trip through memory.

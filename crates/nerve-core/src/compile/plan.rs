@@ -9,8 +9,9 @@ use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use crate::var::{self, Home, Var};
 use nerve_cpu::{Buffer, Instruction, Program, Replay, RunError};
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a buffer of the plan is bound to.
@@ -105,7 +106,7 @@ impl Plan {
     /// Whether all variables are still where the plan expects them.
     pub(super) fn is_valid(&self) -> bool {
         let now = var::moves();
-        if self.moves.load(Ordering::Acquire) == now {
+        if self.moves.load(atomic::Ordering::Acquire) == now {
             return true;
         }
         let stays = |(var, old): &(Var, Home)| {
@@ -114,7 +115,7 @@ impl Plan {
         };
         let valid = self.homes.iter().all(stays);
         if valid {
-            self.moves.store(now, Ordering::Release);
+            self.moves.store(now, atomic::Ordering::Release);
         }
         valid
     }
@@ -410,7 +411,7 @@ struct VarRead {
     bytes: usize,
     /// The last unit that reads it, through movements; `usize::MAX` for the end of the step.
     last: usize,
-    /// Whether every reader sees the elements as they lie.
+    /// Whether that unit sees the elements as they lie, each at its own point.
     direct: bool,
 }
 
@@ -422,28 +423,29 @@ impl Planner<'_> {
         roots: impl Iterator<Item = &'t Tensor>,
     ) -> Vec<VarRead> {
         let at_end = roots.filter(|t| !schedule.unit_of.contains_key(&t.id()));
-        let mut last: HashMap<u64, usize> = at_end.map(|t| (t.id(), usize::MAX)).collect();
-        let mut moved: HashSet<u64> = HashSet::new();
+        // The last unit that reads a node, and whether it does so elsewhere than at the same point.
+        let mut last: HashMap<u64, (usize, bool)> =
+            at_end.map(|t| (t.id(), (usize::MAX, true))).collect();
         // Users come before their inputs in this direction.
         for node in order.iter().rev() {
             let unit = schedule.unit_of.get(&node.id()).copied();
-            let Some(reader) = unit.max(last.get(&node.id()).copied().filter(|_| unit.is_none()))
-            else {
-                continue;
-            };
+            let passed_on = || last.get(&node.id()).map(|&(reader, _)| reader);
+            let Some(reader) = unit.or_else(passed_on) else { continue };
+            let moves = !matches!(node.op().rule().role(), Role::Elementwise(_));
             for input in node.inputs() {
-                let entry = last.entry(input.id()).or_insert(reader);
-                *entry = (*entry).max(reader);
-                if !matches!(node.op().rule().role(), Role::Elementwise(_)) {
-                    moved.insert(input.id());
+                let entry = last.entry(input.id()).or_insert((reader, moves));
+                match reader.cmp(&entry.0) {
+                    Ordering::Greater => *entry = (reader, moves),
+                    Ordering::Equal => entry.1 |= moves,
+                    Ordering::Less => {}
                 }
             }
         }
         let reads = order.iter().filter(|t| matches!(t.op(), Op::ReadVar(_))).map(|leaf| {
             let (buffer, offset) = self.leaves[&leaf.id()];
-            let last = last.get(&leaf.id()).copied().unwrap_or(0);
-            let direct = !moved.contains(&leaf.id());
-            VarRead { buffer, offset, bytes: leaf.numel() * leaf.dtype().bytes(), last, direct }
+            let (last, moves) = last.get(&leaf.id()).copied().unwrap_or((0, true));
+            let bytes = leaf.numel() * leaf.dtype().bytes();
+            VarRead { buffer, offset, bytes, last, direct: !moves }
         });
         reads.collect()
     }

@@ -8,6 +8,7 @@ use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use nerve_cpu::fused::{BinaryOp, UnaryOp};
 use std::collections::HashMap;
+use std::slice::from_ref;
 
 /// Rules are applied to a node when its inputs are final, and again to what they make; a few
 /// rounds settle what a later rule made possible for an earlier node.
@@ -103,7 +104,7 @@ impl Rewriter {
         // Only axes of extent 1 change their place: the elements do not move.
         let moving: Vec<usize> = op.order.iter().copied().filter(|&a| x.shape()[a] != 1).collect();
         if moving.is_sorted() {
-            return Some(self.make(Reshape { shape }.into(), &[x.clone()], None));
+            return Some(self.make(Reshape { shape }.into(), from_ref(x), None));
         }
         match x.op() {
             Op::Permute(inner) => {
@@ -117,7 +118,7 @@ impl Rewriter {
                 let mut aligned = vec![1; x.rank() - source.rank()];
                 aligned.extend_from_slice(source.shape());
                 let source =
-                    self.make(Reshape { shape: aligned.into() }.into(), &[source.clone()], None);
+                    self.make(Reshape { shape: aligned.into() }.into(), from_ref(source), None);
                 let source = self.make(op.clone().into(), &[source], None);
                 Some(self.make(Broadcast { shape }.into(), &[source], None))
             }
@@ -168,7 +169,7 @@ impl Rewriter {
             (Op::Conv(conv), [image, filter]) => {
                 let part = conv.sliced(op, image.shape(), filter.shape())?;
                 let (conv, filter) = (*conv, filter.clone());
-                let image = self.make(part.into(), &[image.clone()], None);
+                let image = self.make(part.into(), from_ref(image), None);
                 Some(self.make(conv.into(), &[image, filter], None))
             }
             (Op::Pad(pad), [inner]) => {
@@ -192,7 +193,7 @@ impl Rewriter {
                 let nothing = [&less.before, &less.after, &less.between];
                 match nothing.iter().all(|v| v.iter().all(|&n| n == 0)) {
                     true => Some(inner.clone()),
-                    false => Some(self.make(less.into(), &[inner.clone()], None)),
+                    false => Some(self.make(less.into(), from_ref(inner), None)),
                 }
             }
             _ => None,
@@ -226,7 +227,7 @@ impl Rewriter {
         }
         let inverse = p.inverse();
         let back: Vec<Tensor> =
-            inputs.iter().map(|t| self.make(inverse.clone().into(), &[t.clone()], None)).collect();
+            inputs.iter().map(|t| self.make(inverse.clone().into(), from_ref(t), None)).collect();
         let inner = self.make(op.clone(), &back, None);
         Some(self.make(p.into(), &[inner], None))
     }

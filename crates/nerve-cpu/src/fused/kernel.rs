@@ -3,7 +3,7 @@
 use super::geometry::Geometry;
 use super::plan::Plan;
 use super::run::Runner;
-use super::{Compute, Fused};
+use super::{Compute, Fused, Step};
 use crate::kernel::{Kernel, Operand, Scratch};
 use crate::memory::Memory;
 use crate::real::RunOn;
@@ -81,7 +81,11 @@ impl Kernel for FusedKernel {
     }
 
     fn flops(&self) -> u64 {
-        (self.plan.each.len() as u64).saturating_mul(self.points() as u64)
+        // A step that is the same in every tile still stands for one operation a point: of a small
+        // group that fits one tile, all steps are such.
+        let steps = self.plan.once.iter().chain(&self.plan.each);
+        let count = steps.filter(|&&i| !matches!(self.plan.code[i], Step::Const(_))).count();
+        (count as u64).saturating_mul(self.points() as u64)
     }
 
     fn scratch_bytes(&self) -> usize {

@@ -1,0 +1,245 @@
+//! What typical programs are compiled to: snapshots of the instructions, and the facts that must
+//! hold however the text changes.
+//!
+//! A snapshot lists the instructions without what depends on the machine: addresses, numbers of
+//! chunks, and the packing of matrices. After a change that is meant, write them anew with
+//! `NERVE_SNAPSHOTS=write cargo test -p nerve-core --test plans`, and read the difference.
+
+mod common;
+
+use nerve_core::{Arena, DType, Plan, Tensor, Var, compile, grad};
+use std::path::Path;
+use std::sync::Arc;
+
+/// One instruction of a plan: its name, where it writes, and what it does.
+#[derive(Clone, Debug)]
+struct Line {
+    name: String,
+    to: String,
+    detail: String,
+}
+
+/// The instructions, read off the text of `explain`.
+fn lines(plan: &Plan) -> Vec<Line> {
+    let text = plan.explain();
+    let parse = |line: &str| {
+        let line = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+        let (name, rest) = line.split_once(' ')?;
+        let (operands, detail) = rest.rsplit_once("  [")?;
+        let (to, _) = operands.split_once("<-")?;
+        let detail = detail.split(", ").take_while(|part| !part.ends_with(" chunks"));
+        Some(Line {
+            name: name.to_string(),
+            to: to.trim().to_string(),
+            detail: detail.collect::<Vec<_>>().join(", "),
+        })
+    };
+    let parsed: Vec<Line> = text.lines().skip(1).filter_map(parse).collect();
+    assert!(!parsed.is_empty(), "explain has another form now:\n{text}");
+    parsed
+}
+
+fn count(plan: &Plan, name: &str) -> usize {
+    lines(plan).iter().filter(|l| l.name == name).count()
+}
+
+/// Compares the instructions with the stored ones.
+#[track_caller]
+fn snapshot(name: &str, plan: &Plan) {
+    let depends_on_machine = ["pack_b", "sum_parts"];
+    let mut text = String::new();
+    for line in lines(plan) {
+        if !depends_on_machine.contains(&line.name.as_str()) {
+            text += &format!("{} [{}]\n", line.name, line.detail);
+        }
+    }
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(format!("{name}.txt"));
+    if std::env::var("NERVE_SNAPSHOTS").is_ok_and(|v| v == "write") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, stored, "the plan of {name} has changed; see the head of this file");
+}
+
+fn random(seed: u64, shape: &[usize]) -> Tensor {
+    let key = Tensor::random_key(seed, 0);
+    (Tensor::normal(&key, 0, shape, DType::F32) * 0.1).evaluated()
+}
+
+const BATCH: usize = 32;
+
+struct Mlp {
+    layers: Vec<(Var, Var)>,
+}
+
+impl Mlp {
+    fn new(extents: &[usize]) -> Mlp {
+        let layer = |(i, pair): (usize, &[usize])| {
+            let weight = Var::new(format!("fc{i}.weight"), random(i as u64, &[pair[0], pair[1]]));
+            (weight, Var::new(format!("fc{i}.bias"), Tensor::zeros([pair[1]])))
+        };
+        Mlp { layers: extents.windows(2).enumerate().map(layer).collect() }
+    }
+
+    fn parameters(&self) -> Vec<Var> {
+        self.layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]).collect()
+    }
+
+    fn loss(&self, x: &Tensor, target: &Tensor) -> Tensor {
+        let mut h = x.clone();
+        for (i, (weight, bias)) in self.layers.iter().enumerate() {
+            h = h.matmul(&weight.get()) + bias.get();
+            if i + 1 < self.layers.len() {
+                h = h.relu();
+            }
+        }
+        h.cross_entropy(target, None).mean()
+    }
+}
+
+fn signature() -> [(nerve_core::Shape, DType); 2] {
+    [([BATCH, 64].into(), DType::F32), ([BATCH].into(), DType::I32)]
+}
+
+fn training(step: impl Fn(&Tensor) -> Vec<(Var, Tensor)>, mlp: &Mlp) -> Arc<Plan> {
+    let f = compile(|a: &[Tensor]| {
+        let loss = mlp.loss(&a[0], &a[1]);
+        for (var, value) in step(&loss) {
+            var.set(value);
+        }
+        vec![loss]
+    });
+    f.plan(&signature())
+}
+
+#[test]
+fn mlp_with_sgd() {
+    let mlp = Mlp::new(&[64, 48, 10]);
+    let parameters = mlp.parameters();
+    let plan = training(
+        |loss| {
+            let gradients = grad(loss, &parameters);
+            let update = |(p, g): (&Var, Tensor)| (p.clone(), p.get() - g * 0.1);
+            parameters.iter().zip(gradients).map(update).collect()
+        },
+        &mlp,
+    );
+    // Two products forward, three backward: none for the gradient of the batch.
+    assert_eq!(count(&plan, "gemm"), 5, "{}", plan.explain());
+    // Bias and activation are applied while the products are stored: no group adds or clips.
+    let adds_row = |l: &Line| l.name == "fused" && l.detail.contains("relu");
+    assert!(!lines(&plan).iter().any(adds_row), "{}", plan.explain());
+    // Every parameter is updated where it lies.
+    assert_eq!(count(&plan, "copy"), 0, "{}", plan.explain());
+    snapshot("mlp_sgd", &plan);
+}
+
+#[test]
+fn mlp_with_adam_on_an_arena() {
+    let mlp = Mlp::new(&[64, 48, 10]);
+    let arena = Arena::new("parameters", &mlp.parameters());
+    let zeros = || Tensor::full(arena.var().shape(), 0.0, DType::F32);
+    let (m, v) = (Var::new("m", zeros()), Var::new("v", zeros()));
+    let rate = Var::new("rate", Tensor::scalar(1e-3f32));
+    let plan = training(
+        |loss| {
+            let g = arena.gather(&grad(loss, arena.parts()));
+            let m1 = m.get() * 0.9 + &g * 0.1;
+            let v1 = v.get() * 0.999 + g.square() * 0.001;
+            let p = arena.var().get() - &m1 / (v1.sqrt() + 1e-8) * rate.get();
+            vec![(m.clone(), m1), (v.clone(), v1), (arena.var().clone(), p)]
+        },
+        &mlp,
+    );
+    let all = lines(&plan);
+    // The whole update is one group with three results.
+    let updates: Vec<&Line> = all.iter().filter(|l| l.detail.contains("sqrt")).collect();
+    assert_eq!(updates.len(), 1, "{}", plan.explain());
+    assert_eq!(updates[0].to.split(", ").count(), 3, "{}", plan.explain());
+    assert_eq!(all.last().map(|l| &l.to), Some(&updates[0].to), "the update comes last");
+    // Gradients are computed where the update reads them.
+    assert_eq!(count(&plan, "copy"), 0, "{}", plan.explain());
+    snapshot("mlp_adam", &plan);
+}
+
+#[test]
+fn layer_norm() {
+    let f = compile(|a: &[Tensor]| {
+        let (x, scale, shift) = (&a[0], &a[1], &a[2]);
+        let centred = x - x.mean_axes(&[-1], true);
+        let variance = centred.square().mean_axes(&[-1], true);
+        vec![centred * (variance + 1e-5).rsqrt() * scale + shift]
+    });
+    let row = || ([64].into(), DType::F32);
+    let plan = f.plan(&[([BATCH, 64].into(), DType::F32), row(), row()]);
+    // Sum; deviations and their squares; scale and shift. Each reads the rows once.
+    let big = |l: &&Line| {
+        l.name == "fused" && l.detail.contains(&format!("{BATCH}x64"))
+            || l.name == "fused" && l.detail.contains(&format!("[{BATCH}, 64]"))
+    };
+    assert!(lines(&plan).iter().filter(big).count() <= 3, "{}", plan.explain());
+    assert!(lines(&plan).len() <= 5, "{}", plan.explain());
+    assert!(lines(&plan).iter().all(|l| l.name == "fused"), "{}", plan.explain());
+    snapshot("layer_norm", &plan);
+}
+
+#[test]
+fn dropout_draws_its_mask_again_in_the_backward_pass() {
+    let key = Var::new("key", Tensor::random_key(1, 0));
+    let f = compile(|a: &[Tensor]| {
+        let keep = Tensor::bernoulli(&key.get(), 3, a[0].shape(), 0.5);
+        let dropped = keep.select(&(&a[0] * 2.0), &a[0].zeros_like());
+        let hidden = dropped.matmul(&a[1]);
+        let loss = hidden.square().mean();
+        let mut results = grad(&loss, &[&a[0], &a[1]]);
+        results.push(loss);
+        results
+    });
+    let plan = f.plan(&[([BATCH, 64].into(), DType::F32), ([64, 16].into(), DType::F32)]);
+    let draws = lines(&plan).iter().filter(|l| l.detail.contains("uniform")).count();
+    assert_eq!(draws, 2, "once forward, once backward: {}", plan.explain());
+    // A stored mask would be a group with a result of truth values, one byte each.
+    assert!(!plan.explain().contains("bool"), "{}", plan.explain());
+    snapshot("dropout", &plan);
+}
+
+#[test]
+fn what_nobody_asks_for_is_not_computed() {
+    let f = compile(|a: &[Tensor]| {
+        let _unused = a[0].matmul(&a[0].t()).exp().sum();
+        let same = (&a[0] * 2.0, &a[0] * 2.0);
+        vec![same.0 + same.1]
+    });
+    let plan = f.plan(&[([8, 8].into(), DType::F32)]);
+    assert_eq!(lines(&plan).len(), 1, "{}", plan.explain());
+    assert!(!plan.explain().contains("exp"), "{}", plan.explain());
+    assert_eq!(plan.arena_bytes(), 0, "{}", plan.explain());
+}
+
+#[test]
+fn movements_cost_nothing() {
+    let f = compile(|a: &[Tensor]| {
+        let moved = a[0].t().unsqueeze(0).flip(&[1]).slice(2, 1, 5).squeeze(0);
+        vec![moved.exp(), a[0].reshape([4, 16]).t().matmul(&a[1])]
+    });
+    let plan = f.plan(&[([8, 8].into(), DType::F32), ([4, 4].into(), DType::F32)]);
+    let work: Vec<_> = lines(&plan).into_iter().filter(|l| l.name != "pack_b").collect();
+    assert_eq!(work.len(), 2, "one group, one product: {}", plan.explain());
+}
+
+/// Long chains reuse their memory: the arena does not grow with the number of steps.
+#[test]
+fn memory_is_reused() {
+    let chain = |steps: usize| {
+        let f = compile(move |a: &[Tensor]| {
+            let mut x = a[0].clone();
+            for _ in 0..steps {
+                x = x.matmul(&a[0]).tanh();
+            }
+            vec![x]
+        });
+        f.plan(&[([16, 16].into(), DType::F32)]).arena_bytes()
+    };
+    assert_eq!(chain(4), chain(40));
+}
