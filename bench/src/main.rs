@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words[..] {
         [] => Err(USAGE.into()),
-        ["profile", ref names @ ..] => names.iter().try_for_each(|name| Ok(profile(named(name)?))),
+        ["profile", ref names @ ..] => names.iter().try_for_each(|name| named(name).map(profile)),
         _ => words.iter().try_for_each(|word| run(word)),
     };
     match result {
