@@ -327,7 +327,8 @@ impl Replay {
         assert!(!twice, "a buffer that is written is bound twice");
         self.memory.bind(index, &buffer);
         self.buffers[index] = buffer;
-        self.sort();
+        // Sorted again before the next run: often many buffers are bound at once.
+        self.order.clear();
     }
 
     /// The buffer bound as number `index`.
@@ -340,6 +341,9 @@ impl Replay {
     /// # Errors
     /// If an index among the data was out of range. What depends on it is then meaningless.
     pub fn run(&mut self) -> Result<(), RunError> {
+        if self.order.is_empty() {
+            self.sort();
+        }
         let borrows = Borrows::take(self);
         let this = &*self;
         if this.program.stages.iter().any(|stage| stage.parallel) {

@@ -333,9 +333,13 @@ type Key = Vec<(Op, Shape, DType, Vec<usize>)>;
 struct Cache {
     plans: HashMap<Arc<Key>, Arc<Plan>>,
     order: VecDeque<Arc<Key>>,
+    /// Working memory of all of them.
+    bytes: usize,
 }
 
 const CACHED: usize = 512;
+/// Bytes of working memory that plans of single values keep between runs.
+const CACHED_BYTES: usize = 64 << 20;
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
 
 /// The elements of `tensor`, computed if they are not known yet.
@@ -379,6 +383,8 @@ pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
         plan
     });
     let result = plan.run(&buffers.iter().collect::<Vec<_>>());
+    // The plan is kept, but what it was run on belongs to others.
+    plan.release();
     let buffer = match result {
         Ok(mut results) => results.remove(0),
         Err(error) => panic!("{error}"),
@@ -419,12 +425,18 @@ fn locked() -> MutexGuard<'static, Cache> {
 fn remember(key: Key, plan: Arc<Plan>) {
     let mut cache = locked();
     let key = Arc::new(key);
-    if cache.plans.insert(key.clone(), plan).is_none() {
-        cache.order.push_back(key);
+    let bytes = plan.arena_bytes();
+    if cache.plans.contains_key(&key) || bytes > CACHED_BYTES {
+        // Another thread was faster, or it is too large to keep.
+        return;
     }
-    if cache.order.len() > CACHED {
-        let oldest = cache.order.pop_front().expect("it is longer than that");
-        cache.plans.remove(&oldest);
+    cache.plans.insert(key.clone(), plan);
+    cache.order.push_back(key);
+    cache.bytes += bytes;
+    while cache.order.len() > CACHED || cache.bytes > CACHED_BYTES {
+        let oldest = cache.order.pop_front().expect("there is at least the new one");
+        let plan = cache.plans.remove(&oldest).expect("listed plans are there");
+        cache.bytes -= plan.arena_bytes();
     }
 }
 
@@ -447,4 +459,35 @@ fn leaf(node: &Tensor) -> Option<(Arc<Buffer>, usize)> {
     );
     let home = read.var.home();
     Some((home.buffer, home.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_that_are_kept_hold_no_values() {
+        let x = Tensor::from_slice(&[1.0f32, 2.0], [2]);
+        let y = (&x + 1.0) * 3.0;
+        assert_eq!(y.to_vec::<f32>(), [6.0, 9.0]);
+        for tensor in [&x, &y] {
+            let buffer = tensor.value().expect("it was read");
+            assert_eq!(Arc::strong_count(buffer), 1, "only the tensor holds its elements");
+        }
+    }
+
+    #[test]
+    fn working_memory_of_kept_plans_is_bounded() {
+        for n in 0..6 {
+            // Each plan needs some 24 MB for the values between its two products.
+            let x = Tensor::ones([2000, 3]).evaluated();
+            let y = x.matmul(&x.t()).tanh().matmul(&Tensor::ones([2000, 1 + n]));
+            assert_eq!(y.slice(0, 0, 1).slice(1, 0, 1).numel(), 1);
+            y.sum().item::<f32>();
+        }
+        let cache = locked();
+        let kept: usize = cache.plans.values().map(|plan| plan.arena_bytes()).sum();
+        assert_eq!(kept, cache.bytes);
+        assert!(kept <= CACHED_BYTES && cache.plans.len() == cache.order.len());
+    }
 }

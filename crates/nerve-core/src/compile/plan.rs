@@ -38,6 +38,8 @@ pub struct Plan {
     written: Vec<Arc<AtomicU64>>,
     /// How often variables had moved when the homes were last compared.
     moves: AtomicU64,
+    /// What stands in the place of arguments and results between runs of a plan that is kept.
+    idle: Vec<(usize, Arc<Buffer>)>,
     text: String,
 }
 
@@ -89,6 +91,14 @@ impl Plan {
         }
         self.replay(&mut replay)?;
         Ok(outputs)
+    }
+
+    /// Lets go of the arguments and results of the last run.
+    pub(super) fn release(&self) {
+        let mut replay = self.lock();
+        for (index, buffer) in &self.idle {
+            replay.bind(*index, buffer.clone());
+        }
     }
 
     pub(super) fn replay(&self, replay: &mut Replay) -> Result<(), RunError> {
@@ -367,10 +377,14 @@ impl<'a> Planner<'a> {
             .unwrap_or_else(|error| panic!("the compiler made a wrong plan: {error}\n{text}"));
         let buffers = self.bound.iter().zip(&self.sizes).map(|(bound, &bytes)| match bound {
             Bound::Fixed(buffer) => buffer.clone(),
-            // Bound before each run; until then of no size, so that a mistake cannot go unseen.
+            // Bound before each run. Untouched, so large ones take no memory.
             _ => Arc::new(Buffer::zeroed(bytes)),
         });
-        let replay = Replay::new(program, buffers.collect());
+        let buffers: Vec<Arc<Buffer>> = buffers.collect();
+        let fixed = |bound: &Bound| matches!(bound, Bound::Fixed(_));
+        let idle = self.bound.iter().zip(&buffers).enumerate().filter(|(_, (b, _))| !fixed(b));
+        let idle = idle.map(|(at, (_, buffer))| (at + 1, buffer.clone())).collect();
+        let replay = Replay::new(program, buffers);
         let arguments = self.bound.iter().filter_map(|b| match b {
             Bound::Argument(index) => Some(*index + 1),
             _ => None,
@@ -399,6 +413,7 @@ impl<'a> Planner<'a> {
             homes: self.homes,
             written,
             moves: AtomicU64::new(moves),
+            idle,
             text,
         }
     }
