@@ -72,8 +72,8 @@ impl Moments {
         }
     }
 
-    /// What is to be subtracted from the parameters, without the rate.
-    fn direction(&self, g: &Tensor) -> Tensor {
+    /// What is to be subtracted from the parameters: η m̂ / (√v̂ + ε).
+    fn update(&self, g: &Tensor) -> Tensor {
         let count = self.count.get() + 1.0;
         self.count.set(count.clone());
         let [b1, b2] = self.betas;
@@ -83,8 +83,11 @@ impl Moments {
         let v = self.second.var().get() * b2 + g.square() * (1.0 - b2);
         self.first.var().set(m.clone());
         self.second.var().set(v.clone());
-        let (scale, root) = (correction(b1).recip(), correction(b2).rsqrt());
-        m * scale / (v.sqrt() * root + self.eps)
+        // Both sides of the fraction times the root of the second correction, so that all that is
+        // the same for each parameter is one factor and one summand.
+        let root = correction(b2).sqrt();
+        let factor = self.group.rate() * &root / correction(b1);
+        m * factor / (v.sqrt() + root * self.eps)
     }
 
     fn slots(&self) -> Vec<Var> {
@@ -171,7 +174,7 @@ impl Optimizer for Adam {
         if self.weight_decay > 0.0 {
             g = g + &w * self.weight_decay;
         }
-        group.whole().set(w - self.moments.direction(&g) * group.rate());
+        group.whole().set(w - self.moments.update(&g));
     }
 
     fn slots(&self) -> Vec<Var> {
@@ -188,7 +191,7 @@ impl Optimizer for AdamW {
         let group = self.group();
         let (w, g) = (group.whole().get(), group.gather(gradients));
         let kept = 1.0 - group.rate() * self.weight_decay;
-        group.whole().set(w * kept - self.moments.direction(&g) * group.rate());
+        group.whole().set(w * kept - self.moments.update(&g));
     }
 
     fn slots(&self) -> Vec<Var> {

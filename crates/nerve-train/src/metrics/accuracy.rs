@@ -1,4 +1,4 @@
-use super::{Entry, Metric, check_classes, rank};
+use super::{Entry, Metric, check_classes, expect_classes};
 use nerve_core::{DType, Tensor};
 use nerve_formats::spec::Spec;
 use nerve_nn::layers::Misfit;
@@ -17,7 +17,8 @@ impl Metric for Accuracy {
     }
 
     fn sum(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        rank(output, target).lt(0.5).to_dtype(DType::F32).sum()
+        expect_classes(output, target);
+        output.argmax(1, false).eq(target.to_dtype(DType::I32)).to_dtype(DType::F32).sum()
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {

@@ -72,13 +72,9 @@ pub fn build(item: &Item) -> Box<dyn Metric> {
     (entry.build)(&item.args)
 }
 
-/// For each class index in `target`, how many classes come before it in the order of the outputs:
-/// those with a larger output, and of those with an equal one the earlier ones. f32, of the
-/// shape of `target`. The class that `argmax` gives has rank 0.
-///
-/// An output that is NaN comes before all: a network that diverged is not right.
+/// Refuses targets that are not one class index for each row of outputs.
 #[track_caller]
-fn rank(output: &Tensor, target: &Tensor) -> Tensor {
+fn expect_classes(output: &Tensor, target: &Tensor) {
     let mut expected = output.shape().to_vec();
     assert!(expected.len() >= 2, "outputs are [batch, classes, …], found {}", output.shape());
     expected.remove(1);
@@ -86,6 +82,16 @@ fn rank(output: &Tensor, target: &Tensor) -> Tensor {
         !target.dtype().is_float() && **target.shape() == expected[..],
         "outputs {output:?} need class indices of shape {expected:?}, found {target:?}"
     );
+}
+
+/// For each class index in `target`, how many classes come before it in the order of the outputs:
+/// those with a larger output, and of those with an equal one the earlier ones. f32, of the
+/// shape of `target`. The class that `argmax` gives has rank 0.
+///
+/// An output that is NaN comes before all: a network that diverged is not right.
+#[track_caller]
+fn rank(output: &Tensor, target: &Tensor) -> Tensor {
+    expect_classes(output, target);
     let index = target.to_dtype(DType::I32).unsqueeze(1);
     let class = Tensor::iota(output.shape(), 1);
     let is_target = class.eq(&index);

@@ -33,17 +33,19 @@ fn ranks_agree_with_sorting() {
 #[test]
 fn infinite_and_undefined_outputs() {
     let (inf, nan) = (f32::INFINITY, f32::NAN);
-    let rows = [[inf, 0.0], [-inf, 0.0], [nan, 0.0], [0.0, nan], [nan, nan], [-inf, -inf]];
+    let rows = [[inf, 0.0], [-inf, 0.0], [nan, 0.0], [0.0, nan], [-inf, -inf], [nan, nan]];
     let x = Tensor::from_slice(&rows.concat(), [6, 2]);
-    let right = |label: i32| {
-        let one = |i| {
-            let target = Tensor::from_slice(&[label], [1]);
-            sum(&Accuracy, &x.slice(0, i, i + 1), &target)
-        };
+    let right = |metric: &dyn Metric, label: i32| {
+        let target = Tensor::from_slice(&[label], [1]);
+        let one = |i| sum(metric, &x.slice(0, i, i + 1), &target);
         (0..6).map(one).collect::<Vec<_>>()
     };
-    assert_eq!(right(0), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
-    assert_eq!(right(1), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    // The class that is NaN counts as the most likely one, the first if all are.
+    assert_eq!(right(&Accuracy, 0), [1.0, 0.0, 1.0, 0.0, 1.0, 1.0]);
+    assert_eq!(right(&Accuracy, 1), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    // To be among the most likely ones, an output has to be a number.
+    assert_eq!(right(&TopK { k: 1 }, 0), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(right(&TopK { k: 1 }, 1), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
