@@ -104,7 +104,7 @@ fn a_tensor_read_before_a_write_is_not_evaluated_after() {
     let stale = &v.get() * 2.0;
     let fresh = (&v.get() * 2.0).evaluated();
     v.set(floats(&[5.0]));
-    panics(&["`weight` was changed", "footguns.rs"], || _ = stale.item::<f32>());
+    panics(&["`weight` was changed", "variables.rs"], || _ = stale.item::<f32>());
     assert_eq!(fresh.item::<f32>(), 2.0);
     assert_eq!((&v.get() * 2.0).item::<f32>(), 10.0);
     // A compiled step changes it just as well, and so does a write.

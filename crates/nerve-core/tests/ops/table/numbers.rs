@@ -176,7 +176,7 @@ fn binary(all: &mut Vec<Case>) {
     // A power of nothing: 0⁰ = 1 and its slope 0.
     let zero = || input(Kind::Float, &[1], View::Plain, || 0.0);
     all.push(Case::new("0 pow 2", Once, vec![zero()], |x| x[0].pow(2.0)));
-    let pow0 = |x: &[Tensor]| x[0].pow(&x[0].detach().zeros_like()) + &x[0];
+    let pow0 = |x: &[Tensor]| x[0].pow(x[0].detach().zeros_like()) + &x[0];
     all.push(Case::new("0 pow 0", Once, vec![zero()], pow0));
     for (i, &(a, va, b, vb, shape)) in PAIRS.iter().enumerate() {
         let seed = (9000 + i) as u64;
