@@ -15,8 +15,6 @@ pub struct Prepared {
     pub train: Part,
     /// Those that only watch; none where the recipe holds none back.
     pub validation: Option<Part>,
-    /// Those that judge at the end; none where the recipe names none.
-    pub test: Option<Part>,
     /// What is done to a training example: normalisation and augmentation.
     pub training: Pipeline,
     /// What is done to any other: normalisation alone.
@@ -45,7 +43,8 @@ impl Recipe {
         let classes = self.classes()?;
         let [train, test] = self.load_parts([true, true], classes)?;
         let train = train.ok_or(DataError::Empty { what: "training data".into() })?;
-        Ok(self.describe(&train, test.as_ref(), classes))
+        let test = test.map(|test| (test.len(), test.fields()[0].shape.clone()));
+        self.describe(&train, test, classes)
     }
 
     /// Reads the data, splits them, and computes the normalisation over the training split.
@@ -54,9 +53,13 @@ impl Recipe {
     /// A file that is missing, damaged or does not fit; an empty split.
     pub fn prepare_data(&self) -> Result<Prepared, DataError> {
         let classes = self.classes()?;
-        let [train, test] = self.load_parts([true, true], classes)?;
+        // The test data are looked at, so that a damaged file shows before the training and not
+        // after it, and let go: until the end they would only take memory.
+        let [_, test] = self.load_parts([false, true], classes)?;
+        let test = test.map(|test| (test.len(), test.fields()[0].shape.clone()));
+        let [train, _] = self.load_parts([true, false], classes)?;
         let whole = train.ok_or(DataError::Empty { what: "training data".into() })?;
-        let input = self.describe(&whole, test.as_ref(), classes);
+        let input = self.describe(&whole, test, classes)?;
         let whole: Part = Arc::new(whole);
         let (train, validation) = self.split(whole, classes)?;
         let fields = train.fields().to_vec();
@@ -68,8 +71,16 @@ impl Recipe {
                 training = training.augment(mnist::IMAGE, (entry.build)(&item.args))?;
             }
         }
-        let test = test.map(|test| Arc::new(test) as Part);
-        Ok(Prepared { train, validation, test, training, serving, normalization, input })
+        Ok(Prepared { train, validation, training, serving, normalization, input })
+    }
+
+    /// Reads the test data alone; `None` where the recipe has none.
+    ///
+    /// # Errors
+    /// As [`Recipe::prepare_data`].
+    pub fn test_data(&self) -> Result<Option<Part>, DataError> {
+        let [_, test] = self.load_parts([false, true], self.classes()?)?;
+        Ok(test.map(|test| Arc::new(test) as Part))
     }
 
     /// Reads the test data alone; where there are none, the validation split.
@@ -78,11 +89,8 @@ impl Recipe {
     /// As [`Recipe::prepare_data`]; [`DataError::Empty`] where there is neither.
     pub fn judging_data(&self) -> Result<(Part, &'static str), DataError> {
         let classes = self.classes()?;
-        if self.data.has("name") || self.data.has("test") {
-            let [_, test] = self.load_parts([false, true], classes)?;
-            if let Some(test) = test {
-                return Ok((Arc::new(test), "test"));
-            }
+        if let Some(test) = self.test_data()? {
+            return Ok((test, "test"));
         }
         let [train, _] = self.load_parts([true, false], classes)?;
         let whole = train.ok_or(DataError::Empty { what: "training data".into() })?;
@@ -152,21 +160,7 @@ impl Recipe {
             let (images, labels) = self.files(key)?;
             mnist::load_idx(&images, &labels, classes).map(Some)
         };
-        let (train, test) = (part("train", wanted[0])?, part("test", wanted[1])?);
-        if let (Some(train), Some(test)) = (&train, &test) {
-            let [expected, found] = [train, test].map(|data| data.fields()[0].shape.clone());
-            if expected != found {
-                return Err(FormatError::new(
-                    ErrorKind::Mismatch,
-                    self.data.text("test"),
-                    "shape of an image",
-                    format!("{expected:?}, as in the training data"),
-                    format!("{found:?}"),
-                )
-                .into());
-            }
-        }
-        Ok([train, test])
+        Ok([part("train", wanted[0])?, part("test", wanted[1])?])
     }
 
     /// The files of images and labels of a part.
@@ -188,16 +182,26 @@ impl Recipe {
         Ok((images, labels))
     }
 
-    fn describe(&self, train: &Arrays, test: Option<&Arrays>, classes: usize) -> Input {
-        Input {
-            shape: train.fields()[0].shape.clone(),
-            labels: match self.data.has("name").then(|| catalogue::entry(self.data.text("name"))) {
-                Some(Ok(entry)) => entry.labels.iter().map(|label| label.to_string()).collect(),
-                _ => (0..classes).map(|class| class.to_string()).collect(),
-            },
-            train: train.len(),
-            test: test.map_or(0, Dataset::len),
+    /// `test` is the number and the shape of the test data.
+    fn describe(
+        &self,
+        train: &Arrays,
+        test: Option<(usize, Vec<usize>)>,
+        classes: usize,
+    ) -> Result<Input, DataError> {
+        let shape = train.fields()[0].shape.clone();
+        if let Some((_, found)) = test.as_ref().filter(|(_, found)| *found != shape) {
+            let file = if self.data.has("test") { self.data.text("test") } else { "test data" };
+            let expected = format!("{shape:?}, as in the training data");
+            let (what, found) = ("shape of an image", format!("{found:?}"));
+            return Err(FormatError::new(ErrorKind::Mismatch, file, what, expected, found).into());
         }
+        let named = self.data.has("name").then(|| catalogue::entry(self.data.text("name")));
+        let labels = match named {
+            Some(entry) => entry?.labels.iter().map(|label| label.to_string()).collect(),
+            None => (0..classes).map(|class| class.to_string()).collect(),
+        };
+        Ok(Input { shape, labels, train: train.len(), test: test.map_or(0, |(count, _)| count) })
     }
 }
 

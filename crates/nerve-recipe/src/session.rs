@@ -34,6 +34,7 @@ pub enum SessionError {
 
 /// Everything that a training needs, ready to begin.
 pub struct Session {
+    recipe: Recipe,
     /// The data.
     pub data: Prepared,
     /// The network.
@@ -75,6 +76,7 @@ impl Session {
         let optimizer =
             optim::build(recipe.trainer.item("optimizer"), &network.params).map_err(at_model)?;
         Ok(Session {
+            recipe: recipe.clone(),
             loss: losses::build(recipe.trainer.item("loss")),
             metrics: items(&recipe.trainer, "metrics"),
             epochs: recipe.trainer.usize("epochs") as u64,
@@ -114,8 +116,8 @@ impl Session {
     /// # Errors
     /// Those of the data.
     pub fn test(&self) -> Result<Option<Evaluation>, TrainError> {
-        let Some(test) = &self.data.test else { return Ok(None) };
-        let loader = self.loader(test, false)?;
+        let Some(test) = self.recipe.test_data()? else { return Ok(None) };
+        let loader = self.loader(&test, false)?;
         let metrics = build(&self.metrics);
         Evaluator::new(&*self.network.model, &*self.loss, &metrics).evaluate(&loader).map(Some)
     }

@@ -156,7 +156,7 @@ fn environment(recipe: &Recipe, session: &Session, threads: usize) -> Value {
 fn rows(session: &Session) -> [usize; 3] {
     let length = |part: Option<&Part>| part.map_or(0, |part| part.len());
     let data = &session.data;
-    [length(Some(&data.train)), length(data.validation.as_ref()), length(data.test.as_ref())]
+    [length(Some(&data.train)), length(data.validation.as_ref()), data.input.test]
 }
 
 /// `nerve 0.1.0 · run runs/mnist-2 · seed 42 · 2 threads, AVX2 · data 54,000/6,000/10,000 rows`.
