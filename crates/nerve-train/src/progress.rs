@@ -148,7 +148,6 @@ impl Callback for Progress {
             match &self.show {
                 Show::Bar(bar) => {
                     bar.set_message(self.text.clone());
-                    bar.tick();
                 }
                 Show::Lines(_) => self.line(),
             }
