@@ -433,6 +433,9 @@ fn variables(seed: u64) {
         .collect();
     // Half of the programs see what was set before, as Rust would; the others read first.
     let in_order = rng.chance(2);
+    // A value that is returned is stored as a result, and copied to its variable; one that is not
+    // may be stored there at once, while others still have to read what it overwrites.
+    let returns = rng.chance(3);
     let step = compile(|_: &[Tensor]| {
         let old: Vec<Tensor> = vars.iter().map(Var::get).collect();
         let mut returned = Vec::new();
@@ -444,7 +447,7 @@ fn variables(seed: u64) {
         }
         returned.push(old[0].clone());
         returned.push(vars[1].get());
-        returned
+        if returns { returned } else { Vec::new() }
     });
     for round in 0..3 {
         let old = cells.clone();

@@ -225,6 +225,26 @@ fn movements_cost_nothing() {
     assert_eq!(work.len(), 2, "one group, one product: {}", plan.explain());
 }
 
+/// A product whose plain result is wanted too keeps it: nothing is absorbed.
+#[test]
+fn a_result_is_not_absorbed() {
+    let f = compile(|a: &[Tensor]| {
+        let plain = a[0].matmul(&a[1]);
+        let biased = &plain + &a[2];
+        vec![plain, biased.clone(), biased.relu()]
+    });
+    let (x, w) = (random(1, &[3, 4]), random(2, &[4, 2]));
+    let results = f.call(&[&x, &w, &Tensor::from_slice(&[-1.0f32, 1.0], [2])]);
+    let plain = x.matmul(&w).to_vec::<f32>();
+    let bias = |(i, v): (usize, &f32)| v + if i % 2 == 0 { -1.0 } else { 1.0 };
+    let biased: Vec<f32> = plain.iter().enumerate().map(bias).collect();
+    let relu: Vec<f32> = biased.iter().map(|v| v.max(0.0)).collect();
+    assert_eq!(
+        results.iter().map(Tensor::to_vec::<f32>).collect::<Vec<_>>(),
+        [plain, biased, relu]
+    );
+}
+
 /// Long chains reuse their memory: the arena does not grow with the number of steps.
 #[test]
 fn memory_is_reused() {
