@@ -83,17 +83,20 @@ impl Var {
     #[track_caller]
     pub fn new(name: impl Into<String>, initial: Tensor) -> Var {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let (shape, dtype) = (initial.shape().clone(), initial.dtype());
         let value = compile::evaluate(&initial);
-        let bytes = initial.numel() * initial.dtype().bytes();
-        // A copy: the tensor's buffer may be shared.
-        let buffer = Buffer::zeroed(bytes);
-        buffer.write(0, &value.to_vec::<u8>(0..bytes));
+        drop(initial);
+        // A tensor that nobody else has leaves its memory to the variable; else it is copied.
+        let buffer = Arc::try_unwrap(value).unwrap_or_else(|shared| {
+            let bytes = shape.numel() * dtype.bytes();
+            Buffer::from_slice(&shared.to_vec::<u8>(0..bytes))
+        });
         let own = Arc::default();
         Var(Arc::new(Cell {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
-            shape: initial.shape().clone(),
-            dtype: initial.dtype(),
+            shape,
+            dtype,
             home: RwLock::new(Home {
                 buffer: Arc::new(buffer),
                 offset: 0,

@@ -9,6 +9,7 @@
 //! it checks every operand of every instruction against the buffers once, so that the replay may
 //! use raw pointers without checking again.
 
+mod arena;
 pub mod argreduce;
 mod bounds;
 pub mod conv;

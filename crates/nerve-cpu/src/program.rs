@@ -1,5 +1,6 @@
 //! A program: a checked list of instructions, and its replay.
 
+use crate::arena;
 use crate::argreduce::ArgReduce;
 use crate::conv::{Conv, ConvWeightGrad};
 use crate::copy::Copy;
@@ -270,8 +271,10 @@ fn conflict(a: &[Operand], b: &[Operand]) -> bool {
 /// A program bound to its buffers, ready to run again and again.
 pub struct Replay {
     program: Program,
-    /// The arena first, then those that the owner gave.
-    buffers: Vec<Arc<Buffer>>,
+    /// What is bound to each buffer of the program; nothing to the first, which is the arena.
+    buffers: Vec<Option<Arc<Buffer>>>,
+    /// Whether a buffer stays bound for good.
+    fixed: Vec<bool>,
     memory: Memory,
     faults: Vec<Fault>,
     /// The buffers by address: two replays that want the same ones take them in the same order.
@@ -279,33 +282,30 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Binds `program` to `buffers` (all but the arena, which is allocated here).
+    /// Binds `program` to `buffers` (all but the arena): those that stay, and `None` for those that
+    /// [`bind`](Replay::bind) is to name before a run.
     ///
     /// # Panics
     /// If the number or the sizes of the buffers are not those the program was checked with, or
     /// one buffer that is written appears twice.
-    pub fn new(program: Program, buffers: Vec<Arc<Buffer>>) -> Self {
-        let arena = Arc::new(Buffer::zeroed(program.arena_bytes()));
-        let all: Vec<_> = std::iter::once(arena).chain(buffers).collect();
-        assert_eq!(all.len(), program.buffers.len().max(1), "number of buffers");
-        let mut memory = Memory::new(all.len());
-        for (i, buffer) in all.iter().enumerate() {
-            memory.bind(i, buffer);
-            let Some(&(bytes, written)) = program.buffers.get(i) else { continue };
-            assert!(buffer.bytes() >= bytes, "buffer {i}: {} < {bytes} bytes", buffer.bytes());
-            let twice = all.iter().skip(i + 1).any(|b| Arc::ptr_eq(b, buffer));
-            assert!(!(twice && written), "buffer {i} is written and bound twice");
+    pub fn new(program: Program, buffers: Vec<Option<Arc<Buffer>>>) -> Self {
+        let count = program.buffers.len().max(1);
+        assert_eq!(buffers.len() + 1, count, "number of buffers");
+        let mut replay = Replay {
+            faults: program.instructions.iter().map(|_| Fault::default()).collect(),
+            program,
+            buffers: vec![None; count],
+            fixed: vec![false; count],
+            memory: Memory::new(count),
+            order: Vec::with_capacity(count),
+        };
+        for (i, buffer) in buffers.into_iter().enumerate() {
+            if let Some(buffer) = buffer {
+                replay.bind(i + 1, buffer);
+                replay.fixed[i + 1] = true;
+            }
         }
-        let faults = program.instructions.iter().map(|_| Fault::default()).collect();
-        let mut replay = Replay { program, buffers: all, memory, faults, order: Vec::new() };
-        replay.sort();
         replay
-    }
-
-    fn sort(&mut self) {
-        self.order.clear();
-        self.order.extend(0..self.program.buffers.len());
-        self.order.sort_by_key(|&i| Arc::as_ptr(&self.buffers[i]));
     }
 
     /// The program.
@@ -316,24 +316,50 @@ impl Replay {
     /// Binds another buffer in the place of number `index` (1 is the first after the arena).
     ///
     /// # Panics
-    /// If it is too small, or already bound elsewhere.
+    /// If it is too small, or already bound elsewhere and written.
     pub fn bind(&mut self, index: usize, buffer: Arc<Buffer>) {
-        assert!(index > 0 && buffer.bytes() >= self.program.buffers[index].0, "buffer too small");
-        let twice = self.buffers.iter().enumerate().any(|(i, b)| {
+        let (bytes, written) = self.program.buffers[index];
+        assert!(
+            index > 0 && buffer.bytes() >= bytes,
+            "buffer {index} has {bytes} bytes, not {}",
+            buffer.bytes()
+        );
+        let twice = self.buffers.iter().enumerate().any(|(i, bound)| {
             i != index
-                && Arc::ptr_eq(b, &buffer)
-                && (self.program.buffers[i].1 || self.program.buffers[index].1)
+                && bound.as_ref().is_some_and(|bound| Arc::ptr_eq(bound, &buffer))
+                && (self.program.buffers[i].1 || written)
         });
-        assert!(!twice, "a buffer that is written is bound twice");
+        assert!(!twice, "buffer {index} is written and bound twice");
         self.memory.bind(index, &buffer);
-        self.buffers[index] = buffer;
+        self.buffers[index] = Some(buffer);
         // Sorted again before the next run: often many buffers are bound at once.
         self.order.clear();
     }
 
-    /// The buffer bound as number `index`.
-    pub fn buffer(&self, index: usize) -> &Arc<Buffer> {
-        &self.buffers[index]
+    /// # Panics
+    /// If a buffer is not bound.
+    fn sort(&mut self) {
+        let address = |&i: &usize| self.buffers[i].as_ref().map(Arc::as_ptr);
+        self.order.extend(1..self.buffers.len());
+        self.order.sort_by_key(address);
+        let all = self.order.iter().all(|i| address(i).is_some());
+        assert!(all, "a buffer of the program is not bound");
+    }
+
+    /// Forgets what [`bind`](Replay::bind) has bound since the replay was made, so that nothing is
+    /// kept alive between runs that nobody else needs.
+    pub fn release(&mut self) {
+        for i in 1..self.buffers.len() {
+            if !self.fixed[i] {
+                self.buffers[i] = None;
+            }
+        }
+        self.order.clear();
+    }
+
+    /// The buffer bound as number `index`, if any.
+    pub fn buffer(&self, index: usize) -> Option<&Arc<Buffer>> {
+        self.buffers[index].as_ref()
     }
 
     /// Runs all instructions once.
@@ -341,11 +367,8 @@ impl Replay {
     /// # Errors
     /// If an index among the data was out of range. What depends on it is then meaningless.
     pub fn run(&mut self) -> Result<(), RunError> {
-        if self.order.is_empty() {
-            self.sort();
-        }
-        let borrows = Borrows::take(self);
-        let this = &*self;
+        let run = Run::begin(self);
+        let this = run.replay;
         if this.program.stages.iter().any(|stage| stage.parallel) {
             threads::run(&|team: &Team<'_>| this.walk(team));
         } else {
@@ -353,7 +376,7 @@ impl Replay {
                 this.run_serial(0..this.program.instructions.len(), scratch)
             });
         }
-        drop(borrows);
+        drop(run);
         self.fault().map_or(Ok(()), Err)
     }
 
@@ -366,8 +389,8 @@ impl Replay {
     /// If `times` has not one entry for each instruction.
     pub fn profile(&mut self, times: &mut [Duration]) -> Result<(), RunError> {
         assert_eq!(times.len(), self.program.instructions.len(), "one time for each instruction");
-        let borrows = Borrows::take(self);
-        let this = &*self;
+        let run = Run::begin(self);
+        let this = run.replay;
         for (i, time) in times.iter_mut().enumerate() {
             let chunks = this.program.instructions[i].kernel().chunks();
             let parallel =
@@ -382,7 +405,7 @@ impl Replay {
             }
             *time += start.elapsed();
         }
-        drop(borrows);
+        drop(run);
         self.fault().map_or(Ok(()), Err)
     }
 
@@ -439,6 +462,10 @@ impl Replay {
         });
     }
 
+    fn in_order(&self) -> impl Iterator<Item = (usize, &Buffer)> {
+        self.order.iter().filter_map(|&i| Some((i, &**self.buffers[i].as_ref()?)))
+    }
+
     fn fault(&self) -> Option<RunError> {
         let mut faults = self.faults.iter().enumerate();
         faults.find_map(|(instruction, fault)| {
@@ -449,25 +476,33 @@ impl Replay {
     }
 }
 
-/// Holds a borrow of every bound buffer while a replay runs.
-struct Borrows<'a>(&'a Replay);
+/// Holds an arena and a borrow of every bound buffer while a replay runs.
+struct Run<'a> {
+    replay: &'a Replay,
+    arena: Option<Buffer>,
+}
 
-impl<'a> Borrows<'a> {
-    fn take(replay: &'a Replay) -> Self {
-        for &i in &replay.order {
-            let buffer = &replay.buffers[i];
+impl<'a> Run<'a> {
+    fn begin(replay: &'a mut Replay) -> Self {
+        if replay.order.is_empty() {
+            replay.sort();
+        }
+        let arena = arena::take(replay.program.arena_bytes());
+        replay.memory.bind(0, &arena);
+        let replay = &*replay;
+        for (i, buffer) in replay.in_order() {
             if replay.program.buffers[i].1 { buffer.borrow_mut() } else { buffer.borrow() }
         }
-        Borrows(replay)
+        Run { replay, arena: Some(arena) }
     }
 }
 
-impl Drop for Borrows<'_> {
+impl Drop for Run<'_> {
     fn drop(&mut self) {
-        for &i in &self.0.order {
-            let buffer = &self.0.buffers[i];
-            if self.0.program.buffers[i].1 { buffer.release_mut() } else { buffer.release() }
+        for (i, buffer) in self.replay.in_order() {
+            if self.replay.program.buffers[i].1 { buffer.release_mut() } else { buffer.release() }
         }
+        self.arena.take().into_iter().for_each(arena::give);
     }
 }
 
@@ -492,7 +527,7 @@ mod tests {
             crate::set_threads(threads);
             let (from, to) = (Arc::new(Buffer::from_slice(&values)), Buffer::zeroed(4 * n));
             let to = Arc::new(to);
-            let mut replay = Replay::new(program(), vec![from, to.clone()]);
+            let mut replay = Replay::new(program(), vec![Some(from), Some(to.clone())]);
             replay.run().unwrap();
             assert_eq!(to.to_vec::<f32>(0..n), values);
         }

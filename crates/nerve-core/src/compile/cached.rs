@@ -319,7 +319,7 @@ impl Step {
 }
 
 fn rebind(replay: &mut Replay, slot: usize, buffer: &Arc<Buffer>) {
-    if !Arc::ptr_eq(replay.buffer(slot), buffer) {
+    if !replay.buffer(slot).is_some_and(|bound| Arc::ptr_eq(bound, buffer)) {
         replay.bind(slot, buffer.clone());
     }
 }
@@ -383,8 +383,6 @@ pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
         plan
     });
     let result = plan.run(&buffers.iter().collect::<Vec<_>>());
-    // The plan is kept, but what it was run on belongs to others.
-    plan.release();
     let buffer = match result {
         Ok(mut results) => results.remove(0),
         Err(error) => panic!("{error}"),

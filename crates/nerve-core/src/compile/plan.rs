@@ -38,8 +38,6 @@ pub struct Plan {
     written: Vec<Arc<AtomicU64>>,
     /// How often variables had moved when the homes were last compared.
     moves: AtomicU64,
-    /// What stands in the place of arguments and results between runs of a plan that is kept.
-    idle: Vec<(usize, Arc<Buffer>)>,
     text: String,
 }
 
@@ -77,7 +75,6 @@ impl Plan {
     /// If an index among the data is out of range.
     pub(super) fn run(&self, arguments: &[&Arc<Buffer>]) -> Result<Vec<Arc<Buffer>>, RunError> {
         let mut replay = self.lock();
-        // The results first: what was one of the last run may be an argument of this one.
         let fresh = |(index, shape, dtype): &(usize, Shape, DType)| {
             let buffer = Arc::new(Buffer::zeroed(shape.numel() * dtype.bytes()));
             replay.bind(*index, buffer.clone());
@@ -89,16 +86,9 @@ impl Plan {
                 replay.bind(index, buffer.clone());
             }
         }
-        self.replay(&mut replay)?;
-        Ok(outputs)
-    }
-
-    /// Lets go of the arguments and results of the last run.
-    pub(super) fn release(&self) {
-        let mut replay = self.lock();
-        for (index, buffer) in &self.idle {
-            replay.bind(*index, buffer.clone());
-        }
+        let result = self.replay(&mut replay);
+        replay.release();
+        result.map(|()| outputs)
     }
 
     pub(super) fn replay(&self, replay: &mut Replay) -> Result<(), RunError> {
@@ -375,16 +365,11 @@ impl<'a> Planner<'a> {
         let text = explain::explain(&instructions, arena, &sizes);
         let program = Program::new(instructions, &sizes)
             .unwrap_or_else(|error| panic!("the compiler made a wrong plan: {error}\n{text}"));
-        let buffers = self.bound.iter().zip(&self.sizes).map(|(bound, &bytes)| match bound {
-            Bound::Fixed(buffer) => buffer.clone(),
-            // Bound before each run. Untouched, so large ones take no memory.
-            _ => Arc::new(Buffer::zeroed(bytes)),
+        let buffers = self.bound.iter().map(|bound| match bound {
+            Bound::Fixed(buffer) => Some(buffer.clone()),
+            Bound::Argument(_) | Bound::Output => None,
         });
-        let buffers: Vec<Arc<Buffer>> = buffers.collect();
-        let fixed = |bound: &Bound| matches!(bound, Bound::Fixed(_));
-        let idle = self.bound.iter().zip(&buffers).enumerate().filter(|(_, (b, _))| !fixed(b));
-        let idle = idle.map(|(at, (_, buffer))| (at + 1, buffer.clone())).collect();
-        let replay = Replay::new(program, buffers);
+        let replay = Replay::new(program, buffers.collect());
         let arguments = self.bound.iter().filter_map(|b| match b {
             Bound::Argument(index) => Some(*index + 1),
             _ => None,
@@ -413,7 +398,6 @@ impl<'a> Planner<'a> {
             homes: self.homes,
             written,
             moves: AtomicU64::new(moves),
-            idle,
             text,
         }
     }
