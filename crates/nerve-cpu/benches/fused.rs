@@ -5,6 +5,7 @@
 use nerve_cpu::fused::{BinaryOp, Compute, Element, Output, Random, Reduce, Step, UnaryOp, View};
 use nerve_cpu::{Buffer, Fused, Program, Region, Replay};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Lays operands one after the other into the arena.
@@ -13,7 +14,7 @@ struct Arena(usize);
 
 impl Arena {
     fn take(&mut self, elements: usize, element: Element) -> Region {
-        let region = Region::new(0, self.0, elements * element.bytes());
+        let region = Region::new(1, self.0, elements * element.bytes());
         self.0 = (self.0 + region.bytes).next_multiple_of(64);
         region
     }
@@ -82,11 +83,11 @@ fn report(name: &str, bytes: usize, fused: Fused) {
     }
     instructions.insert(0, fused);
     let kernels: Vec<_> = instructions.into_iter().map(|f| f.prepare().unwrap().into()).collect();
-    let program = Program::new(kernels, &[arena.0]).unwrap();
-    let mut replay = Replay::new(program, Vec::new());
+    let program = Program::new(kernels, &[0, arena.0]).unwrap();
     // Small values, none of them 0 or subnormal.
     let values: Vec<f32> = (0..arena.0 / 4).map(|i| (i % 1000) as f32 * 1e-3 + 0.01).collect();
-    replay.buffer(0).write(0, &values);
+    let memory = Arc::new(Buffer::from_slice(&values));
+    let mut replay = Replay::new(program, vec![Some(memory)]);
     let time = best(|| replay.run().unwrap());
     let (from, to) = (vec![1u8; bytes / 2], Buffer::zeroed(bytes / 2));
     let copy = best(|| to.write(0, black_box(&from)));

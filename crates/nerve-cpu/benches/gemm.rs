@@ -7,59 +7,12 @@ use nerve_cpu::{
     Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Gemm, Instruction, Program, Region,
     Replay, SumParts,
 };
-use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Independent chains of multiply-adds: enough to hide their latency on two units.
-const CHAINS: usize = 12;
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn chains_avx512(rounds: usize) -> f32 {
-    use std::arch::x86_64::*;
-    let (mut sums, x) = ([_mm512_set1_ps(1.0); CHAINS], _mm512_set1_ps(black_box(0.5)));
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = _mm512_fmadd_ps(*sum, x, x);
-        }
-    }
-    sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn chains_avx2(rounds: usize) -> f32 {
-    use std::arch::x86_64::*;
-    let (mut sums, x) = ([_mm256_set1_ps(1.0); CHAINS], _mm256_set1_ps(black_box(0.5)));
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = _mm256_fmadd_ps(*sum, x, x);
-        }
-    }
-    sums.into_iter().map(|sum| _mm256_cvtss_f32(sum)).sum()
-}
-
-/// Multiply-adds that one core can do, in GFLOP/s of f32; infinite where it is not known.
+/// What one core can do, in GFLOP/s of f32; infinite where it is not known.
 fn peak() -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let rounds = 200_000;
-        let rate = |lanes: usize, run: &dyn Fn() -> f32| {
-            let time = best_of(5, || {
-                black_box(run());
-            });
-            (2 * lanes * CHAINS * rounds) as f64 / time
-        };
-        match nerve_cpu::isa() {
-            // SAFETY: the instruction set was found on this processor.
-            nerve_cpu::Isa::Avx512 => return rate(16, &|| unsafe { chains_avx512(rounds) }),
-            // SAFETY: as above.
-            nerve_cpu::Isa::Avx2 => return rate(8, &|| unsafe { chains_avx2(rounds) }),
-            nerve_cpu::Isa::Portable => {}
-        }
-    }
-    f64::INFINITY
+    nerve_cpu::peak_flops(1).map_or(f64::INFINITY, |flops| flops / 1e9)
 }
 
 /// The shortest of some runs, in nanoseconds.
@@ -82,7 +35,7 @@ fn measure(label: &str, instructions: Vec<Instruction>, buffers: &[usize]) {
     let filled = |&bytes: &usize| {
         Arc::new(Buffer::from_slice(&(0..bytes / 4).map(|i| (i % 17) as f32).collect::<Vec<_>>()))
     };
-    let mut replay = Replay::new(program, buffers[1..].iter().map(filled).collect());
+    let mut replay = Replay::new(program, buffers[1..].iter().map(filled).map(Some).collect());
     let mut run = || replay.run().expect("no indices");
     let once = best_of(3, &mut run).max(1.0);
     let (before, time) = (peak(), best_of((400e6 / once).clamp(5.0, 2000.0) as usize, &mut run));

@@ -57,7 +57,7 @@ pub fn gemm_flops() -> f64 {
         return f64::NAN;
     };
     let matrix = || Arc::new(Buffer::from_slice(&vec![1.0f32; N * N]));
-    let mut replay = Replay::new(program, vec![matrix(), matrix(), matrix()]);
+    let mut replay = Replay::new(program, vec![Some(matrix()), Some(matrix()), Some(matrix())]);
     let mut best = f64::INFINITY;
     for _ in 0..8 {
         let start = Instant::now();

@@ -6,7 +6,8 @@ use crate::op::{Op, Role};
 use crate::ops::{Broadcast, Full, Permute, Reduce, Reshape, Slice};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
-use nerve_cpu::fused::{BinaryOp, UnaryOp};
+use nerve_cpu::PoolKind;
+use nerve_cpu::fused::{self, BinaryOp, UnaryOp};
 use std::collections::HashMap;
 use std::slice::from_ref;
 
@@ -200,8 +201,16 @@ impl Rewriter {
         }
     }
 
-    /// A reduction does not care in which order the axes stand.
+    /// A reduction does not care in which order the axes stand, and a sum over whole images not to
+    /// which element of its window the gradient of a maximum goes.
     fn reduce(&mut self, op: &Reduce, x: &Tensor) -> Option<Tensor> {
+        if let Op::PoolGrad(grad) = x.op()
+            && (op.kind, grad.pool.kind) == (fused::Reduce::Sum, PoolKind::Max)
+            && op.axes.contains(&1)
+            && op.axes.contains(&2)
+        {
+            return Some(self.make(op.clone().into(), &[x.inputs()[1].clone()], None));
+        }
         let Op::Permute(p) = x.op() else { return None };
         let mut axes: Vec<usize> = op.axes.iter().map(|&a| p.order[a]).collect();
         axes.sort_unstable();

@@ -3,10 +3,11 @@
 use super::expect_float;
 use crate::compile::{Lowering, float};
 use crate::dtype::DType;
-use crate::op::{Gradients, Lower, Operation, Role};
+use crate::op::{Gradients, Lower, Op, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use nerve_cpu::PoolKind;
+use nerve_cpu::fused::UnaryOp;
 
 /// Maximum or mean of windows of an image `[n, h, w, c]`. Padding counts as −∞ for the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -254,6 +255,13 @@ impl Tensor {
             pool.name(),
             self.shape()
         );
+        // The maximum of what is not negative is what is not negative of the maximum: after the
+        // pooling there is less of it, forwards and backwards.
+        if let (PoolKind::Max, Op::Unary(unary)) = (pool.kind, self.op())
+            && unary.op == UnaryOp::Relu
+        {
+            return self.inputs()[0].pool2d(pool).relu();
+        }
         Tensor::apply(pool, &[&self.permute(&[0, 2, 3, 1])]).permute(&[0, 3, 1, 2])
     }
 }
