@@ -363,78 +363,79 @@ fn check_item(
     path: &mut Vec<Segment>,
     problems: &mut Vec<Problem>,
 ) -> Option<Item> {
-    let place = path.len();
-    let (name, given): (&str, &[(String, Value)]) = match value {
-        Value::Text(name) => (name, &[]),
-        Value::Table(entries) => match entries.iter().find(|(key, _)| key == "type") {
-            Some((_, Value::Text(name))) => {
-                path.push(Segment::Key("type".to_string()));
-                (name, entries)
-            }
-            Some((_, other)) => {
-                path.push(Segment::Key("type".to_string()));
-                problems.push(type_problem(path, what, found(other)));
-                path.truncate(place);
-                return None;
-            }
-            None => {
-                problems.push(Problem {
-                    path: path.clone(),
-                    target: Target::Value,
-                    kind: ProblemKind::Missing {
-                        key: "type",
-                        of: format!("this {what}"),
-                        doc: "which one it is",
-                        expected: format!("the name of a known {what}"),
-                    },
-                });
-                return None;
-            }
-        },
-        other => {
-            problems.push(Problem {
-                path: path.clone(),
-                target: Target::Value,
-                kind: ProblemKind::WrongType {
-                    key: what.to_string(),
-                    expected: "a name in quotes, or a table with `type`".to_string(),
-                    found: found(other),
-                },
-            });
+    let named = match item_name(what, value) {
+        Ok(named) => named,
+        Err((within, kind)) => {
+            let path = path.iter().cloned().chain(within).collect();
+            problems.push(Problem { path, target: Target::Value, kind });
             return None;
         }
     };
-    let Some(spec) = find(specs, name) else {
+    let Some(spec) = find(specs, named.name) else {
         let names =
             specs.iter().flat_map(|s| [s.name].into_iter().chain(s.aliases.iter().copied()));
         problems.push(Problem {
-            path: path.clone(),
+            path: path.iter().cloned().chain(named.within).collect(),
             target: Target::Value,
             kind: ProblemKind::UnknownWord {
                 what: what.to_string(),
-                word: name.to_string(),
-                nearest: nearest(name, names),
+                word: named.name.to_string(),
+                nearest: nearest(named.name, names),
                 allowed: specs.iter().map(|spec| spec.name).collect(),
             },
         });
-        path.truncate(place);
         return None;
     };
-    path.truncate(place);
     let before = problems.len();
-    let args = check_params(spec.name, spec.params, given, path, problems);
+    let args = check_params(spec.name, spec.params, named.given, path, problems);
     (problems.len() == before).then_some(Item { name: spec.name, args })
 }
 
-fn type_problem(path: &[Segment], what: &str, found: String) -> Problem {
-    Problem {
-        path: path.to_vec(),
-        target: Target::Value,
-        kind: ProblemKind::WrongType {
-            key: "type".to_string(),
-            expected: format!("the name of a known {what} in quotes"),
-            found,
-        },
+/// A thing as it was written.
+struct Named<'a> {
+    name: &'a str,
+    given: &'a [(String, Value)],
+    /// From the value to where the name stands.
+    within: Option<Segment>,
+}
+
+/// The name in a name or in a table with `type`; otherwise what is wrong, and where.
+fn item_name<'a>(
+    what: &str,
+    value: &'a Value,
+) -> Result<Named<'a>, (Option<Segment>, ProblemKind)> {
+    let within = || Some(Segment::Key("type".to_string()));
+    let entries = match value {
+        Value::Text(name) => return Ok(Named { name, given: &[], within: None }),
+        Value::Table(entries) => entries,
+        other => {
+            let kind = ProblemKind::WrongType {
+                key: what.to_string(),
+                expected: "a name in quotes, or a table with `type`".to_string(),
+                found: found(other),
+            };
+            return Err((None, kind));
+        }
+    };
+    match entries.iter().find(|(key, _)| key == "type") {
+        Some((_, Value::Text(name))) => Ok(Named { name, given: entries, within: within() }),
+        Some((_, other)) => {
+            let kind = ProblemKind::WrongType {
+                key: "type".to_string(),
+                expected: format!("the name of a known {what} in quotes"),
+                found: found(other),
+            };
+            Err((within(), kind))
+        }
+        None => {
+            let kind = ProblemKind::Missing {
+                key: "type",
+                of: format!("this {what}"),
+                doc: "which one it is",
+                expected: format!("the name of a known {what}"),
+            };
+            Err((None, kind))
+        }
     }
 }
 
