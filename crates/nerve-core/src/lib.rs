@@ -1,7 +1,7 @@
 //! The compiler: a network is a graph, and everything else is a transformation of that graph.
 //!
 //! Calling methods on [`Tensor`] builds the graph; nothing is computed yet. [`grad`] adds the
-//! backward nodes as ordinary nodes. [`compile`] traces a function once, simplifies and fuses the
+//! backward nodes as ordinary nodes. [`compile()`] traces a function once, simplifies and fuses the
 //! graph, plans memory, and replays the result as a flat list of instructions on the machine,
 //! which is `nerve-cpu`.
 //!

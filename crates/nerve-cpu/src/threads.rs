@@ -2,7 +2,7 @@
 //!
 //! Handing work to a sleeping thread takes about 50 µs, to a spinning one 0.2 µs, and a small
 //! training step takes less than 50 µs in all. So workers spin for a while after each replay
-//! ([`SPIN`]) and sleep only when no more work has come.
+//! (`SPIN`) and sleep only when no more work has come.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
