@@ -1,6 +1,5 @@
 //! Buffers, regions of buffers, and the table of base addresses that a replay works on.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicIsize, Ordering};
@@ -63,8 +62,6 @@ plain!(f32, f64, i32, i64, u8, i8, u16, u32, u64);
 /// many readers or one writer; whoever comes second waits.
 pub struct Buffer {
     start: NonNull<u8>,
-    /// What the system gave; `start` is the first aligned byte of it.
-    block: NonNull<u8>,
     bytes: usize,
     /// Number of readers, or -1 for a writer.
     borrows: AtomicIsize,
@@ -76,18 +73,9 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// `bytes` zero bytes. The system gives large blocks as pages that are zero and cost nothing
-    /// until they are touched; asking it for a larger alignment would touch them all at once, so
-    /// the alignment is made here.
+    /// `bytes` zero bytes.
     pub fn zeroed(bytes: usize) -> Self {
-        let layout = Self::layout(bytes);
-        // SAFETY: the layout has a size of at least ALIGN.
-        let block = unsafe { alloc_zeroed(layout) };
-        let Some(block) = NonNull::new(block) else { handle_alloc_error(layout) };
-        let skip = block.as_ptr().align_offset(ALIGN);
-        // SAFETY: the layout has ALIGN bytes more than are used.
-        let start = unsafe { block.add(skip) };
-        Buffer { start, block, bytes, borrows: AtomicIsize::new(0) }
+        Buffer { start: system::zeroed(bytes), bytes, borrows: AtomicIsize::new(0) }
     }
 
     /// A buffer that holds a copy of `values`.
@@ -95,12 +83,6 @@ impl Buffer {
         let buffer = Self::zeroed(size_of_val(values));
         buffer.write(0, values);
         buffer
-    }
-
-    fn layout(bytes: usize) -> Layout {
-        let padded = bytes.checked_add(2 * ALIGN).map(|n| n / ALIGN * ALIGN);
-        let layout = padded.and_then(|n| Layout::from_size_align(n, 16).ok());
-        layout.expect("a buffer is smaller than isize::MAX bytes")
     }
 
     /// Length in bytes.
@@ -184,8 +166,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with the same layout.
-        unsafe { dealloc(self.block.as_ptr(), Self::layout(self.bytes)) }
+        // SAFETY: it came from `system::zeroed` with the same length, and nobody has it any more.
+        unsafe { system::free(self.start, self.bytes) }
     }
 }
 
@@ -193,6 +175,80 @@ impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffer({} bytes)", self.bytes)
     }
+}
+
+/// Where the memory of buffers comes from.
+///
+/// Large blocks are mapped pages: zero without being touched, given back to the system when they
+/// are freed (the allocator of the C library keeps freed blocks of some megabytes, and a network is
+/// made of such), and backed by huge pages where the system has them. Small ones are allocated.
+mod system {
+    use super::ALIGN;
+    use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+    use std::ptr::NonNull;
+
+    /// Length from which a block is mapped.
+    #[cfg(unix)]
+    const MAPPED: usize = 1 << 20;
+    #[cfg(not(unix))]
+    const MAPPED: usize = usize::MAX;
+
+    fn layout(bytes: usize) -> Layout {
+        let layout = Layout::from_size_align(bytes.max(1), ALIGN);
+        layout.expect("a buffer is smaller than isize::MAX bytes")
+    }
+
+    pub fn zeroed(bytes: usize) -> NonNull<u8> {
+        if bytes >= MAPPED {
+            return map(bytes).unwrap_or_else(|| handle_alloc_error(layout(bytes)));
+        }
+        // SAFETY: the layout has at least one byte.
+        let start = unsafe { alloc_zeroed(layout(bytes)) };
+        NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout(bytes)))
+    }
+
+    /// # Safety
+    /// `start` came from `zeroed(bytes)` and is not used any more.
+    pub unsafe fn free(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: by contract.
+        unsafe {
+            match bytes >= MAPPED {
+                true => unmap(start, bytes),
+                false => dealloc(start.as_ptr(), layout(bytes)),
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn map(bytes: usize) -> Option<NonNull<u8>> {
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+        // SAFETY: a new mapping that overlaps nothing.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return None;
+        }
+        #[cfg(target_os = "linux")]
+        // SAFETY: the mapping was just made. It is a wish: whether it is granted does not matter.
+        unsafe {
+            libc::madvise(start, bytes, libc::MADV_HUGEPAGE);
+        }
+        NonNull::new(start.cast())
+    }
+
+    #[cfg(unix)]
+    unsafe fn unmap(start: NonNull<u8>, bytes: usize) {
+        // SAFETY: by contract of `free`. It cannot fail for a mapping that exists.
+        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+    }
+
+    #[cfg(not(unix))]
+    fn map(_: usize) -> Option<NonNull<u8>> {
+        None
+    }
+
+    #[cfg(not(unix))]
+    unsafe fn unmap(_: NonNull<u8>, _: usize) {}
 }
 
 /// The base address of each buffer of a program while it runs.
