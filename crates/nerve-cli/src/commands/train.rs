@@ -5,7 +5,9 @@ use crate::commands::{Loaded, load, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, Style, complain};
 use crate::signals::Signals;
-use nerve::train::{Callback, Evaluation, Fit, Outcome, Progress, TrainError};
+use nerve::train::{
+    Callback, CallbackError, Control, Evaluation, Fit, Outcome, Progress, StepEnd, TrainError,
+};
 use nerve_recipe::data::Part;
 use nerve_recipe::recipe::run_name;
 use nerve_recipe::run::HISTORY;
@@ -18,6 +20,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub fn run(args: &Train) -> Result<(), Failure> {
+    let mut first_step = FirstStep { began: Instant::now(), seconds: None };
     let threads = set_threads(&args.common)?;
     let Loaded { recipe, name } = load(&args.recipe, &args.overrides)?;
     let name = args.name.clone().or(recipe.name().map(str::to_string)).unwrap_or(name);
@@ -46,11 +49,25 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         overrides(&recipe);
     }
     let began = Instant::now();
-    let fit = fit(args, &session, &folder, &signals)?;
+    let fit = fit(args, &session, &folder, &signals, &mut first_step)?;
     let seconds = began.elapsed().as_secs_f64();
     end(&fit, &session, &folder, &signals)?;
     let test = session.test().map_err(|error| train_failure(&error))?;
+    let seconds = [seconds, first_step.seconds.unwrap_or(0.0)];
     result(args, &session, &folder, &fit, test.as_ref(), seconds)
+}
+
+/// How long it took from the start of the command until the first step was done: recipe, data, plan.
+struct FirstStep {
+    began: Instant,
+    seconds: Option<f64>,
+}
+
+impl Callback for FirstStep {
+    fn on_step_end(&mut self, _: &StepEnd<'_>) -> Result<Control, CallbackError> {
+        self.seconds.get_or_insert_with(|| self.began.elapsed().as_secs_f64());
+        Ok(Control::Continue)
+    }
 }
 
 /// Trains with progress, history and model kept up to date.
@@ -59,6 +76,7 @@ fn fit(
     session: &Session,
     folder: &RunFolder,
     signals: &Signals,
+    first_step: &mut FirstStep,
 ) -> Result<Fit, Failure> {
     let mut progress = match args.progress {
         Show::Off => None,
@@ -70,7 +88,7 @@ fn fit(
     let mut keeper = Keeper::new(session, folder, |warning: &str| {
         complain(&format!("warning: {warning}"));
     });
-    let mut callbacks: Vec<&mut dyn Callback> = vec![&mut keeper];
+    let mut callbacks: Vec<&mut dyn Callback> = vec![first_step, &mut keeper];
     if let Some(progress) = &mut progress {
         callbacks.push(progress);
     }
@@ -192,7 +210,7 @@ fn result(
     folder: &RunFolder,
     fit: &Fit,
     test: Option<&Evaluation>,
-    seconds: f64,
+    [seconds, first_step]: [f64; 2],
 ) -> Result<(), Failure> {
     let names = session.metrics();
     let mut scores: Vec<(String, f64)> = Vec::new();
@@ -216,6 +234,7 @@ fn result(
             "epochs": epochs,
             "steps": fit.steps,
             "seconds": seconds,
+            "first_step_seconds": first_step,
         });
         for (name, score) in scores {
             value[name] = json!(score);
@@ -224,7 +243,10 @@ fn result(
     }
     let mut text = format!("{:<14} {}\n", "run", escape(&folder.path().to_string_lossy()));
     text.push_str(&format!("{:<14} {epochs}\n", "epochs"));
-    text.push_str(&format!("{:<14} {seconds:.1}\n", "seconds"));
+    text.push_str(&format!(
+        "{:<14} {seconds:.1} s, first step {first_step:.2} s after the start\n",
+        "time"
+    ));
     for (name, score) in scores {
         text.push_str(&format!("{name:<14} {score:.4}\n"));
     }
