@@ -23,12 +23,9 @@ pub enum PoolKind {
     Avg,
 }
 
-/// `y[n, oy, ox, c]` = maximum or mean of `x[n, iy, ix, c]` over the window
-/// `iy = oy * stride - pad + (0..kernel)`, clipped to the image, and the same for `ix`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
-    /// Element type.
-    pub ty: Float,
+/// The sizes of a pooling: images `[n, h, w, c]`, windows of `kernel` places, `[n, oh, ow, c]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolShape {
     /// Maximum or mean.
     pub kind: PoolKind,
     /// Number of images.
@@ -53,6 +50,16 @@ pub struct Pool {
     /// Whether a mean divides by all places of the window within the image and a border of `pad`
     /// on all four sides, or by those within the image alone.
     pub count_include_pad: bool,
+}
+
+/// `y[n, oy, ox, c]` = maximum or mean of `x[n, iy, ix, c]` over the window
+/// `iy = oy * stride - pad + (0..kernel)`, clipped to the image, and the same for `ix`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Element type.
+    pub ty: Float,
+    /// The sizes.
+    pub shape: PoolShape,
     /// Input, `[n, h, w, c]`.
     pub x: Region,
     /// Output, `[n, oh, ow, c]`.
@@ -354,7 +361,7 @@ per_isa!(
         => pool_body
 );
 
-impl Pool {
+impl PoolShape {
     fn geometry(&self) -> Geometry {
         let axis = |d: usize, extent, out| Axis {
             extent,
@@ -372,7 +379,9 @@ impl Pool {
             count_include_pad: self.count_include_pad,
         }
     }
+}
 
+impl Pool {
     unsafe fn run_as<T: Real>(
         &self,
         isa: Isa,
@@ -380,7 +389,7 @@ impl Pool {
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
-        let g = self.geometry();
+        let g = self.shape.geometry();
         let (each, all) = (rows_per_chunk(&g), g.n * g.down.out);
         let rows = (chunk * each).min(all)..((chunk + 1) * each).min(all);
         let part = rows.start * g.out_row()..rows.end * g.out_row();
@@ -407,7 +416,7 @@ impl RunOn for Pool {
 
 impl Kernel for Pool {
     fn name(&self) -> &'static str {
-        match self.kind {
+        match self.shape.kind {
             PoolKind::Max => "max_pool",
             PoolKind::Avg => "avg_pool",
         }
@@ -419,22 +428,22 @@ impl Kernel for Pool {
     }
 
     fn check(&self) -> Result<(), String> {
-        let (x, y) = self.geometry().check()?;
+        let (x, y) = self.shape.geometry().check()?;
         holds("pool x", self.x, x, self.ty.bytes())?;
         holds("pool y", self.y, y, self.ty.bytes())?;
         apart(self)
     }
 
     fn chunks(&self) -> usize {
-        (self.n * self.oh).div_ceil(rows_per_chunk(&self.geometry())).max(1)
+        (self.shape.n * self.shape.oh).div_ceil(rows_per_chunk(&self.shape.geometry())).max(1)
     }
 
     fn flops(&self) -> u64 {
-        self.geometry().flops()
+        self.shape.geometry().flops()
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.w * self.c * self.ty.bytes()
+        self.shape.w * self.shape.c * self.ty.bytes()
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {

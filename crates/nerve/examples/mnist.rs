@@ -68,7 +68,6 @@ pub fn train(
     Ok((result.metrics[0], params))
 }
 
-#[allow(dead_code)] // The test of this lesson calls `train` itself.
 fn main() -> Result<(), Box<dyn Error>> {
     let (accuracy, _) = train(5, &mut [&mut Progress::auto()])?;
     println!("{:.2} % of the test images recognised", 100.0 * accuracy);

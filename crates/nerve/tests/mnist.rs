@@ -2,6 +2,7 @@
 //! bits whatever the number of threads.
 
 #[path = "../examples/mnist.rs"]
+#[allow(dead_code)] // Its `main` is not called here.
 mod lesson;
 
 #[test]

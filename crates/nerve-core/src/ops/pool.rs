@@ -6,8 +6,8 @@ use crate::dtype::DType;
 use crate::op::{Gradients, Lower, Op, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use nerve_cpu::PoolKind;
 use nerve_cpu::fused::UnaryOp;
+use nerve_cpu::{PoolKind, PoolShape};
 
 /// Maximum or mean of windows of an image `[n, h, w, c]`. Padding counts as −∞ for the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,25 +45,13 @@ impl Pool {
         Ok(room / s + 1)
     }
 
-    /// The machine's description: everything but the operands.
-    fn instruction(&self, x: &Tensor, y: &Shape) -> nerve_cpu::Pool {
-        let nothing = nerve_cpu::Region::new(0, 0, 0);
-        nerve_cpu::Pool {
-            ty: float(x.dtype()),
-            kind: self.kind,
-            n: x.shape()[0],
-            h: x.shape()[1],
-            w: x.shape()[2],
-            c: x.shape()[3],
-            kernel: self.kernel,
-            stride: self.stride,
-            pad: self.padding,
-            oh: y[1],
-            ow: y[2],
-            count_include_pad: self.count_include_pad,
-            x: nothing,
-            y: nothing,
-        }
+    /// The machine's description of pooling `x` into `y`.
+    fn geometry(&self, x: &Shape, y: &Shape) -> PoolShape {
+        let (&[n, h, w, c], &[_, oh, ow, _]) = (&x[..], &y[..]) else {
+            unreachable!("images have four axes")
+        };
+        let Pool { kind, kernel, stride, padding: pad, count_include_pad } = *self;
+        PoolShape { kind, n, h, w, c, kernel, stride, pad, oh, ow, count_include_pad }
     }
 
     /// For each place of the window the elements of all windows at that place, with the shape of
@@ -141,7 +129,8 @@ impl Lower for Pool {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
         let input = &node.inputs()[0];
         let (x, y) = (cx.contiguous(input), cx.output_region(node));
-        cx.emit(nerve_cpu::Pool { x, y, ..self.instruction(input, node.shape()) });
+        let shape = self.geometry(input.shape(), node.shape());
+        cx.emit(nerve_cpu::Pool { ty: float(node.dtype()), shape, x, y });
     }
 }
 
@@ -192,26 +181,13 @@ impl Operation for PoolGrad {
 impl Lower for PoolGrad {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
         let [input, gradient] = node.inputs() else { unreachable!("two operands") };
-        let (x, dy) = (cx.contiguous(input), cx.contiguous(gradient));
+        // A mean does not ask what the elements were.
+        let max = self.pool.kind == PoolKind::Max;
+        let x = max.then(|| cx.contiguous(input));
+        let dy = cx.contiguous(gradient);
         let dx = cx.output_region(node);
-        let pool = self.pool.instruction(input, gradient.shape());
-        cx.emit(nerve_cpu::PoolGrad {
-            ty: pool.ty,
-            kind: pool.kind,
-            n: pool.n,
-            h: pool.h,
-            w: pool.w,
-            c: pool.c,
-            kernel: pool.kernel,
-            stride: pool.stride,
-            pad: pool.pad,
-            oh: pool.oh,
-            ow: pool.ow,
-            count_include_pad: pool.count_include_pad,
-            x: (pool.kind == PoolKind::Max).then_some(x),
-            dy,
-            dx,
-        });
+        let shape = self.pool.geometry(input.shape(), gradient.shape());
+        cx.emit(nerve_cpu::PoolGrad { ty: float(node.dtype()), shape, x, dy, dx });
     }
 }
 

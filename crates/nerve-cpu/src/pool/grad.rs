@@ -1,6 +1,6 @@
 //! Gradients of pooling.
 
-use super::{Axis, Geometry, PoolKind, divide, together};
+use super::{Geometry, PoolKind, PoolShape, divide, together};
 use crate::bounds::{apart, holds};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
@@ -17,28 +17,8 @@ use std::ops::Range;
 pub struct PoolGrad {
     /// Element type.
     pub ty: Float,
-    /// Maximum or mean.
-    pub kind: PoolKind,
-    /// Number of images.
-    pub n: usize,
-    /// Height of an image.
-    pub h: usize,
-    /// Width of an image.
-    pub w: usize,
-    /// Number of channels.
-    pub c: usize,
-    /// Height and width of the window.
-    pub kernel: [usize; 2],
-    /// Steps between windows, down and across.
-    pub stride: [usize; 2],
-    /// Rows above and columns to the left that count as padding.
-    pub pad: [usize; 2],
-    /// Height of an output image.
-    pub oh: usize,
-    /// Width of an output image.
-    pub ow: usize,
-    /// As in the forward instruction.
-    pub count_include_pad: bool,
+    /// The sizes.
+    pub shape: PoolShape,
     /// Input of the forward instruction, `[n, h, w, c]`; needed for the maximum alone.
     pub x: Option<Region>,
     /// Gradient with respect to the output, `[n, oh, ow, c]`.
@@ -372,24 +352,6 @@ per_isa!(
 );
 
 impl PoolGrad {
-    fn geometry(&self) -> Geometry {
-        let axis = |d: usize, extent, out| Axis {
-            extent,
-            kernel: self.kernel[d],
-            stride: self.stride[d],
-            pad: self.pad[d],
-            out,
-        };
-        Geometry {
-            kind: self.kind,
-            n: self.n,
-            c: self.c,
-            down: axis(0, self.h, self.oh),
-            across: axis(1, self.w, self.ow),
-            count_include_pad: self.count_include_pad,
-        }
-    }
-
     unsafe fn run_as<T: Real>(
         &self,
         isa: Isa,
@@ -397,7 +359,7 @@ impl PoolGrad {
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
-        let g = self.geometry();
+        let g = self.shape.geometry();
         let (images, rows) = Cut::new(&g).part(&g, chunk);
         // More than one image goes with all of their rows, so that the part is contiguous.
         let start = images.start * g.image() + rows.start * g.row();
@@ -410,7 +372,7 @@ impl PoolGrad {
         // are disjoint.
         let (dy, dx) = unsafe { (memory.read::<T>(self.dy), memory.write(self.dx, range)) };
         match self.x {
-            Some(x) if self.kind == PoolKind::Max => {
+            Some(x) if self.shape.kind == PoolKind::Max => {
                 // SAFETY: as above.
                 let x = unsafe { memory.read::<T>(x) };
                 max_grad(isa, &g, &part, x, dy, scratch.slice(2 * g.c), dx);
@@ -434,7 +396,7 @@ impl RunOn for PoolGrad {
 
 impl Kernel for PoolGrad {
     fn name(&self) -> &'static str {
-        match self.kind {
+        match self.shape.kind {
             PoolKind::Max => "max_pool_grad",
             PoolKind::Avg => "avg_pool_grad",
         }
@@ -449,10 +411,10 @@ impl Kernel for PoolGrad {
     }
 
     fn check(&self) -> Result<(), String> {
-        let (x, y) = self.geometry().check()?;
+        let (x, y) = self.shape.geometry().check()?;
         match self.x {
             Some(region) => holds("pool_grad x", region, x, self.ty.bytes())?,
-            None if self.kind == PoolKind::Max => return Err("max_pool_grad needs x".into()),
+            None if self.shape.kind == PoolKind::Max => return Err("max_pool_grad needs x".into()),
             None => {}
         }
         holds("pool_grad dy", self.dy, y, self.ty.bytes())?;
@@ -461,18 +423,18 @@ impl Kernel for PoolGrad {
     }
 
     fn chunks(&self) -> usize {
-        let g = self.geometry();
+        let g = self.shape.geometry();
         Cut::new(&g).chunks(&g)
     }
 
     fn flops(&self) -> u64 {
-        2 * self.geometry().flops()
+        2 * self.shape.geometry().flops()
     }
 
     fn scratch_bytes(&self) -> usize {
-        match self.kind {
-            PoolKind::Max => 2 * self.c * self.ty.bytes(),
-            PoolKind::Avg => (self.w + self.ow) * self.c * self.ty.bytes(),
+        match self.shape.kind {
+            PoolKind::Max => 2 * self.shape.c * self.ty.bytes(),
+            PoolKind::Avg => (self.shape.w + self.shape.ow) * self.shape.c * self.ty.bytes(),
         }
     }
 

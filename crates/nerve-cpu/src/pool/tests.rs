@@ -14,7 +14,7 @@ struct Expected {
 }
 
 /// Forward and backward by the definition, window by window, in f64.
-fn reference(p: &Pool, x: &[f64], dy: &[f64]) -> Expected {
+fn reference(p: &PoolShape, x: &[f64], dy: &[f64]) -> Expected {
     let mut y = vec![0.0; dy.len()];
     let mut dx = vec![0.0; x.len()];
     let outputs = (0..p.n).flat_map(|n| {
@@ -58,7 +58,8 @@ fn reference(p: &Pool, x: &[f64], dy: &[f64]) -> Expected {
 }
 
 fn agree<T: Real + Default>(mut p: Pool, rng: &mut Rng, odd: bool) {
-    let (nx, ny) = (p.n * p.h * p.w * p.c, p.n * p.oh * p.ow * p.c);
+    let s = p.shape;
+    let (nx, ny) = (s.n * s.h * s.w * s.c, s.n * s.oh * s.ow * s.c);
     let x: Vec<T> = if odd { rng.coarse(nx) } else { rng.reals(nx, 1.0) };
     let dy: Vec<T> = rng.reals(ny, 1.0);
     let (x_in, dy_in) = (Buffer::from_slice(&x), Buffer::from_slice(&dy));
@@ -68,8 +69,8 @@ fn agree<T: Real + Default>(mut p: Pool, rng: &mut Rng, odd: bool) {
     (p.x, p.y) = (whole(0, &x_in), whole(1, &y_out));
     let back = grad_of(&p, whole(2, &dy_in), whole(3, &dx_out));
     let wide = |v: &[T]| v.iter().map(|v| v.to_f64()).collect::<Vec<f64>>();
-    let want = reference(&p, &wide(&x), &wide(&dy));
-    let taps = (p.kernel[0] * p.kernel[1]) as f64;
+    let want = reference(&p.shape, &wide(&x), &wide(&dy));
+    let taps = (s.kernel[0] * s.kernel[1]) as f64;
     let eps = if p.ty == Float::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
     run_each(&p, &buffers, |isa| {
         for (i, &y) in y_out.to_vec::<T>(0..ny).iter().enumerate() {
@@ -84,23 +85,7 @@ fn agree<T: Real + Default>(mut p: Pool, rng: &mut Rng, odd: bool) {
 }
 
 fn grad_of(p: &Pool, dy: Region, dx: Region) -> PoolGrad {
-    PoolGrad {
-        ty: p.ty,
-        kind: p.kind,
-        n: p.n,
-        h: p.h,
-        w: p.w,
-        c: p.c,
-        kernel: p.kernel,
-        stride: p.stride,
-        pad: p.pad,
-        oh: p.oh,
-        ow: p.ow,
-        count_include_pad: p.count_include_pad,
-        x: (p.kind == PoolKind::Max).then_some(p.x),
-        dy,
-        dx,
-    }
+    PoolGrad { ty: p.ty, shape: p.shape, x: (p.shape.kind == PoolKind::Max).then_some(p.x), dy, dx }
 }
 
 /// A pooling of `[n, h, w, c]` images; as many windows as fit, or begin, inside.
@@ -120,7 +105,8 @@ fn shape(
     let none = Region::new(0, 0, 0);
     let (ty, kind) = (Float::F32, PoolKind::Max);
     let count_include_pad = false;
-    Pool { ty, kind, n, h, w, c, kernel, stride, pad, oh, ow, count_include_pad, x: none, y: none }
+    let shape = PoolShape { kind, n, h, w, c, kernel, stride, pad, oh, ow, count_include_pad };
+    Pool { ty, shape, x: none, y: none }
 }
 
 fn agree_all_ways(p: &Pool, rng: &mut Rng) {
@@ -128,9 +114,9 @@ fn agree_all_ways(p: &Pool, rng: &mut Rng) {
         [(PoolKind::Max, false), (PoolKind::Avg, false), (PoolKind::Avg, true)]
     {
         let odd = kind == PoolKind::Max && rng.below(2) == 0;
-        agree::<f32>(Pool { kind, count_include_pad, ..p.clone() }, rng, odd);
-        let ty = Float::F64;
-        agree::<f64>(Pool { ty, kind, count_include_pad, ..p.clone() }, rng, odd);
+        let shape = PoolShape { kind, count_include_pad, ..p.shape };
+        agree::<f32>(Pool { shape, ..p.clone() }, rng, odd);
+        agree::<f64>(Pool { ty: Float::F64, shape, ..p.clone() }, rng, odd);
     }
 }
 
@@ -202,7 +188,8 @@ fn check_refuses_what_does_not_fit() {
     let back = grad_of(&p, p.y, Region { buffer: 2, ..p.x });
     refuses_short(&back, &[|p| p.x.as_mut().unwrap(), |p| &mut p.dy, |p| &mut p.dx]);
     assert!(PoolGrad { x: None, ..back.clone() }.check().is_err());
-    assert!(PoolGrad { kind: PoolKind::Avg, x: None, ..back.clone() }.check().is_ok());
+    let mean = PoolShape { kind: PoolKind::Avg, ..back.shape };
+    assert!(PoolGrad { shape: mean, x: None, ..back.clone() }.check().is_ok());
     assert!(PoolGrad { dx: p.x, ..back }.check().is_err());
     let refused = |change: fn(&mut Pool)| {
         let mut p = p.clone();
@@ -211,15 +198,15 @@ fn check_refuses_what_does_not_fit() {
         change(&mut p);
         assert!(p.check().is_err(), "{p:?}");
     };
-    refused(|p| p.kernel[0] = 0);
-    refused(|p| p.stride[1] = 0);
-    refused(|p| p.pad[0] = 2);
-    refused(|p| p.oh = 3);
-    refused(|p| p.ow = usize::MAX);
-    refused(|p| p.stride[0] = usize::MAX);
-    refused(|p| p.kernel = [usize::MAX; 2]);
-    refused(|p| (p.kernel[0], p.pad[0]) = (usize::MAX, usize::MAX - 1));
-    refused(|p| p.n = usize::MAX);
-    refused(|p| p.h = 0);
+    refused(|p| p.shape.kernel[0] = 0);
+    refused(|p| p.shape.stride[1] = 0);
+    refused(|p| p.shape.pad[0] = 2);
+    refused(|p| p.shape.oh = 3);
+    refused(|p| p.shape.ow = usize::MAX);
+    refused(|p| p.shape.stride[0] = usize::MAX);
+    refused(|p| p.shape.kernel = [usize::MAX; 2]);
+    refused(|p| (p.shape.kernel[0], p.shape.pad[0]) = (usize::MAX, usize::MAX - 1));
+    refused(|p| p.shape.n = usize::MAX);
+    refused(|p| p.shape.h = 0);
     refused(|p| p.y = p.x);
 }
