@@ -55,7 +55,7 @@ pub fn run(args: &Check) -> Result<(), Failure> {
 
 /// The share of the speed of one large matrix product that a training step reaches; measured on
 /// small convolutional networks, where much of the time goes into reading and writing memory.
-const SHARE: f64 = 0.35;
+const SHARE: f64 = 0.48;
 
 /// An estimate of the seconds that one epoch takes on this machine.
 fn seconds(summary: &Summary, examples: usize) -> f64 {
