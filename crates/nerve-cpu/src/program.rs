@@ -440,7 +440,7 @@ impl Replay {
         for chunk in chunks {
             let mut scratch = Scratch { bytes, fault: &self.faults[i] };
             // SAFETY: `Program::new` checked the instruction and its operands, `new` and `bind`
-            // the buffers, `Borrows` keeps others away from them, and stages end where
+            // the buffers, `Run` keeps others away from them, and stages end where
             // instructions touch each other's data.
             unsafe { kernel.run(chunk, &self.memory, &mut scratch) };
         }
