@@ -4,7 +4,7 @@
 use crate::bounds::{apart, holds, product};
 use crate::kernel::{Fault, Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
-use crate::real::{Real, RunOn, per_isa};
+use crate::real::{Real, RunOn, per_isa, run_by_float};
 use crate::rows::{self, Peak, logarithms, peaks, row_chunks, rows_of};
 use crate::simd::{Isa, Vector, isa};
 use std::ops::Range;
@@ -259,7 +259,13 @@ fn groups(chunk: usize, rows: usize, cols: usize) -> impl Iterator<Item = Range<
 }
 
 impl CrossEntropy {
-    unsafe fn run_as<T: Real>(&self, isa: Isa, chunk: usize, memory: &Memory, fault: &Fault) {
+    unsafe fn run_as<T: Real>(
+        &self,
+        isa: Isa,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
         for rows in groups(chunk, self.rows, self.cols) {
             // SAFETY: `check` saw rows * cols logits and targets and rows losses; the rows of
             // chunks are disjoint.
@@ -268,21 +274,9 @@ impl CrossEntropy {
                     goal::<T>(&self.target, rows.clone(), self.cols, self.ignore_index, memory);
                 (memory.read::<T>(self.logits), memory.write(self.loss, rows.clone()), goal)
             };
-            report(goal, rows.start, self.cols, fault);
+            report(goal, rows.start, self.cols, scratch.fault);
             let x = &x[rows.start * self.cols..rows.end * self.cols];
             losses(isa, x, self.cols, goal, loss);
-        }
-    }
-}
-
-impl RunOn for CrossEntropy {
-    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-        // SAFETY: by contract.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_as::<f32>(isa, chunk, memory, scratch.fault),
-                Float::F64 => self.run_as::<f64>(isa, chunk, memory, scratch.fault),
-            }
         }
     }
 }
@@ -322,7 +316,13 @@ impl Kernel for CrossEntropy {
 }
 
 impl CrossEntropyGrad {
-    unsafe fn run_as<T: Real>(&self, isa: Isa, chunk: usize, memory: &Memory, fault: &Fault) {
+    unsafe fn run_as<T: Real>(
+        &self,
+        isa: Isa,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
         for rows in groups(chunk, self.rows, self.cols) {
             let part = rows.start * self.cols..rows.end * self.cols;
             // SAFETY: `check` saw rows * cols logits, targets and gradients and rows losses; the
@@ -333,23 +333,13 @@ impl CrossEntropyGrad {
                 let (x, dloss) = (memory.read::<T>(self.logits), memory.read::<T>(self.dloss));
                 (x, dloss, memory.write(self.dlogits, part.clone()), goal)
             };
-            report(goal, rows.start, self.cols, fault);
+            report(goal, rows.start, self.cols, scratch.fault);
             gradients(isa, &x[part], self.cols, goal, &dloss[rows], dx);
         }
     }
 }
 
-impl RunOn for CrossEntropyGrad {
-    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-        // SAFETY: by contract.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_as::<f32>(isa, chunk, memory, scratch.fault),
-                Float::F64 => self.run_as::<f64>(isa, chunk, memory, scratch.fault),
-            }
-        }
-    }
-}
+run_by_float!(CrossEntropy, CrossEntropyGrad);
 
 impl Kernel for CrossEntropyGrad {
     fn name(&self) -> &'static str {

@@ -10,7 +10,7 @@ pub use grad::PoolGrad;
 use crate::bounds::{apart, holds, product};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
-use crate::real::{LANES, Real, RunOn, per_isa};
+use crate::real::{LANES, Real, RunOn, per_isa, run_by_float};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
 
@@ -402,17 +402,7 @@ impl Pool {
     }
 }
 
-impl RunOn for Pool {
-    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-        // SAFETY: by contract.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_as::<f32>(isa, chunk, memory, scratch),
-                Float::F64 => self.run_as::<f64>(isa, chunk, memory, scratch),
-            }
-        }
-    }
-}
+run_by_float!(Pool);
 
 impl Kernel for Pool {
     fn name(&self) -> &'static str {

@@ -241,6 +241,30 @@ pub(crate) trait RunOn {
     unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>);
 }
 
+/// [`RunOn`] for kernels with a `ty: Float` field and a method `run_as` for each float type.
+macro_rules! run_by_float {
+    ($($kernel:ty),*) => {$(
+        impl crate::real::RunOn for $kernel {
+            unsafe fn run_on(
+                &self,
+                isa: Isa,
+                chunk: usize,
+                memory: &Memory,
+                scratch: &mut Scratch<'_>,
+            ) {
+                // SAFETY: by contract.
+                unsafe {
+                    match self.ty {
+                        Float::F32 => self.run_as::<f32>(isa, chunk, memory, scratch),
+                        Float::F64 => self.run_as::<f64>(isa, chunk, memory, scratch),
+                    }
+                }
+            }
+        }
+    )*};
+}
+pub(crate) use run_by_float;
+
 #[cfg(test)]
 pub(crate) mod testing {
     use super::{Real, RunOn};

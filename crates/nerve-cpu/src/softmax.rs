@@ -3,7 +3,7 @@
 use crate::bounds::{apart, holds, product};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
-use crate::real::{Real, RunOn, per_isa};
+use crate::real::{Real, RunOn, per_isa, run_by_float};
 use crate::rows::{self, Peak, dot, logarithms, peaks, row_chunks, rows_of, subtract};
 use crate::simd::{Isa, Vector, isa};
 
@@ -133,7 +133,7 @@ per_isa!(
 );
 
 impl Softmax {
-    unsafe fn run_as<T: Real>(&self, isa: Isa, chunk: usize, memory: &Memory) {
+    unsafe fn run_as<T: Real>(&self, isa: Isa, chunk: usize, memory: &Memory, _: &mut Scratch<'_>) {
         let rows = rows_of(chunk, self.rows, self.cols);
         let part = rows.start * self.cols..rows.end * self.cols;
         if part.is_empty() {
@@ -142,18 +142,6 @@ impl Softmax {
         // SAFETY: `check` saw rows * cols elements in both; the rows of chunks are disjoint.
         let (x, y) = unsafe { (memory.read::<T>(self.x), memory.write(self.y, part.clone())) };
         softmax(isa, &x[part], y, self.cols, self.log);
-    }
-}
-
-impl RunOn for Softmax {
-    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, _: &mut Scratch<'_>) {
-        // SAFETY: by contract.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_as::<f32>(isa, chunk, memory),
-                Float::F64 => self.run_as::<f64>(isa, chunk, memory),
-            }
-        }
     }
 }
 
@@ -190,7 +178,7 @@ impl Kernel for Softmax {
 }
 
 impl SoftmaxGrad {
-    unsafe fn run_as<T: Real>(&self, isa: Isa, chunk: usize, memory: &Memory) {
+    unsafe fn run_as<T: Real>(&self, isa: Isa, chunk: usize, memory: &Memory, _: &mut Scratch<'_>) {
         let rows = rows_of(chunk, self.rows, self.cols);
         let part = rows.start * self.cols..rows.end * self.cols;
         if part.is_empty() {
@@ -205,17 +193,7 @@ impl SoftmaxGrad {
     }
 }
 
-impl RunOn for SoftmaxGrad {
-    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, _: &mut Scratch<'_>) {
-        // SAFETY: by contract.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_as::<f32>(isa, chunk, memory),
-                Float::F64 => self.run_as::<f64>(isa, chunk, memory),
-            }
-        }
-    }
-}
+run_by_float!(Softmax, SoftmaxGrad);
 
 impl Kernel for SoftmaxGrad {
     fn name(&self) -> &'static str {

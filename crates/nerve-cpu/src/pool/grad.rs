@@ -4,7 +4,7 @@ use super::{Geometry, PoolKind, PoolShape, divide, together};
 use crate::bounds::{apart, holds};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
-use crate::real::{Real, RunOn, per_isa};
+use crate::real::{Real, RunOn, per_isa, run_by_float};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
 
@@ -382,17 +382,7 @@ impl PoolGrad {
     }
 }
 
-impl RunOn for PoolGrad {
-    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-        // SAFETY: by contract.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_as::<f32>(isa, chunk, memory, scratch),
-                Float::F64 => self.run_as::<f64>(isa, chunk, memory, scratch),
-            }
-        }
-    }
-}
+run_by_float!(PoolGrad);
 
 impl Kernel for PoolGrad {
     fn name(&self) -> &'static str {
