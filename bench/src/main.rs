@@ -1,4 +1,4 @@
-//! The benchmark workloads on nerve: `nerve-bench A A1 B C D H I rss cold`, or
+//! The benchmark workloads on nerve: `nerve-bench A A1 B C D G H I rss cold`, or
 //! `nerve-bench profile C` for what each instruction of a training step takes.
 //!
 //! Each line of output is `RESULT <tab> framework <tab> mode <tab> workload <tab> metric <tab>
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use workloads::{Inference, Training, Workload};
 
 /// What the program knows how to do.
-const USAGE: &str = "usage: nerve-bench [A] [A1] [B] [C] [D] [H] [I] [rss] [cold]
-       nerve-bench profile [B] [C] [D] [H] [I]";
+const USAGE: &str = "usage: nerve-bench [A] [A1] [B] [C] [D] [G] [H] [I] [rss] [cold]
+       nerve-bench profile [B] [C] [D] [G] [H] [I]";
 
 /// What a process prints that was started to be timed to its first step.
 const DONE: &str = "FIRST_STEP_DONE";
@@ -89,6 +89,11 @@ fn network(workload: Workload) {
     if workload == Workload::C {
         rate("infer b256 samples/s", 256, used(256));
     }
+    if workload == Workload::G {
+        let timing = used(1);
+        emit(&name, "infer b1 ms", timing.seconds * 1e3, timing.spread);
+        rate("infer b64 samples/s", 64, used(64));
+    }
 }
 
 /// Peak memory of training C. What else a process has done would count too, so it does nothing else.
@@ -131,13 +136,18 @@ fn alone(word: &str) -> Result<(Vec<String>, f64), Box<dyn Error>> {
     }
 }
 
+/// How long instructions and whole steps are watched.
+const PROFILE_TIME: Duration = Duration::from_secs(4);
+
 /// Prints the instructions of a training step with the time that each takes when run alone: the
 /// best of some steps, since others can only make it longer.
 fn profile(workload: Workload) {
     let mut training = Training::new(workload);
     (0..3).for_each(|_| training.step());
     let mut best: Vec<Duration> = Vec::new();
-    for _ in 0..50 {
+    // Not for ever, where a step takes long.
+    let start = Instant::now();
+    while best.is_empty() || start.elapsed() < PROFILE_TIME {
         training.load();
         let mut times = Vec::new();
         training.step.profile(&mut times).expect("the classes are in range");
@@ -153,11 +163,11 @@ fn profile(workload: Workload) {
     }
     let (total, flops) = (micros(best.iter().sum()), plan.flops() as f64);
     println!("{total:9.1} µs in all, {:.1} GFLOP/s", flops / total / 1e3);
-    let whole = (0..200).map(|_| {
+    let (mut whole, start) = (Duration::MAX, Instant::now());
+    while start.elapsed() < PROFILE_TIME {
         let start = Instant::now();
         training.step();
-        start.elapsed()
-    });
-    let whole = whole.min().unwrap_or_default();
+        whole = whole.min(start.elapsed());
+    }
     println!("{:9.1} µs a step with its batch when replayed as a whole\n", micros(whole));
 }

@@ -8,6 +8,7 @@ use nerve_nn::layers::{
     Conv2d, Conv2dOptions, Dropout, Flatten, Linear, MaxPool2d, Padding, Sequential,
 };
 use nerve_nn::losses::{CrossEntropy, Loss, Mse};
+use nerve_nn::models::{ResNet, ResNetOptions, Stem};
 use nerve_nn::optim::{Adam, Optimizer, Sgd};
 use nerve_nn::{Context, Layer, Params};
 
@@ -20,6 +21,8 @@ pub enum Workload {
     C,
     /// The convolutional network of Keras' tutorial on digits, Adam.
     D,
+    /// ResNet-18 for images of 32 × 32 pixels, SGD with momentum.
+    G,
     /// Autoencoder 784-256-64-256-784, squared error, Adam.
     H,
     /// Tabular regression 32-64-64-1, squared error, Adam.
@@ -33,8 +36,8 @@ const BATCHES: usize = 4;
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 5] =
-        [Workload::B, Workload::C, Workload::D, Workload::H, Workload::I];
+    pub const ALL: [Workload; 6] =
+        [Workload::B, Workload::C, Workload::D, Workload::G, Workload::H, Workload::I];
 
     /// Its letter.
     pub fn name(self) -> String {
@@ -44,7 +47,7 @@ impl Workload {
     /// Examples in a batch of training.
     pub fn batch(self) -> usize {
         match self {
-            Workload::B | Workload::C => 64,
+            Workload::B | Workload::C | Workload::G => 64,
             Workload::D | Workload::H => 128,
             Workload::I => 32,
         }
@@ -55,6 +58,7 @@ impl Workload {
         match self {
             Workload::B | Workload::H => [n, 784].into(),
             Workload::C | Workload::D => [n, 1, 28, 28].into(),
+            Workload::G => [n, 3, 32, 32].into(),
             Workload::I => [n, 32].into(),
         }
     }
@@ -62,7 +66,7 @@ impl Workload {
     /// Shape and type of the targets of a batch; none where the input is its own target.
     fn target(self, n: usize) -> Option<(Shape, DType)> {
         match self {
-            Workload::B | Workload::C | Workload::D => Some(([n].into(), DType::I32)),
+            Workload::B | Workload::C | Workload::D | Workload::G => Some(([n].into(), DType::I32)),
             Workload::H => None,
             Workload::I => Some(([n, 1].into(), DType::F32)),
         }
@@ -82,9 +86,9 @@ impl Workload {
         Batch { x, y }
     }
 
-    fn model(self, params: &Params) -> Sequential {
+    fn model(self, params: &Params) -> Box<dyn Layer> {
         match self {
-            Workload::B => perceptron(params, &[784, 128, CLASSES]),
+            Workload::B => Box::new(perceptron(params, &[784, 128, CLASSES])),
             Workload::C => {
                 let mut layers = convolutions(params, Padding::Same);
                 layers.push(Box::new(Dropout::new(0.5)));
@@ -92,21 +96,27 @@ impl Workload {
                 layers.push(Box::new(Relu));
                 layers.push(Box::new(Dropout::new(0.5)));
                 layers.push(Box::new(Linear::new(&params.at("fc2"), 512, CLASSES)));
-                Sequential::new(layers)
+                Box::new(Sequential::new(layers))
             }
             Workload::D => {
                 let mut layers = convolutions(params, Padding::Valid);
                 layers.extend(perceptron(params, &[64 * 5 * 5, 64, CLASSES]).layers);
-                Sequential::new(layers)
+                Box::new(Sequential::new(layers))
             }
-            Workload::H => perceptron(params, &[784, 256, 64, 256, 784]),
-            Workload::I => perceptron(params, &[32, 64, 64, 1]),
+            Workload::G => {
+                let options =
+                    ResNetOptions { stem: Stem::Cifar, ..ResNetOptions::resnet18(CLASSES) };
+                Box::new(ResNet::new(params, 3, options))
+            }
+            Workload::H => Box::new(perceptron(params, &[784, 256, 64, 256, 784])),
+            Workload::I => Box::new(perceptron(params, &[32, 64, 64, 1])),
         }
     }
 
     fn optimizer(self, params: &Params) -> Box<dyn Optimizer> {
         match self {
             Workload::B => Box::new(Sgd::new(params, 0.01)),
+            Workload::G => Box::new(Sgd::new(params, 0.01).momentum(0.9)),
             _ => Box::new(Adam::new(params, 1e-3)),
         }
     }
@@ -314,7 +324,10 @@ mod tests {
             workload.model(&params);
             params.count()
         };
-        assert_eq!(Workload::ALL.map(count), [101_770, 1_630_090, 121_930, 435_536, 6_337]);
+        assert_eq!(
+            Workload::ALL.map(count),
+            [101_770, 1_630_090, 121_930, 11_173_962, 435_536, 6_337]
+        );
     }
 
     #[test]

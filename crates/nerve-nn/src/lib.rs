@@ -5,6 +5,7 @@
 //! | [`Params`] | the parameters of a network under the state-dict names of PyTorch |
 //! | [`Context`] | whether it is trained or used, and where random numbers come from |
 //! | [`Layer`], [`layers`] | `forward`, and the layers |
+//! | [`models`] | the zoo: whole networks |
 //! | [`activations`] | the functions between them |
 //! | [`losses`] | what is minimised |
 //! | [`init`] | how parameters begin |
@@ -54,6 +55,7 @@ mod dims;
 pub mod init;
 pub mod layers;
 pub mod losses;
+pub mod models;
 pub mod optim;
 mod params;
 pub mod schedules;

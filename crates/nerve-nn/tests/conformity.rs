@@ -79,6 +79,12 @@ fn cases() -> Vec<Case> {
             vec![("input_dim", int(7)), ("output_dim", int(2)), ("init", text("uniform"))],
             &[],
         ),
+        (
+            "resnet18",
+            vec![("classes", int(3)), ("width", int(2)), ("stem", text("cifar"))],
+            &[3, 9, 6],
+        ),
+        ("ResNet34", vec![("num_classes", int(2)), ("width", int(1))], &[1, 33, 20]),
         ("Activation", vec![("activation", text("relu"))], &[9]),
         ("Activation", vec![("activation", text("linear"))], &[9]),
     ];

@@ -59,6 +59,8 @@ impl FanScaled {
     pub const HE_UNIFORM: FanScaled = FanScaled::new(2.0, Mode::In, Distribution::Uniform);
     /// He's, normal; also called Kaiming's.
     pub const HE_NORMAL: FanScaled = FanScaled::new(2.0, Mode::In, Distribution::Normal);
+    /// He's, normal, with the fan out: keeps the size of gradients.
+    pub const HE_NORMAL_OUT: FanScaled = FanScaled::new(2.0, Mode::Out, Distribution::Normal);
     /// LeCun's, uniform.
     pub const LECUN_UNIFORM: FanScaled = FanScaled::new(1.0, Mode::In, Distribution::Uniform);
     /// LeCun's, normal.

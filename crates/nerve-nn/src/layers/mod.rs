@@ -72,14 +72,19 @@ pub struct Effect {
 
 impl Effect {
     /// A layer without parameters that works `per_value` operations on each of `read` values.
-    fn cheap(shape: impl Into<Shape>, read: u128, per_value: u128) -> Effect {
+    pub(crate) fn cheap(shape: impl Into<Shape>, read: u128, per_value: u128) -> Effect {
         let shape = shape.into();
         let kept = product(&shape);
         Effect { shape, parameters: 0, state: 0, flops: read.saturating_mul(per_value), kept }
     }
 
     /// A layer of which each output is a sum over `taps` inputs, for `outputs` channels or units.
-    fn weighted(shape: impl Into<Shape>, outputs: usize, taps: u128, bias: bool) -> Effect {
+    pub(crate) fn weighted(
+        shape: impl Into<Shape>,
+        outputs: usize,
+        taps: u128,
+        bias: bool,
+    ) -> Effect {
         let shape = shape.into();
         let (outputs, kept) = (outputs as u128, product(&shape));
         let bias = if bias { outputs } else { 0 };
@@ -118,7 +123,7 @@ pub struct Entry {
     /// The effect on one example of this shape, without creating anything.
     pub infer: fn(&Args, &[usize]) -> Result<Effect, Misfit>,
     /// Makes one for an input that `infer` has accepted.
-    make: fn(&Args, &[usize], &Params) -> Box<dyn Layer>,
+    pub(crate) make: fn(&Args, &[usize], &Params) -> Box<dyn Layer>,
 }
 
 impl Entry {
@@ -168,10 +173,11 @@ static LAYERS: [&Entry; 12] = [
     &activation::ENTRY,
 ];
 
-/// All layers, and after them the activations, which are layers too.
+/// All layers, and after them the networks of the zoo and the activations, which are layers too.
 pub static REGISTRY: LazyLock<Vec<&'static Entry>> = LazyLock::new(|| {
     // Not `linear`: it does nothing, and its name would be taken for that of a layer.
-    LAYERS.iter().chain(&crate::activations::REGISTRY[1..]).copied().collect()
+    let (zoo, activations) = (&crate::models::REGISTRY, &crate::activations::REGISTRY[1..]);
+    LAYERS.iter().chain(zoo).chain(activations).copied().collect()
 });
 
 /// The descriptions of all layers.
