@@ -1,90 +1,14 @@
-"""The benchmark workloads on PyTorch, timed by the rules of bench/src/harness.rs.
+"""The benchmark workloads on PyTorch.
 
-usage: torch_bench.py MODE WORKLOAD...
-  MODE      `eager`, with `+cl` (channels-last images and filters) and `+fused` (fused optimizer)
-  WORKLOAD  A A1 B C D H I rss cold
-
-Each line of output is RESULT, framework, mode, workload, metric, value, spread, between tabs.
-BENCH_FAST=1 is for a quick look, BENCH_THREADS the number of threads (all processors if not set).
+usage: torch_bench.py MODE WORD...
+  MODE  `eager` or `compile`, with `+cl` (channels-last images and filters), `+fused` (fused
+        optimizer) and `+bf16` (autocast)
+  WORD  A A1 B C D E F G H I rss cold, or `export`: the networks as ONNX files in $PEERS/onnx
 """
 import os
-import statistics
-import subprocess
 import sys
-import time
 
-FAST = "BENCH_FAST" in os.environ
-THREADS = int(os.environ.get("BENCH_THREADS", os.cpu_count()))
-DONE = "FIRST_STEP_DONE"
-BATCH = dict(B=64, C=64, D=128, H=128, I=32)
-CLASSES = 10
-
-
-def emit(workload, metric, value, spread=0.0):
-    import importlib.metadata
-    version = importlib.metadata.version("torch")
-    columns = ["RESULT", f"torch {version}", f"{MODE} {threads_now()}T", workload, metric]
-    print(*columns, f"{value:.6f}", f"{spread:.3f}", sep="\t", flush=True)
-
-
-def threads_now():
-    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else THREADS
-
-
-# ------------------------------------------------------------------------------------ timing
-
-
-def middle(times):
-    """Median, and (longest - shortest) / median."""
-    median = statistics.median(times)
-    return median, (max(times) - min(times)) / median
-
-
-def machine_busy():
-    """Processor time of all processes in seconds: everything but waiting."""
-    with open("/proc/stat") as file:
-        ticks = [int(t) for t in file.readline().split()[1:]]
-    return sum(ticks[i] for i in (0, 1, 2, 5, 6, 7)) / 100
-
-
-def bench(call):
-    """Median seconds of a call, and the spread. Repeats that others disturbed are done again."""
-    repeats, target, warm = (3, 0.05, 1) if FAST else (7, 0.4, 3)
-
-    def seconds(calls):
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        return (time.perf_counter() - start) / calls
-
-    for _ in range(warm):
-        call()
-    one = seconds(max(1, int(0.1 / max(seconds(1), 1e-7))))
-    calls = max(1, round(target / one))
-    times, redos = [], 20
-    while len(times) < repeats:
-        everyone, own, start = machine_busy(), time.process_time(), time.perf_counter()
-        each = seconds(calls)
-        others = (machine_busy() - everyone) - (time.process_time() - own)
-        share = others / (os.cpu_count() * (time.perf_counter() - start))
-        if not FAST and redos > 0 and share > 0.08:
-            redos -= 1
-            time.sleep(0.5)
-            continue
-        times.append(each)
-    if redos < 20:
-        print(f"noise: {20 - redos} repeats done again", file=sys.stderr)
-    return middle(times)
-
-
-def peak_rss_mb():
-    """Of this process alone: getrusage would count the process that started it too."""
-    with open("/proc/self/status") as file:
-        line = next(line for line in file if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
-
-
-# --------------------------------------------------------------------------------- workloads
+from common import BATCH, BLOCKS, DENSE, IMAGES, THREADS, USES, WORDS, Cycle, batches, main
 
 
 def perceptron(*sizes):
@@ -103,164 +27,178 @@ def convolutions(padding):
     return layers + [nn.Flatten()]
 
 
-def build(workload):
+def networks():
+    """The networks of torch.nn, defined once torch is loaded."""
     import torch
     from torch import nn
-    model = {
-        "B": lambda: perceptron(784, 128, CLASSES),
+    from torch.nn import functional
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(WORDS, 128)
+            self.lstm = nn.LSTM(128, 128, batch_first=True)
+            self.out = nn.Linear(128, 2)
+
+        def forward(self, x):
+            return self.out(self.lstm(self.embedding(x))[0][:, -1])
+
+    class EncoderLayer(nn.Module):
+        def __init__(self, width=256, heads=4, hidden=1024):
+            super().__init__()
+            self.heads = heads
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+        def forward(self, x):
+            batch, time, width = x.shape
+            qkv = self.qkv(self.norm1(x)).view(batch, time, 3, self.heads, width // self.heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+            heads = functional.scaled_dot_product_attention(q, k, v)
+            x = x + self.projection(heads.transpose(1, 2).reshape(batch, time, width))
+            return x + self.down(functional.gelu(self.up(self.norm2(x))))
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(WORDS, 256)
+            self.positions = nn.Parameter(torch.randn(128, 256) * 0.02)
+            self.layers = nn.Sequential(*(EncoderLayer() for _ in range(4)))
+            self.norm, self.out = nn.LayerNorm(256), nn.Linear(256, 2)
+
+        def forward(self, x):
+            x = self.layers(self.embedding(x) + self.positions)
+            return self.out(self.norm(x).mean(1))
+
+    def convolution(inputs, outputs, side, stride):
+        filters = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False)
+        return nn.Sequential(filters, nn.BatchNorm2d(outputs))
+
+    class Residual(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.first = convolution(inputs, outputs, 3, stride)
+            self.second = convolution(outputs, outputs, 3, 1)
+            same = inputs == outputs
+            self.past = nn.Identity() if same else convolution(inputs, outputs, 1, stride)
+
+        def forward(self, x):
+            y = self.second(functional.relu(self.first(x)))
+            return functional.relu(y + self.past(x))
+
+    def resnet():
+        blocks = [Residual(*block) for block in BLOCKS]
+        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)]
+        return nn.Sequential(convolution(3, 64, 3, 1), nn.ReLU(), *blocks, *head)
+
+    return {
+        **{name: lambda sizes=sizes: perceptron(*sizes) for name, sizes in DENSE.items()},
         "C": lambda: nn.Sequential(
             *convolutions(1), nn.Dropout(0.5), nn.Linear(64 * 7 * 7, 512), nn.ReLU(),
-            nn.Dropout(0.5), nn.Linear(512, CLASSES)),
-        "D": lambda: nn.Sequential(*convolutions(0), *perceptron(64 * 5 * 5, 64, CLASSES)),
-        "H": lambda: perceptron(784, 256, 64, 256, 784),
-        "I": lambda: perceptron(32, 64, 64, 1),
-    }[workload]()
-    images = CHANNELS_LAST and workload in "CD"
-    return model.to(memory_format=torch.channels_last) if images else model
+            nn.Dropout(0.5), nn.Linear(512, 10)),
+        "D": lambda: nn.Sequential(*convolutions(0), *perceptron(64 * 5 * 5, 64, 10)),
+        "E": Recurrent,
+        "F": Encoder,
+        "G": resnet,
+    }
 
 
-class Batches:
-    """Four batches in memory, one after the other and again from the start."""
-
-    def __init__(self, workload, n):
+class Torch:
+    def __init__(self, mode):
+        os.environ["OMP_NUM_THREADS"] = str(THREADS)
         import torch
-        generator = torch.Generator().manual_seed(1)
-        self.batches, self.next = [], 0
-        for _ in range(4):
-            if workload == "H":
-                x = torch.rand(n, 784, generator=generator)
-                y = x
-            elif workload == "I":
-                x = torch.randn(n, 32, generator=generator)
-                y = torch.randn(n, 1, generator=generator)
-            else:
-                shape = (n, 784) if workload == "B" else (n, 1, 28, 28)
-                x = torch.randn(shape, generator=generator)
-                y = torch.randint(0, CLASSES, (n,), generator=generator)
-                if CHANNELS_LAST and workload in "CD":
-                    x = x.to(memory_format=torch.channels_last)
-            self.batches.append((x, y))
-
-    def __call__(self):
-        self.next = (self.next + 1) % len(self.batches)
-        return self.batches[self.next]
-
-
-def trainer(workload):
-    """A function that trains for one step with the next batch and gives the loss."""
-    import torch
-    from torch.nn import functional
-    model, batches = build(workload).train(), Batches(workload, BATCH[workload])
-    fused = dict(fused=True) if FUSED else {}
-    if workload == "B":
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, **fused)
-    else:
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **fused)
-    criterion = functional.mse_loss if workload in "HI" else functional.cross_entropy
-
-    def step():
-        x, y = batches()
-        optimizer.zero_grad()
-        loss = criterion(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
-
-
-def user(workload, n):
-    """A function that runs the network on the next batch of n."""
-    import torch
-    model, batches = build(workload).eval(), Batches(workload, n)
-
-    def run():
-        with torch.inference_mode():
-            return model(batches()[0])
-
-    return run
-
-
-def network(workload):
-    seconds, spread = bench(trainer(workload))
-    emit(workload, "train samples/s", BATCH[workload] / seconds, spread)
-    if workload in "BI":
-        emit(workload, "train us/step", seconds * 1e6, spread)
-    if workload in "BC":
-        seconds, spread = bench(user(workload, 1))
-        emit(workload, "infer b1 us", seconds * 1e6, spread)
-    if workload == "C":
-        seconds, spread = bench(user(workload, 256))
-        emit(workload, "infer b256 samples/s", 256 / seconds, spread)
-
-
-def products(workload, sizes):
-    import torch
-    for n in sizes:
-        a, b, c = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
-        seconds, spread = bench(lambda: torch.mm(a, b, out=c))
-        emit(workload, f"n{n} GFLOP/s", 2 * n**3 / seconds / 1e9, spread)
-
-
-def memory():
-    step = trainer("C")
-    before = peak_rss_mb()
-    for _ in range(50):
-        step()
-    emit("C", "peak RSS MB", peak_rss_mb())
-    emit("C", "RSS before train MB", before)
-
-
-def alone(word):
-    """Starts this program for one word; gives its RESULT lines and the seconds to its last line."""
-    start, seconds, results = time.perf_counter(), 0.0, []
-    command = [sys.executable, __file__, MODE, word]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        for line in child.stdout:
-            seconds = time.perf_counter() - start
-            results.append(line.rstrip("\n"))
-    if child.returncode:
-        raise SystemExit(f"{word} failed")
-    return results, seconds
-
-
-def cold():
-    """From the start of a process until it has trained B for one step; the first is not counted."""
-    times = [alone("cold-alone")[1] for _ in range(4 if FAST else 8)][1:]
-    emit("B", "cold start s", *middle(times))
-
-
-def run(word):
-    # These two start other processes, and torch is not loaded for that.
-    if word == "cold":
-        return cold()
-    if word == "rss":
-        return print(*alone("rss-alone")[0], sep="\n", flush=True)
-    import torch
-    torch.set_num_threads(THREADS)
-    torch.manual_seed(1)
-    if word == "A":
-        products("A", (64, 256, 512, 1024, 2048))
-    elif word == "A1":
-        torch.set_num_threads(1)
-        products("A1", (64, 256, 512, 1024))
         torch.set_num_threads(THREADS)
-    elif word == "rss-alone":
-        memory()
-    elif word == "cold-alone":
-        trainer("B")().item()
-        print(DONE, flush=True)
-    elif word in BATCH:
-        network(word)
-    else:
-        raise SystemExit(f"there is no workload `{word}`\n{__doc__}")
+        torch.manual_seed(1)
+        self.torch, self.name = torch, f"torch {torch.__version__.split('+')[0]}"
+        self.networks = networks()
+        self.compiled = "compile" in mode
+        self.channels_last, self.fused, self.bf16 = (w in mode for w in ("cl", "fused", "bf16"))
+
+    def one_thread(self):
+        self.torch.set_num_threads(1)
+
+    def all_threads(self):
+        self.torch.set_num_threads(THREADS)
+
+    def product(self, n):
+        torch = self.torch
+        a, b, c = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
+        return (lambda: torch.mm(a, b, out=c),)
+
+    def layout(self, workload, thing):
+        if self.channels_last and workload in IMAGES:
+            return thing.to(memory_format=self.torch.channels_last)
+        return thing
+
+    def data(self, workload, n):
+        from_numpy = self.torch.from_numpy
+        return Cycle((self.layout(workload, from_numpy(x)), from_numpy(y))
+                     for x, y in batches(workload, n))
+
+    def autocast(self):
+        return self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.bf16)
+
+    def optimizer(self, workload, parameters):
+        optim, fused = self.torch.optim, dict(fused=True) if self.fused else {}
+        if workload == "B":
+            return optim.SGD(parameters, lr=0.01, **fused)
+        if workload == "G":
+            return optim.SGD(parameters, lr=0.01, momentum=0.9, **fused)
+        return optim.Adam(parameters, lr=1e-3, **fused)
+
+    def trainer(self, workload):
+        functional = self.torch.nn.functional
+        model = self.layout(workload, self.networks[workload]()).train()
+        data = self.data(workload, BATCH[workload])
+        optimizer = self.optimizer(workload, model.parameters())
+        criterion = functional.mse_loss if workload in "HI" else functional.cross_entropy
+
+        def loss_of(x, y):
+            with self.autocast():
+                output = model(x)
+                return criterion(output.float(), y)
+
+        loss_of = self.torch.compile(loss_of) if self.compiled else loss_of
+
+        def step():
+            optimizer.zero_grad()
+            loss = loss_of(*data())
+            loss.backward()
+            optimizer.step()
+
+        return step, lambda: None
+
+    def user(self, workload, n):
+        model = self.layout(workload, self.networks[workload]()).eval()
+        model = self.torch.compile(model) if self.compiled else model
+        data = self.data(workload, n)
+
+        def run():
+            with self.torch.inference_mode(), self.autocast():
+                return model(data()[0])
+
+        return run
+
+
+def export():
+    """The networks as ONNX Runtime wants them: one file for each batch that is measured."""
+    folder = os.path.join(os.environ["PEERS"], "onnx")
+    os.makedirs(folder, exist_ok=True)
+    peer = Torch(set())
+    for workload, uses in USES.items():
+        for _, n in uses:
+            x = peer.torch.from_numpy(next(batches(workload, n, count=1))[0])
+            path = os.path.join(folder, f"{workload}_b{n}.onnx")
+            # Whole or not at all: the presence of a file says that it need not be made again.
+            peer.torch.onnx.export(
+                peer.networks[workload]().eval(), (x,), path + ".part", input_names=["x"],
+                output_names=["y"], dynamo=True, external_data=False, verbose=False)
+            os.replace(path + ".part", path)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or set(sys.argv[1].split("+")) - {"eager", "cl", "fused"}:
-        raise SystemExit(__doc__)
-    MODE = sys.argv[1]
-    CHANNELS_LAST, FUSED = "cl" in MODE.split("+"), "fused" in MODE.split("+")
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
-    for word in sys.argv[2:]:
-        run(word)
+    if sys.argv[2:] == ["export"]:
+        export()
+    else:
+        main(__doc__, ("eager", "compile", "cl", "fused", "bf16"), Torch)

@@ -1,5 +1,7 @@
-//! The benchmark workloads on nerve: `nerve-bench A A1 B C D G H I rss cold`, or
-//! `nerve-bench profile C` for what each instruction of a training step takes.
+//! The benchmark workloads on nerve: `nerve-bench A A1 B C D E F G H I rss cold`.
+//!
+//! `nerve-bench profile C` shows what each instruction of a training step takes, `nerve-bench table
+//! FILE... --svg FILE` what the lines of nerve and its peers say side by side.
 //!
 //! Each line of output is `RESULT <tab> framework <tab> mode <tab> workload <tab> metric <tab>
 //! value <tab> spread`, as the peers' programs print it. `BENCH_FAST=1` is for a quick look.
@@ -7,21 +9,22 @@
 
 mod gemm;
 mod harness;
+mod peer;
+mod picture;
+mod table;
+mod timing;
 mod workloads;
 
-use harness::{Timing, bench, emit, fast, peak_rss_mb};
+use peer::{Call, Peer};
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use workloads::{Inference, Training, Workload};
 
 /// What the program knows how to do.
-const USAGE: &str = "usage: nerve-bench [A] [A1] [B] [C] [D] [G] [H] [I] [rss] [cold]
-       nerve-bench profile [B] [C] [D] [G] [H] [I]";
-
-/// What a process prints that was started to be timed to its first step.
-const DONE: &str = "FIRST_STEP_DONE";
+const USAGE: &str = "usage: nerve-bench WORD...      A A1 B C D E F G H I rss cold
+       nerve-bench profile WORKLOAD...
+       nerve-bench table FILE... [--svg FILE] [--title TEXT]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         [] => Err(USAGE.into()),
         ["profile", ref names @ ..] => names.iter().try_for_each(|name| named(name).map(profile)),
+        ["table", ref arguments @ ..] => table::run(arguments),
         _ => words.iter().try_for_each(|word| run(word)),
     };
     match result {
@@ -50,89 +54,36 @@ fn run(word: &str) -> Result<(), Box<dyn Error>> {
     match word {
         "A" => gemm::squares(),
         "A1" => gemm::one_core(),
-        "rss" => println!("{}", alone("rss-alone")?.0.join("\n")),
-        "rss-alone" => memory(),
-        "cold" => cold()?,
-        "cold-alone" => {
-            Training::new(Workload::B).step();
-            println!("{DONE}");
+        _ => {
+            if peer::batch(word).is_some() {
+                named(word)?;
+            }
+            if !peer::measure(&Nerve, &[], word)? {
+                return Err(format!("there is no workload `{word}`\n{USAGE}").into());
+            }
         }
-        name => network(named(name)?),
     }
     Ok(())
 }
 
-/// Speed of training, and of use where the peers' programs measure it.
-fn network(workload: Workload) {
-    let name = workload.name();
-    let rate = |metric: &str, examples: usize, timing: Timing| {
-        emit(&name, metric, examples as f64 / timing.seconds, timing.spread);
-    };
-    let micros = |metric: &str, timing: Timing| {
-        emit(&name, metric, timing.seconds * 1e6, timing.spread);
-    };
-    let mut training = Training::new(workload);
-    let timing = bench(|| training.step());
-    rate("train samples/s", workload.batch(), timing);
-    if matches!(workload, Workload::B | Workload::I) {
-        micros("train us/step", timing);
+/// nerve, timed as its peers are.
+struct Nerve;
+
+impl Peer for Nerve {
+    fn names(&self) -> [String; 2] {
+        harness::names()
     }
-    let used = |batch| {
-        let mut inference = Inference::new(workload, batch);
-        bench(|| {
+
+    fn trainer(&self, workload: &str) -> Call {
+        let mut training = Training::new(named(workload).expect("looked up before"));
+        Box::new(move || training.step())
+    }
+
+    fn user(&self, workload: &str, n: usize) -> Call {
+        let mut inference = Inference::new(named(workload).expect("looked up before"), n);
+        Box::new(move || {
             inference.run();
         })
-    };
-    if matches!(workload, Workload::B | Workload::C) {
-        micros("infer b1 us", used(1));
-    }
-    if workload == Workload::C {
-        rate("infer b256 samples/s", 256, used(256));
-    }
-    if workload == Workload::G {
-        let timing = used(1);
-        emit(&name, "infer b1 ms", timing.seconds * 1e3, timing.spread);
-        rate("infer b64 samples/s", 64, used(64));
-    }
-}
-
-/// Peak memory of training C. What else a process has done would count too, so it does nothing else.
-fn memory() {
-    let mut training = Training::new(Workload::C);
-    let before = peak_rss_mb();
-    (0..50).for_each(|_| training.step());
-    emit("C", "peak RSS MB", peak_rss_mb(), 0.0);
-    emit("C", "RSS before train MB", before, 0.0);
-}
-
-/// From the start of a process until it has trained B for one step. The first is not counted: it
-/// reads the program from the disk.
-fn cold() -> Result<(), Box<dyn Error>> {
-    let count = if fast() { 3 } else { 7 };
-    let mut times = Vec::new();
-    for _ in 0..=count {
-        times.push(alone("cold-alone")?.1);
-    }
-    let timing = Timing::of(times.split_off(1));
-    emit("B", "cold start s", timing.seconds, timing.spread);
-    Ok(())
-}
-
-/// The lines that this program prints for `word` in a process of its own, and the seconds from the
-/// start of that process to its last line.
-fn alone(word: &str) -> Result<(Vec<String>, f64), Box<dyn Error>> {
-    let start = Instant::now();
-    let mut command = Command::new(std::env::current_exe()?);
-    let mut child = command.arg(word).stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take().ok_or("no output")?;
-    let (mut lines, mut seconds) = (Vec::new(), 0.0);
-    for line in BufReader::new(output).lines() {
-        lines.push(line?);
-        seconds = start.elapsed().as_secs_f64();
-    }
-    match child.wait()?.success() && !lines.is_empty() {
-        true => Ok((lines, seconds)),
-        false => Err(format!("`nerve-bench {word}` failed").into()),
     }
 }
 
