@@ -1,48 +1,16 @@
 //! Workload A: products of square matrices through the graph, as a user would write them.
 
-use crate::harness::{Random, bench, emit};
-use nerve_core::{DType, Step, Tensor, compile, set_threads, threads};
-
-/// Sizes on all threads.
-const SIZES: [usize; 5] = [64, 256, 512, 1024, 2048];
-/// Sizes on one thread, with the share of the peak of one core.
-const SIZES_OF_ONE: [usize; 4] = [64, 256, 512, 1024];
+use crate::timing::Random;
+use nerve_core::{DType, Step, Tensor, compile};
 
 /// The product of two matrices of `n` rows and columns, with numbers in them.
-fn product(n: usize) -> Step {
+pub fn product(n: usize) -> Step {
     let matmul = compile(|args: &[Tensor]| vec![args[0].matmul(&args[1])]);
     let step = matmul.step(&[([n, n].into(), DType::F32), ([n, n].into(), DType::F32)]);
     let mut random = Random(n as u64);
     step.write(0, &random.normals(n * n));
     step.write(1, &random.normals(n * n));
     step
-}
-
-/// Measures one size, and its share of the peak of the moment.
-fn measure(workload: &str, n: usize) {
-    let step = product(n);
-    let before = nerve_cpu::peak_flops(threads());
-    let timing = bench(|| step.run().expect("nothing is looked up"));
-    let after = nerve_cpu::peak_flops(threads());
-    let speed = 2.0 * (n as f64).powi(3) / timing.seconds;
-    emit(workload, &format!("n{n} GFLOP/s"), speed / 1e9, timing.spread);
-    // Two peaks, because others may have slowed either.
-    if let Some(peak) = before.zip(after).map(|(a, b)| a.max(b)) {
-        emit(workload, &format!("n{n} % of peak"), 100.0 * speed / peak, timing.spread);
-    }
-}
-
-/// All threads.
-pub fn squares() {
-    SIZES.into_iter().for_each(|n| measure("A", n));
-}
-
-/// One thread.
-pub fn one_core() {
-    let all = threads();
-    set_threads(1);
-    SIZES_OF_ONE.into_iter().for_each(|n| measure("A1", n));
-    set_threads(all);
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod gemm;
-mod harness;
 mod peer;
 mod picture;
 mod table;
@@ -51,27 +50,40 @@ fn named(name: &str) -> Result<Workload, Box<dyn Error>> {
 }
 
 fn run(word: &str) -> Result<(), Box<dyn Error>> {
-    match word {
-        "A" => gemm::squares(),
-        "A1" => gemm::one_core(),
-        _ => {
-            if peer::batch(word).is_some() {
-                named(word)?;
-            }
-            if !peer::measure(&Nerve, &[], word)? {
-                return Err(format!("there is no workload `{word}`\n{USAGE}").into());
-            }
-        }
+    if peer::batch(word).is_some() {
+        named(word)?;
     }
-    Ok(())
+    let nerve = Nerve { threads: nerve_core::threads() };
+    match peer::measure(&nerve, &[], word)? {
+        true => Ok(()),
+        false => Err(format!("there is no workload `{word}`\n{USAGE}").into()),
+    }
 }
 
 /// nerve, timed as its peers are.
-struct Nerve;
+struct Nerve {
+    /// How many threads it has.
+    threads: usize,
+}
 
 impl Peer for Nerve {
     fn names(&self) -> [String; 2] {
-        harness::names()
+        let (isa, threads) = (nerve_cpu::isa().name(), nerve_core::threads());
+        [format!("nerve {}", env!("CARGO_PKG_VERSION")), format!("{isa} {threads}T")]
+    }
+
+    fn product(&self, n: usize) -> Call {
+        let step = gemm::product(n);
+        Box::new(move || step.run().expect("nothing is looked up"))
+    }
+
+    fn peak(&self) -> Option<f64> {
+        nerve_cpu::peak_flops(nerve_core::threads())
+    }
+
+    fn use_one_thread(&self, one: bool) -> bool {
+        nerve_core::set_threads(if one { 1 } else { self.threads });
+        true
     }
 
     fn trainer(&self, workload: &str) -> Call {

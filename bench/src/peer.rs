@@ -3,7 +3,6 @@
 
 use crate::timing::{Timing, bench, fast, peak_rss_mb};
 use std::error::Error;
-use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -15,11 +14,26 @@ pub type Call = Box<dyn FnMut()>;
 pub trait Peer {
     /// Framework with its version, and mode with the number of threads.
     fn names(&self) -> [String; 2];
+    /// Multiplies two matrices of `n` rows and columns.
+    fn product(&self, n: usize) -> Call;
     /// Trains `workload` for one step with the next batch of [`batch`] examples.
     fn trainer(&self, workload: &str) -> Call;
     /// Runs the network of `workload` on the next batch of `n`, up to its result.
     fn user(&self, workload: &str, n: usize) -> Call;
+    /// Operations a second that the threads in use could reach now, where that is known.
+    fn peak(&self) -> Option<f64> {
+        None
+    }
+    /// Uses one thread from now on, or all again; `false` if that cannot be changed.
+    fn use_one_thread(&self, _one: bool) -> bool {
+        false
+    }
 }
+
+/// Sizes of the products of workload A.
+const SIZES: [usize; 6] = [64, 256, 512, 1024, 2048, 4096];
+/// Those on one thread.
+const SIZES_OF_ONE: [usize; 4] = [64, 256, 512, 1024];
 
 /// Examples in a batch of training.
 pub fn batch(workload: &str) -> Option<usize> {
@@ -46,13 +60,18 @@ fn uses(workload: &str) -> &'static [(&'static str, usize)] {
 /// What a process prints that was started to be timed to its first step.
 const DONE: &str = "FIRST_STEP_DONE";
 
-/// Measures what `word` names: a network, `rss` or `cold`; `arguments` stand before it where this
+/// Measures what `word` names: `A`, `A1`, a network, `rss` or `cold`; `arguments` stand before it where this
 /// program is started again. `false` if it names nothing.
 ///
 /// # Errors
 /// If this program cannot be started again.
 pub fn measure(peer: &dyn Peer, arguments: &[&str], word: &str) -> Result<bool, Box<dyn Error>> {
     match word {
+        "A" => SIZES.into_iter().for_each(|n| product(peer, "A", n)),
+        "A1" if peer.use_one_thread(true) => {
+            SIZES_OF_ONE.into_iter().for_each(|n| product(peer, "A1", n));
+            peer.use_one_thread(false);
+        }
         "rss" => println!("{}", alone(arguments, "rss-alone")?.0.join("\n")),
         "rss-alone" => memory(peer),
         "cold" => cold(&peer.names(), arguments)?,
@@ -69,9 +88,24 @@ pub fn measure(peer: &dyn Peer, arguments: &[&str], word: &str) -> Result<bool, 
 }
 
 /// Prints one result: `RESULT`, framework, mode, workload, metric, value, spread, between tabs.
-pub fn emit(names: &[String; 2], workload: impl Display, metric: &str, value: f64, spread: f64) {
+fn emit(names: &[String; 2], workload: &str, metric: &str, value: f64, spread: f64) {
     let [name, mode] = names;
     println!("RESULT\t{name}\t{mode}\t{workload}\t{metric}\t{value:.6}\t{spread:.3}");
+}
+
+/// Speed of a product, and its share of the peak of the moment.
+fn product(peer: &dyn Peer, workload: &str, n: usize) {
+    let call = peer.product(n);
+    let before = peer.peak();
+    let Timing { seconds, spread } = bench(call);
+    let after = peer.peak();
+    let speed = 2.0 * (n as f64).powi(3) / seconds;
+    let names = peer.names();
+    emit(&names, workload, &format!("n{n} GFLOP/s"), speed / 1e9, spread);
+    // Two peaks, because others may have slowed either.
+    if let Some(peak) = before.zip(after).map(|(a, b)| a.max(b)) {
+        emit(&names, workload, &format!("n{n} % of peak"), 100.0 * speed / peak, spread);
+    }
 }
 
 /// Speed of training, and of use where that is measured.

@@ -1,6 +1,6 @@
 //! The networks of the benchmark, their data, and how they are trained and used.
 
-use crate::harness::Random;
+use crate::timing::Random;
 use nerve_core::ops::random_key;
 use nerve_core::{DType, Shape, Step, Tensor, compile};
 use nerve_nn::activations::Relu;
