@@ -57,6 +57,8 @@ pub enum Role<'a> {
     Reduction(&'a Reduce),
     /// Has instructions of its own.
     Kernel(&'a dyn Lower),
+    /// Is replaced by its decomposition before anything is lowered.
+    Composite,
 }
 
 /// An operation on single elements.
@@ -131,4 +133,6 @@ ops! {
     Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
     GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum,
+    // Composite.
+    BatchNorm, ConvInputGrad,
 }

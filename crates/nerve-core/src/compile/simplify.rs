@@ -13,15 +13,19 @@ use std::slice::from_ref;
 
 /// Rules are applied to a node when its inputs are final, and again to what they make; a few
 /// rounds settle what a later rule made possible for an earlier node.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
+
+/// The round from which on composite operations are replaced by their decompositions. Before it
+/// the rules see them whole.
+const EXPANDING: usize = 1;
 
 /// The same values as `roots`, computed by a simpler graph.
 pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
     let mut roots = roots.to_vec();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let before: Vec<u64> = roots.iter().map(Tensor::id).collect();
         let order = topological(&roots, |_| false);
-        let mut rewriter = Rewriter::default();
+        let mut rewriter = Rewriter { expanding: round >= EXPANDING, ..Rewriter::default() };
         for used in order.iter().flat_map(|t| t.inputs()).chain(&roots) {
             *rewriter.users.entry(used.id()).or_default() += 1;
         }
@@ -35,7 +39,7 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
             new.insert(node.id(), simpler);
         }
         roots = roots.iter().map(|t| new[&t.id()].clone()).collect();
-        if roots.iter().map(Tensor::id).eq(before) {
+        if round >= EXPANDING && roots.iter().map(Tensor::id).eq(before) {
             break;
         }
     }
@@ -48,6 +52,8 @@ struct Rewriter {
     known: HashMap<(Op, Vec<u64>), Tensor>,
     /// How often each node of the old graph is used.
     users: HashMap<u64, usize>,
+    /// Whether composite operations are replaced.
+    expanding: bool,
 }
 
 impl Rewriter {
@@ -95,6 +101,9 @@ impl Rewriter {
                 let (p, x) = (p.clone(), inputs[0].inputs()[0].clone());
                 let padded = self.make(inner.into(), &[x], None);
                 Some(self.make(p.into(), &[padded], None))
+            }
+            op if self.expanding && matches!(op.rule().role(), Role::Composite) => {
+                op.rule().decompose(inputs)
             }
             _ => None,
         }
@@ -172,6 +181,10 @@ impl Rewriter {
                 let (conv, filter) = (*conv, filter.clone());
                 let image = self.make(part.into(), from_ref(image), None);
                 Some(self.make(conv.into(), &[image, filter], None))
+            }
+            (Op::ConvInputGrad(grad), _) => {
+                let part = grad.sliced(op, x.shape())?;
+                Some(self.make(part.into(), x.inputs(), None))
             }
             (Op::Pad(pad), [inner]) => {
                 let axes = 0..x.rank();

@@ -206,6 +206,7 @@ impl Builder {
         match node.op().rule().role() {
             Role::Leaf | Role::Movement(_) => {}
             Role::Kernel(_) => unreachable!("kernels have their units"),
+            Role::Composite => unreachable!("simplifying has replaced it"),
             Role::Elementwise(_) if recomputable(node) => {}
             Role::Elementwise(_) => self.place_elementwise(node),
             Role::Reduction(_) => {

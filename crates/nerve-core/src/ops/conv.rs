@@ -1,6 +1,6 @@
 //! Convolution in one and two dimensions, as the field has it: cross-correlation.
 
-use super::{Slice, expect_float, expect_same};
+use super::{ConvInputGrad, Slice, expect_float, expect_same};
 use crate::compile::{Lowering, float};
 use crate::dtype::DType;
 use crate::op::{Gradients, Lower, Operation, Role};
@@ -39,9 +39,13 @@ impl Conv {
         Ok(room / self.stride[axis] + 1)
     }
 
-    /// The gradient with respect to the input: a convolution of the output's gradient, spread by
-    /// the stride and surrounded by zeros, with the filters turned around.
+    /// The gradient with respect to the input: a convolution of the output's gradient, surrounded
+    /// by zeros, with the filters turned around; with a stride, several of them.
     fn input_gradient(&self, x: &Shape, filter: &Tensor, dy: &Tensor) -> Tensor {
+        if self.stride != [1, 1] {
+            let op = ConvInputGrad { conv: *self, start: [0, 0], extent: [x[1], x[2]] };
+            return Tensor::apply(op, &[dy, filter]);
+        }
         let &[kh, kw, i, o] = &filter.shape()[..] else { unreachable!("filters have four axes") };
         let g = self.groups;
         let turned = filter
@@ -49,16 +53,9 @@ impl Conv {
             .reshape([kh, kw, i, g, o / g])
             .permute(&[0, 1, 4, 3, 2])
             .reshape([kh, kw, o / g, g * i]);
-        let (mut before, mut after, mut between) = ([0; 4], [0; 4], [0; 4]);
-        for (axis, k) in [(0, kh), (1, kw)] {
-            let reach = (k - 1) * self.dilation[axis];
-            let covered = (dy.shape()[axis + 1] - 1) * self.stride[axis] + 1 + reach;
-            before[axis + 1] = reach as isize;
-            after[axis + 1] = (reach + x[axis + 1] - covered) as isize;
-            between[axis + 1] = self.stride[axis] - 1;
-        }
-        let spread = dy.pad_general(&before, &after, &between, 0.0);
-        Tensor::apply(Conv { stride: [1, 1], ..*self }, &[&spread, &turned])
+        let reach = [(kh - 1) * self.dilation[0], (kw - 1) * self.dilation[1]];
+        let border = [(0, 0), (reach[0], reach[0]), (reach[1], reach[1]), (0, 0)];
+        Tensor::apply(*self, &[&dy.pad(&border, 0.0), &turned])
     }
 
     /// The part of the image that is enough if only the part `slice` of the result is wanted.

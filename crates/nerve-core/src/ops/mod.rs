@@ -5,10 +5,12 @@
 //! its own, one file in `nerve-cpu`. The compiler names whatever is then still missing.
 
 mod argreduce;
+mod batch_norm;
 mod binary;
 mod broadcast;
 mod concat;
 mod conv;
+mod conv_input_grad;
 mod cross_entropy;
 mod cumsum;
 mod einsum;
@@ -29,10 +31,12 @@ mod source;
 mod unary;
 
 pub use argreduce::ArgReduce;
+pub use batch_norm::BatchNorm;
 pub use binary::{Binary, Select};
 pub use broadcast::Broadcast;
 pub use concat::Concat;
 pub use conv::{Conv, Conv2dOptions, ConvWeightGrad};
+pub use conv_input_grad::ConvInputGrad;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad};
 pub use cumsum::CumSum;
 pub use gather::{Gather, ScatterAdd};

@@ -50,21 +50,19 @@ impl BatchNorm {
         }
     }
 
-    /// Mean and variance (over n) of each channel of a batch; the estimates follow them.
-    fn of_batch(&self, x: &Tensor, axes: &[isize]) -> (Tensor, Tensor) {
-        let mean = x.mean_axes(axes, true);
-        let variance = (x - &mean).square().mean_axes(axes, true);
+    /// Lets the estimates follow the statistics of a batch.
+    fn follow(&self, x: &Tensor) {
         let n = x.numel() / x.shape()[1].max(1);
-        if n > 1 {
-            let follow = |running: &Var, new: &Tensor, scale: f64| {
-                let new = new.reshape(running.shape()) * (scale * self.momentum);
-                running.set(running.get() * (1.0 - self.momentum) + new);
-            };
-            follow(&self.running_mean, &mean, 1.0);
-            follow(&self.running_var, &variance, n as f64 / (n as f64 - 1.0));
-            self.num_batches_tracked.set(self.num_batches_tracked.get() + 1);
+        if n <= 1 {
+            return;
         }
-        (mean, variance)
+        let (mean, variance) = x.batch_moments(1);
+        let follow = |running: &Var, new: &Tensor, scale: f64| {
+            running.set(running.get() * (1.0 - self.momentum) + new * (scale * self.momentum));
+        };
+        follow(&self.running_mean, &mean, 1.0);
+        follow(&self.running_var, &variance, n as f64 / (n as f64 - 1.0));
+        self.num_batches_tracked.set(self.num_batches_tracked.get() + 1);
     }
 }
 
@@ -76,18 +74,17 @@ impl Layer for BatchNorm {
             "BatchNorm: expected [batch, {channels}, …], found {}",
             x.shape()
         );
+        if cx.is_training() {
+            self.follow(x);
+            return x.batch_norm(&self.weight.get(), &self.bias.get(), 1, self.eps);
+        }
         let mut shape = vec![1; x.rank()];
         shape[1] = channels;
         let shape = Shape::from(shape);
-        let spread = |var: &Var| var.get().reshape(&shape);
-        let (mean, variance) = if cx.is_training() {
-            let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
-            self.of_batch(x, &axes)
-        } else {
-            (spread(&self.running_mean), spread(&self.running_var))
-        };
-        let scale = (variance + self.eps).rsqrt() * spread(&self.weight);
-        (x - mean) * scale + spread(&self.bias)
+        let [mean, variance, weight, bias] =
+            [&self.running_mean, &self.running_var, &self.weight, &self.bias]
+                .map(|var| var.get().reshape(&shape));
+        x.scale_and_shift(&mean, &variance, &weight, &bias, self.eps)
     }
 }
 

@@ -124,6 +124,27 @@ fn pooling(all: &mut Vec<Case>) {
     }
 }
 
+fn norms(all: &mut Vec<Case>) {
+    for (i, (shape, axis)) in [(&[4, 3][..], 1), (&[2, 3, 2, 2], 1), (&[2, 2, 3], -1), (&[2, 3], 0)]
+        .into_iter()
+        .enumerate()
+    {
+        for view in [View::Plain, View::Transposed] {
+            let channels = shape[if axis < 0 { shape.len() - 1 } else { axis as usize }];
+            let seed = 55_000 + 10 * i as u64;
+            let x = floats(seed, shape, view, (-2.0, 3.0));
+            let inputs = vec![x, float(seed + 1, &[channels]), float(seed + 2, &[channels])];
+            let norm = move |x: &[Tensor]| x[0].batch_norm(&x[1], &x[2], axis, 0.1);
+            all.push(Case::new("batch_norm", Smooth, inputs, norm).gives(shape));
+        }
+    }
+    let moments = |x: &[Tensor]| {
+        let (mean, variance) = x[0].batch_moments(1);
+        Tensor::concat(&[mean, variance], 0)
+    };
+    all.push(Case::new("batch_moments", Smooth, vec![float(1, &[3, 2, 2])], moments).gives(&[4]));
+}
+
 fn losses(all: &mut Vec<Case>) {
     for (i, (shape, axis, view)) in [
         (&[3][..], 0isize, View::Plain),
@@ -164,6 +185,7 @@ pub fn cases() -> Vec<Case> {
     products(&mut all);
     convolutions(&mut all);
     pooling(&mut all);
+    norms(&mut all);
     losses(&mut all);
     all
 }
