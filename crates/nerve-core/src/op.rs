@@ -130,7 +130,7 @@ ops! {
     // Movement.
     Reshape, Permute, Broadcast, Slice,
     // With kernels.
-    Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, PoolGrad, Softmax, SoftmaxGrad,
+    Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
     GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum,
     // Composite.

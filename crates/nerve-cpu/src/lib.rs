@@ -45,7 +45,7 @@ pub use gemm::{Activation, Gemm, PackB, SumParts};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use peak::peak_flops;
-pub use pool::{Pool, PoolGrad, PoolKind, PoolShape};
+pub use pool::{NO_PLACE, Places, Pool, PoolGrad, PoolKind, PoolShape};
 pub use program::{Instruction, Program, ProgramError, Replay, RunError};
 pub use real::Number;
 pub use scan::CumSum;

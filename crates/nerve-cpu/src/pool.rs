@@ -4,14 +4,17 @@
 //! over the edge is clipped to the image; there is no padded copy.
 
 mod grad;
+mod place;
 
 pub use grad::PoolGrad;
+pub use place::{NO_PLACE, Places};
 
 use crate::bounds::{apart, holds, product};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::real::{LANES, Real, RunOn, per_isa, run_by_float};
 use crate::simd::{Isa, isa};
+use place::{Search, Settle};
 use std::ops::Range;
 
 /// What becomes of the values of a window.
@@ -54,6 +57,8 @@ pub struct PoolShape {
 
 /// `y[n, oy, ox, c]` = maximum or mean of `x[n, iy, ix, c]` over the window
 /// `iy = oy * stride - pad + (0..kernel)`, clipped to the image, and the same for `ix`.
+///
+/// Of a maximum also the place in its window, which is all that its gradient needs to know of x.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Element type.
@@ -62,8 +67,12 @@ pub struct Pool {
     pub shape: PoolShape,
     /// Input, `[n, h, w, c]`.
     pub x: Region,
-    /// Output, `[n, oh, ow, c]`.
-    pub y: Region,
+    /// Output, `[n, oh, ow, c]`; none if only the places are asked for.
+    pub y: Option<Region>,
+    /// Whether negative results become zero.
+    pub relu: bool,
+    /// Where to store the places of maxima.
+    pub places: Option<Places>,
 }
 
 /// One of the two axes that windows move along.
@@ -82,6 +91,12 @@ impl Axis {
     fn window(&self, o: usize) -> Range<usize> {
         let start = o * self.stride;
         start.saturating_sub(self.pad)..(start + self.kernel - self.pad).min(self.extent)
+    }
+
+    /// Places of window number `o` before the first one inside the image.
+    #[inline(always)]
+    fn clipped(&self, o: usize) -> usize {
+        self.pad.saturating_sub(o * self.stride)
     }
 
     /// Places that count for window number `o` when padding does.
@@ -207,6 +222,12 @@ fn rows_per_chunk(g: &Geometry) -> usize {
 #[inline(always)]
 fn larger<T: Real>(a: T, b: T) -> T {
     if (b > a) | b.is_nan() { b } else { a }
+}
+
+/// max(value, 0); NaN stays NaN.
+#[inline(always)]
+fn rectified<T: Real>(value: T) -> T {
+    if value < T::ZERO { T::ZERO } else { value }
 }
 
 /// `y <- y o x`, elementwise, with maximum or sum for o.
@@ -337,7 +358,14 @@ fn divide_by<T: Real>(divisor: usize, sums: &mut [T]) {
 }
 
 #[inline(always)]
-fn pool_body<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T], y: &mut [T]) {
+fn pool_body<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    rows: Range<usize>,
+    column: &mut [T],
+    relu: bool,
+    y: &mut [T],
+) {
     let (row, c) = (g.row(), g.c);
     for (r, y) in rows.zip(y.chunks_exact_mut(g.out_row())) {
         let (image, oy) = (r / g.down.out, r % g.down.out);
@@ -346,19 +374,22 @@ fn pool_body<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T
         let line = |iy: usize| &x[iy * row..][..row];
         if g.kind == PoolKind::Max && (c == 1 || c >= LANES) && g.is_quads() {
             quads(line(window.start), line(window.start + 1), c, y);
-            continue;
+        } else {
+            merge_all(g.kind, window.map(line), &mut column[..row]);
+            pool_across(g, column, y);
+            if g.kind == PoolKind::Avg {
+                divide(g, oy, y);
+            }
         }
-        merge_all(g.kind, window.map(line), column);
-        pool_across(g, column, y);
-        if g.kind == PoolKind::Avg {
-            divide(g, oy, y);
+        if relu {
+            y.iter_mut().for_each(|y| *y = rectified(*y));
         }
     }
 }
 
 per_isa!(
-    fn pool<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T], y: &mut [T])
-        => pool_body
+    fn pool<T: Real>(g: &Geometry, x: &[T], rows: Range<usize>, column: &mut [T], relu: bool,
+        y: &mut [T]) => pool_body
 );
 
 impl PoolShape {
@@ -396,9 +427,23 @@ impl Pool {
         if part.is_empty() {
             return;
         }
-        // SAFETY: `check` saw n images in x and n * oh rows in y; the rows of chunks are disjoint.
-        let (x, y) = unsafe { (memory.read::<T>(self.x), memory.write(self.y, part)) };
-        pool(isa, &g, x, rows, scratch.slice(g.row()), y);
+        // SAFETY: `check` saw n images in x and n * oh rows in y and places; the rows of chunks
+        // are disjoint.
+        let (x, y) = unsafe {
+            let y = self.y.map(|y| memory.write::<T>(y, part.clone()));
+            (memory.read::<T>(self.x), y)
+        };
+        match (&self.places, y) {
+            (Some(places), y) => {
+                // SAFETY: as above.
+                let to = unsafe { places.write(&self.shape, memory, part) };
+                let settle = Settle { relu: self.relu, positive: places.positive };
+                let search = Search { g: &g, x, rows, settle };
+                place::find(isa, &search, scratch.slice(g.out_row()), y, to);
+            }
+            (None, Some(y)) => pool(isa, &g, x, rows, scratch.slice(g.row()), self.relu, y),
+            (None, None) => {}
+        }
     }
 }
 
@@ -414,13 +459,19 @@ impl Kernel for Pool {
 
     fn operands(&self, visit: &mut dyn FnMut(Operand)) {
         visit(Operand::read(self.x));
-        visit(Operand::write(self.y));
+        self.y.into_iter().for_each(|y| visit(Operand::write(y)));
+        self.places.iter().for_each(|places| visit(Operand::write(places.region)));
     }
 
     fn check(&self) -> Result<(), String> {
         let (x, y) = self.shape.geometry().check()?;
         holds("pool x", self.x, x, self.ty.bytes())?;
-        holds("pool y", self.y, y, self.ty.bytes())?;
+        if let Some(region) = self.y {
+            holds("pool y", region, y, self.ty.bytes())?;
+        }
+        if let Some(places) = &self.places {
+            places.check(&self.shape, y)?;
+        }
         apart(self)
     }
 
@@ -433,7 +484,7 @@ impl Kernel for Pool {
     }
 
     fn scratch_bytes(&self) -> usize {
-        self.shape.w * self.shape.c * self.ty.bytes()
+        self.shape.w.max(self.shape.ow) * self.shape.c * self.ty.bytes()
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {

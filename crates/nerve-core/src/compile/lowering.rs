@@ -54,6 +54,8 @@ pub struct Lowering<'a> {
     places: HashMap<u64, Placed>,
     pub(super) slots: Vec<Slot>,
     pub(super) instructions: Vec<Instruction>,
+    /// The instruction that applies an operation to a node, where another may add a result to it.
+    shared: HashMap<(Op, u64), usize>,
     epilogue: Epilogue,
 }
 
@@ -94,6 +96,7 @@ impl<'a> Lowering<'a> {
             places: HashMap::new(),
             slots: Vec::new(),
             instructions: Vec::new(),
+            shared: HashMap::new(),
             epilogue: Epilogue::default(),
         }
     }
@@ -127,6 +130,24 @@ impl<'a> Lowering<'a> {
     /// Adds an instruction.
     pub fn emit(&mut self, instruction: impl Into<Instruction>) {
         self.instructions.push(instruction.into());
+    }
+
+    /// Adds the instruction that applies `op` to `input`, to be found by [`shared`](Self::shared).
+    pub fn emit_shared(
+        &mut self,
+        op: impl Into<Op>,
+        input: &Tensor,
+        instruction: impl Into<Instruction>,
+    ) {
+        self.shared.insert((op.into(), input.id()), self.instructions.len());
+        self.emit(instruction);
+    }
+
+    /// The instruction that applies `op` to `input`, if it was emitted before: it may write another
+    /// result on the way, to a place that nobody has used so far.
+    pub fn shared(&mut self, op: impl Into<Op>, input: &Tensor) -> Option<&mut Instruction> {
+        let at = *self.shared.get(&(op.into(), input.id()))?;
+        self.instructions.get_mut(at)
     }
 
     /// Working memory of the plan, of `bytes` bytes.

@@ -2,12 +2,13 @@
 //! cancel, and permutations sink towards the results, so that convolutions and what lies between
 //! them stay in the order that suits the machine.
 
+mod pooling;
+
 use crate::op::{Op, Role};
 use crate::ops::{Broadcast, Full, Permute, Reduce, Reshape, Slice};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
-use nerve_cpu::PoolKind;
-use nerve_cpu::fused::{self, BinaryOp, UnaryOp};
+use nerve_cpu::fused::{BinaryOp, UnaryOp};
 use std::collections::HashMap;
 use std::slice::from_ref;
 
@@ -85,7 +86,9 @@ impl Rewriter {
             Op::Reduce(op) => self.reduce(op, &inputs[0]),
             Op::Detach(_) => Some(inputs[0].clone()),
             Op::Cast(op) if op.dtype == inputs[0].dtype() => Some(inputs[0].clone()),
+            Op::PoolGrad(op) => pooling::grad(op, inputs),
             Op::Binary(binary) => identity(binary.op, inputs)
+                .or_else(|| pooling::mask(binary.op, inputs))
                 .or_else(|| fold_binary(binary.op, inputs))
                 .or_else(|| self.sink(op, inputs)),
             Op::Unary(unary) => fold_unary(unary.op, &inputs[0]).or_else(|| self.sink(op, inputs)),
@@ -217,12 +220,8 @@ impl Rewriter {
     /// A reduction does not care in which order the axes stand, and a sum over whole images not to
     /// which element of its window the gradient of a maximum goes.
     fn reduce(&mut self, op: &Reduce, x: &Tensor) -> Option<Tensor> {
-        if let Op::PoolGrad(grad) = x.op()
-            && (op.kind, grad.pool.kind) == (fused::Reduce::Sum, PoolKind::Max)
-            && op.axes.contains(&1)
-            && op.axes.contains(&2)
-        {
-            return Some(self.make(op.clone().into(), &[x.inputs()[1].clone()], None));
+        if let Some(dy) = pooling::summed(op, x) {
+            return Some(self.make(op.clone().into(), &[dy], None));
         }
         let Op::Permute(p) = x.op() else { return None };
         let mut axes: Vec<usize> = op.axes.iter().map(|&a| p.order[a]).collect();

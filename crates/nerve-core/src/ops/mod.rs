@@ -45,7 +45,7 @@ pub use leaf::{Argument, Constant, ReadVar};
 pub use matmul::Matmul;
 pub use movement::{Permute, Reshape, Slice};
 pub use pad::Pad;
-pub use pool::{Pool, PoolGrad};
+pub use pool::{MaxPlace, Pool, PoolGrad};
 pub use reduce::Reduce;
 pub use softmax::{Softmax, SoftmaxGrad};
 pub use sort::ArgSort;

@@ -7,7 +7,7 @@ use crate::op::{Gradients, Lower, Op, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use nerve_cpu::fused::UnaryOp;
-use nerve_cpu::{PoolKind, PoolShape};
+use nerve_cpu::{Instruction, NO_PLACE, Places, PoolKind, PoolShape};
 
 /// Maximum or mean of windows of an image `[n, h, w, c]`. Padding counts as −∞ for the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,12 +24,23 @@ pub struct Pool {
     pub count_include_pad: bool,
 }
 
-/// The gradient of [`Pool`] with respect to its input. Inputs: x, dy. Of several equal maxima the
-/// first of the window takes all.
+/// The place of the maximum of each window: row · kernel width + column, the first of several.
+/// u8, or i32 where windows have more than 255 places. What the gradient of a maximum needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MaxPlace {
+    /// The pooling, a maximum.
+    pub pool: Pool,
+    /// Whether the place of a maximum that is not above zero is [`NO_PLACE`]; for u8 only.
+    pub positive: bool,
+}
+
+/// The gradient of [`Pool`] with respect to its input. Inputs: dy, and for a maximum the places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolGrad {
     /// The pooling.
     pub pool: Pool,
+    /// Height and width of the images.
+    pub image: [usize; 2],
 }
 
 impl Pool {
@@ -45,6 +56,11 @@ impl Pool {
         Ok(room / s + 1)
     }
 
+    /// Whether the place of a maximum fits a byte, with a number to spare.
+    pub(crate) fn is_small(&self) -> bool {
+        self.kernel[0].saturating_mul(self.kernel[1]) <= usize::from(NO_PLACE)
+    }
+
     /// The machine's description of pooling `x` into `y`.
     fn geometry(&self, x: &Shape, y: &Shape) -> PoolShape {
         let (&[n, h, w, c], &[_, oh, ow, _]) = (&x[..], &y[..]) else {
@@ -55,12 +71,11 @@ impl Pool {
     }
 
     /// For each place of the window the elements of all windows at that place, with the shape of
-    /// the output, and the padded input's shape.
-    fn places(&self, x: &Tensor, y: &Shape) -> (Vec<Tensor>, Shape) {
+    /// the output.
+    fn places(&self, x: &Tensor, y: &Shape) -> Vec<Tensor> {
         let value = if self.kind == PoolKind::Max { f64::NEG_INFINITY } else { 0.0 };
         let padded = x.pad(&self.amounts(), value);
-        let places = self.offsets().map(|(i, j)| padded.slice_window(i, j, self.stride, y));
-        (places.collect(), padded.shape().clone())
+        self.offsets().map(|(i, j)| padded.slice_window(i, j, self.stride, y)).collect()
     }
 
     fn offsets(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
@@ -74,9 +89,9 @@ impl Pool {
     }
 
     /// How many elements each window of a mean counts, `[1, oh, ow, 1]`.
-    fn counts(&self, x: &Tensor, y: &Shape) -> Tensor {
-        let image: Shape = [1, x.shape()[1], x.shape()[2], 1].into();
-        let ones = Tensor::full(image, 1.0, x.dtype());
+    fn counts(&self, [h, w]: [usize; 2], y: &Shape, dtype: DType) -> Tensor {
+        let image: Shape = [1, h, w, 1].into();
+        let ones = Tensor::full(image, 1.0, dtype);
         let border = if self.count_include_pad { 1.0 } else { 0.0 };
         let padded = ones.pad(&self.amounts(), border);
         let window: Shape = [1, y[1], y[2], 1].into();
@@ -108,16 +123,27 @@ impl Operation for Pool {
     fn decompose(&self, inputs: &[Tensor]) -> Option<Tensor> {
         let x = &inputs[0];
         let (shape, _) = self.infer(inputs).ok()?;
-        let (places, _) = self.places(x, &shape);
-        let places = places.into_iter();
+        let places = self.places(x, &shape).into_iter();
         Some(match self.kind {
             PoolKind::Max => places.reduce(|a, b| a.maximum(b))?,
-            PoolKind::Avg => places.reduce(|a, b| a + b)? / self.counts(x, &shape),
+            PoolKind::Avg => {
+                let counts = self.counts([x.shape()[1], x.shape()[2]], &shape, x.dtype());
+                places.reduce(|a, b| a + b)? / counts
+            }
         })
     }
 
     fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
-        Ok(vec![Some(Tensor::apply(PoolGrad { pool: *self }, &[&inputs[0], dy]))])
+        let x = &inputs[0];
+        let grad = PoolGrad { pool: *self, image: [x.shape()[1], x.shape()[2]] };
+        let dx = match self.kind {
+            PoolKind::Avg => Tensor::apply(grad, &[dy]),
+            PoolKind::Max => {
+                let places = Tensor::apply(MaxPlace { pool: *self, positive: false }, &[x]);
+                Tensor::apply(grad, &[dy, &places])
+            }
+        };
+        Ok(vec![Some(dx)])
     }
 
     fn role(&self) -> Role<'_> {
@@ -128,9 +154,71 @@ impl Operation for Pool {
 impl Lower for Pool {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
         let input = &node.inputs()[0];
-        let (x, y) = (cx.contiguous(input), cx.output_region(node));
+        let relu = cx.epilogue().relu;
+        let (x, y) = (cx.contiguous(input), Some(cx.output_region(node)));
         let shape = self.geometry(input.shape(), node.shape());
-        cx.emit(nerve_cpu::Pool { ty: float(node.dtype()), shape, x, y });
+        let ty = float(node.dtype());
+        cx.emit_shared(*self, input, nerve_cpu::Pool { ty, shape, x, y, relu, places: None });
+    }
+
+    fn epilogue(&self, _: &Tensor) -> Option<usize> {
+        // An activation, but no bias: it has no columns.
+        Some(0)
+    }
+}
+
+impl Operation for MaxPlace {
+    fn name(&self) -> &'static str {
+        "max_place"
+    }
+
+    fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
+        let (shape, _) = self.pool.infer(inputs)?;
+        Ok((shape, if self.pool.is_small() { DType::U8 } else { DType::I32 }))
+    }
+
+    /// The number of the last element that is larger than all before it.
+    fn decompose(&self, inputs: &[Tensor]) -> Option<Tensor> {
+        let (shape, dtype) = self.infer(inputs).ok()?;
+        let mut elements = self.pool.places(&inputs[0], &shape).into_iter().enumerate();
+        let mut top = elements.next()?.1;
+        let mut place = Tensor::full(&shape, 0.0, DType::I32);
+        for (number, x) in elements {
+            let better = x.gt(&top).logical_or(x.is_nan().logical_and(top.is_nan().logical_not()));
+            place = better.select(&Tensor::full(&shape, number as f64, DType::I32), &place);
+            top = better.select(&x, &top);
+        }
+        if self.positive {
+            let none = Tensor::full(&shape, f64::from(NO_PLACE), DType::I32);
+            place = top.gt(0.0).select(&place, &none);
+        }
+        Some(place.to_dtype(dtype))
+    }
+
+    fn gradient(&self, _: &[Tensor], _: &Tensor, _: &Tensor) -> Gradients {
+        Ok(vec![None])
+    }
+
+    fn role(&self) -> Role<'_> {
+        Role::Kernel(self)
+    }
+}
+
+impl Lower for MaxPlace {
+    fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
+        let input = &node.inputs()[0];
+        let places = Some(Places { region: cx.output_region(node), positive: self.positive });
+        // The pooling itself looks at the same elements.
+        if let Some(Instruction::Pool(pool)) = cx.shared(self.pool, input)
+            && pool.places.is_none()
+        {
+            pool.places = places;
+            return;
+        }
+        let x = cx.contiguous(input);
+        let shape = self.pool.geometry(input.shape(), node.shape());
+        let ty = float(input.dtype());
+        cx.emit(nerve_cpu::Pool { ty, shape, x, y: None, relu: false, places });
     }
 }
 
@@ -140,37 +228,32 @@ impl Operation for PoolGrad {
     }
 
     fn infer(&self, inputs: &[Tensor]) -> Result<(Shape, DType), String> {
-        Ok((inputs[0].shape().clone(), inputs[0].dtype()))
+        let (dy, [h, w]) = (&inputs[0], self.image);
+        Ok(([dy.shape()[0], h, w, dy.shape()[3]].into(), dy.dtype()))
     }
 
     /// Each place of the window gets its share of dy, at the places where it was read.
     fn decompose(&self, inputs: &[Tensor]) -> Option<Tensor> {
-        let (pool, x, dy) = (&self.pool, &inputs[0], &inputs[1]);
-        let (places, padded) = pool.places(x, dy.shape());
-        let shares: Vec<Tensor> = match pool.kind {
-            PoolKind::Avg => vec![dy / pool.counts(x, dy.shape()); places.len()],
-            PoolKind::Max => {
-                let top = places.iter().cloned().reduce(|a, b| a.maximum(b))?;
-                let mut free = top.eq(&top);
-                let share = |place: &Tensor| {
-                    let first = place.eq(&top).logical_and(&free);
-                    free = free.logical_and(first.logical_not());
-                    first.select(dy, &dy.zeros_like())
-                };
-                places.iter().map(share).collect()
+        let (pool, dy) = (&self.pool, &inputs[0]);
+        let share = |number: usize| match inputs.get(1) {
+            None => dy / pool.counts(self.image, dy.shape(), dy.dtype()),
+            Some(places) => {
+                let number = Tensor::full(places.shape(), number as f64, places.dtype());
+                places.eq(number).select(dy, &dy.zeros_like())
             }
         };
         let [sh, sw] = pool.stride;
-        let spread = pool.offsets().zip(shares).map(|((i, j), share)| {
+        let padded = [self.image[0] + 2 * pool.padding[0], self.image[1] + 2 * pool.padding[1]];
+        let spread = pool.offsets().enumerate().map(|(number, (i, j))| {
             let reach = [(dy.shape()[1] - 1) * sh + 1, (dy.shape()[2] - 1) * sw + 1];
-            let behind = [padded[1] - i - reach[0], padded[2] - j - reach[1]];
+            let behind = [padded[0] - i - reach[0], padded[1] - j - reach[1]];
             let before = [0, i as isize, j as isize, 0];
             let after = [0, behind[0] as isize, behind[1] as isize, 0];
-            share.pad_general(&before, &after, &[0, sh - 1, sw - 1, 0], 0.0)
+            share(number).pad_general(&before, &after, &[0, sh - 1, sw - 1, 0], 0.0)
         });
         let dx = spread.reduce(|a, b| a + b)?;
-        let [a, b] = pool.padding;
-        Some(dx.slice(1, a, a + x.shape()[1]).slice(2, b, b + x.shape()[2]))
+        let ([a, b], [h, w]) = (pool.padding, self.image);
+        Some(dx.slice(1, a, a + h).slice(2, b, b + w))
     }
 
     fn role(&self) -> Role<'_> {
@@ -180,14 +263,12 @@ impl Operation for PoolGrad {
 
 impl Lower for PoolGrad {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
-        let [input, gradient] = node.inputs() else { unreachable!("two operands") };
-        // A mean does not ask what the elements were.
-        let max = self.pool.kind == PoolKind::Max;
-        let x = max.then(|| cx.contiguous(input));
+        let gradient = &node.inputs()[0];
+        let places = node.inputs().get(1).map(|places| cx.contiguous(places));
         let dy = cx.contiguous(gradient);
         let dx = cx.output_region(node);
-        let shape = self.pool.geometry(input.shape(), gradient.shape());
-        cx.emit(nerve_cpu::PoolGrad { ty: float(node.dtype()), shape, x, dy, dx });
+        let shape = self.pool.geometry(node.shape(), gradient.shape());
+        cx.emit(nerve_cpu::PoolGrad { ty: float(node.dtype()), shape, places, dy, dx });
     }
 }
 

@@ -107,6 +107,7 @@ fn pooling(all: &mut Vec<Case>) {
         (&[2, 3, 4, 5], [2, 3], [1, 2], [1, 1], &[2, 3, 5, 3]),
         (&[1, 2, 5, 5], [3, 3], [2, 2], [1, 1], &[1, 2, 3, 3]),
         (&[1, 2, 3, 3], [3, 3], [1, 1], [0, 0], &[1, 2, 1, 1]),
+        (&[1, 1, 17, 18], [16, 16], [1, 2], [0, 0], &[1, 1, 2, 2]),
         (&[0, 2, 3, 3], [2, 2], [1, 1], [0, 0], &[0, 2, 2, 2]),
     ]
     .into_iter()
@@ -116,6 +117,8 @@ fn pooling(all: &mut Vec<Case>) {
             let input = || vec![floats(50_000 + i as u64, x, view, (-3.0, 3.0))];
             let max = move |x: &[Tensor]| x[0].max_pool2d(kernel, stride, padding);
             all.push(Case::new("max_pool2d", Once, input(), max).gives(y));
+            let rectified = move |x: &[Tensor]| (x[0].max_pool2d(kernel, stride, padding)).relu();
+            all.push(Case::new("max_pool2d, relu", Once, input(), rectified).gives(y));
             for pad in [false, true] {
                 let mean = move |x: &[Tensor]| x[0].avg_pool2d(kernel, stride, padding, pad);
                 all.push(Case::new("avg_pool2d", Smooth, input(), mean).gives(y));
