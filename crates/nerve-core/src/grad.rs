@@ -81,7 +81,14 @@ pub fn grad<S: Source>(loss: &Tensor, wrt: &[S]) -> Vec<Tensor> {
 /// as independent of each other.
 #[track_caller]
 pub(crate) fn vjp(y: &Tensor, dy: &Tensor, wrt: &[Tensor]) -> Vec<Option<Tensor>> {
-    backward(y, dy, wrt, true)
+    let mut parts = backward(y, dy, wrt, true);
+    // The operands of an operation: one that stands twice among them counts once.
+    for i in 1..wrt.len() {
+        if wrt[..i].iter().any(|t| t.id() == wrt[i].id()) {
+            parts[i] = None;
+        }
+    }
+    parts
 }
 
 #[track_caller]

@@ -132,7 +132,7 @@ ops! {
     // With kernels.
     Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
-    GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum,
+    GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum, Recurrent, RecurrentGrad,
     // Composite.
     BatchNorm, ConvInputGrad,
 }

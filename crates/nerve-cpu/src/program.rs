@@ -11,6 +11,7 @@ use crate::gemm::{Gemm, PackB, SumParts};
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::memory::{ALIGN, Buffer, Memory};
 use crate::pool::{Pool, PoolGrad};
+use crate::recurrent::{Recurrent, RecurrentGrad};
 use crate::scan::CumSum;
 use crate::softmax::{Softmax, SoftmaxGrad};
 use crate::sort::Sort;
@@ -94,6 +95,10 @@ instructions! {
     PackB(PackB),
     /// Partial results into their sum.
     SumParts(SumParts),
+    /// Sequences through a recurrent layer.
+    Recurrent(Recurrent),
+    /// The gradient of that.
+    RecurrentGrad(RecurrentGrad),
 }
 
 impl Instruction {

@@ -93,6 +93,9 @@ pub(crate) trait Real:
     fn from_usize(value: usize) -> Self;
     fn exp<const FMA: bool>(self) -> Self;
     fn ln<const FMA: bool>(self) -> Self;
+    fn tanh<const FMA: bool>(self) -> Self;
+    /// 1/(1 + e⁻ˣ).
+    fn sigmoid<const FMA: bool>(self) -> Self;
     #[cfg(test)]
     fn from_f64(value: f64) -> Self;
     #[cfg(test)]
@@ -119,7 +122,7 @@ impl Num for i32 {
 }
 
 macro_rules! real {
-    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $ln:expr) => {
+    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $ln:expr, $tanh:expr, $sigmoid:expr) => {
         impl Num for $t {
             type Sum = f64;
 
@@ -163,6 +166,14 @@ macro_rules! real {
             fn ln<const FMA: bool>(self) -> Self {
                 $ln(self)
             }
+            #[inline(always)]
+            fn tanh<const FMA: bool>(self) -> Self {
+                $tanh(self)
+            }
+            #[inline(always)]
+            fn sigmoid<const FMA: bool>(self) -> Self {
+                $sigmoid(self)
+            }
             #[cfg(test)]
             fn from_f64(value: f64) -> Self {
                 value as $t
@@ -174,8 +185,22 @@ macro_rules! real {
         }
     };
 }
-real!(f32, [simd::Avx512F32, simd::Avx2F32, simd::Portable32], math::exp::<FMA>, math::log::<FMA>);
-real!(f64, [simd::Avx512F64, simd::Avx2F64, simd::Portable64], f64::exp, f64::ln);
+real!(
+    f32,
+    [simd::Avx512F32, simd::Avx2F32, simd::Portable32],
+    math::exp::<FMA>,
+    math::log::<FMA>,
+    math::tanh::<FMA>,
+    math::sigmoid::<FMA>
+);
+real!(
+    f64,
+    [simd::Avx512F64, simd::Avx2F64, simd::Portable64],
+    f64::exp,
+    f64::ln,
+    f64::tanh,
+    |x: f64| 1.0 / (1.0 + (-x).exp())
+);
 
 /// Compiles the generic, always inlined function `$body` once for each instruction set, under a
 /// function `$name` that takes the set to use as its first argument.

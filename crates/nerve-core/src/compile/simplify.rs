@@ -5,11 +5,11 @@
 mod pooling;
 
 use crate::op::{Op, Role};
-use crate::ops::{Broadcast, Full, Permute, Reduce, Reshape, Slice};
+use crate::ops::{Broadcast, Full, Pad, Permute, Recurrent, Reduce, Reshape, Slice};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use nerve_cpu::fused::{BinaryOp, UnaryOp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::slice::from_ref;
 
 /// Rules are applied to a node when its inputs are final, and again to what they make; a few
@@ -20,6 +20,9 @@ const ROUNDS: usize = 4;
 /// the rules see them whole.
 const EXPANDING: usize = 1;
 
+/// Longest sum of padded tensors that is sliced piece by piece.
+const MOST_PADS: usize = 4;
+
 /// The same values as `roots`, computed by a simpler graph.
 pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
     let mut roots = roots.to_vec();
@@ -29,6 +32,11 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
         let mut rewriter = Rewriter { expanding: round >= EXPANDING, ..Rewriter::default() };
         for used in order.iter().flat_map(|t| t.inputs()).chain(&roots) {
             *rewriter.users.entry(used.id()).or_default() += 1;
+        }
+        for node in &order {
+            if let Op::Recurrent(Recurrent { keep: true, .. }) = node.op() {
+                rewriter.kept.insert((node.op().clone(), ids(node.inputs())));
+            }
         }
         let mut new: HashMap<u64, Tensor> = HashMap::new();
         for node in order {
@@ -55,6 +63,12 @@ struct Rewriter {
     users: HashMap<u64, usize>,
     /// Whether composite operations are replaced.
     expanding: bool,
+    /// The recurrences of the old graph that keep what a gradient needs, as in `known`.
+    kept: HashSet<(Op, Vec<u64>)>,
+}
+
+fn ids(tensors: &[Tensor]) -> Vec<u64> {
+    tensors.iter().map(Tensor::id).collect()
 }
 
 impl Rewriter {
@@ -66,7 +80,10 @@ impl Rewriter {
         if let Some(simpler) = old.and_then(|old| self.transposed_product(&op, inputs, old)) {
             return simpler;
         }
-        let ids: Vec<u64> = inputs.iter().map(Tensor::id).collect();
+        if let Some(simpler) = old.and_then(|old| self.kept_recurrence(inputs, old)) {
+            return simpler;
+        }
+        let ids = ids(inputs);
         let same = old.filter(|old| old.inputs().iter().map(Tensor::id).eq(ids.iter().copied()));
         self.known
             .entry((op.clone(), ids))
@@ -155,6 +172,18 @@ impl Rewriter {
         Some(self.make(product.into(), &[b, a], None))
     }
 
+    /// Where a gradient needs more of the same recurrence, its outputs are the first of those.
+    fn kept_recurrence(&mut self, inputs: &[Tensor], old: &Tensor) -> Option<Tensor> {
+        let &Op::Recurrent(op @ Recurrent { keep: false, .. }) = old.op() else { return None };
+        let op = Op::from(Recurrent { keep: true, ..op });
+        if !self.kept.contains(&(op.clone(), ids(old.inputs()))) {
+            return None;
+        }
+        let all = self.make(op, inputs, None);
+        let first = Slice { start: vec![0], step: vec![1], shape: old.shape().clone() };
+        Some(self.make(first.into(), &[all], None))
+    }
+
     fn reshape(&mut self, op: &Reshape, x: &Tensor) -> Option<Tensor> {
         match x.op() {
             _ if op.shape == *x.shape() => Some(x.clone()),
@@ -179,6 +208,17 @@ impl Rewriter {
             return Some(x.clone());
         }
         match (x.op(), x.inputs()) {
+            (Op::Full(full), _) => Some(refill(full, op.shape.clone(), x)),
+            (Op::Pad(pad), _) if beside(op, pad, x) => {
+                Some(Tensor::full(&op.shape, pad.value.get(), x.dtype()))
+            }
+            // Most of a sum of padded pieces is nothing, as where an output was split.
+            (Op::Binary(binary), [a, b])
+                if binary.op == BinaryOp::Add && pads(x, MOST_PADS).is_some() =>
+            {
+                let parts = [a, b].map(|t| self.make(op.clone().into(), from_ref(t), None));
+                Some(self.make((*binary).into(), &parts, None))
+            }
             (Op::Conv(conv), [image, filter]) => {
                 let part = conv.sliced(op, image.shape(), filter.shape())?;
                 let (conv, filter) = (*conv, filter.clone());
@@ -258,6 +298,27 @@ fn whole(op: &Slice, x: &Tensor) -> bool {
     op.shape == *x.shape()
         && op.start.iter().all(|&s| s == 0)
         && op.step.iter().zip(&*op.shape).all(|(&step, &n)| step == 1 || n <= 1)
+}
+
+/// Whether a slice of padding `x` misses all that was padded.
+fn beside(op: &Slice, pad: &Pad, x: &Tensor) -> bool {
+    (0..x.rank()).any(|a| {
+        let end = op.start[a] + op.shape[a];
+        let forward = op.step[a] == 1;
+        forward && (end <= pad.before[a] || op.start[a] + pad.after[a] >= x.shape()[a])
+    })
+}
+
+/// How many padded tensors this is the sum of, if it is the sum of at most `most` of them.
+fn pads(x: &Tensor, most: usize) -> Option<usize> {
+    match x.op() {
+        Op::Pad(_) => (most > 0).then_some(1),
+        Op::Binary(binary) if binary.op == BinaryOp::Add => {
+            let first = pads(&x.inputs()[0], most)?;
+            Some(first + pads(&x.inputs()[1], most - first)?)
+        }
+        _ => None,
+    }
 }
 
 fn refill(full: &Full, shape: Shape, like: &Tensor) -> Tensor {

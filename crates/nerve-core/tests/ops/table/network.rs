@@ -58,6 +58,69 @@ fn products(all: &mut Vec<Case>) {
     all.push(Case::new("column added", Smooth, inputs, column).gives(&[4, 4]));
 }
 
+fn recurrent(all: &mut Vec<Case>) {
+    let flat = |t: &Tensor| t.reshape([t.numel()]);
+    for (i, [batch, steps, units]) in
+        [[2, 3, 2], [1, 1, 1], [3, 2, 3], [0, 2, 2], [2, 0, 2]].into_iter().enumerate()
+    {
+        for reverse in [false, true] {
+            let seed = 35_000 + 20 * i as u64 + u64::from(reverse);
+            let inputs = |gates: usize, third: &[usize]| {
+                let range = (-1.5, 1.5);
+                let x = [batch, steps, gates * units];
+                let mut all = vec![
+                    floats(seed, &x, View::Plain, range),
+                    floats(seed + 5, &[gates * units, units], View::Transposed, range),
+                    floats(seed + 10, &[batch, units], View::Plain, range),
+                ];
+                if !third.is_empty() {
+                    all.push(floats(seed + 15, third, View::Plain, range));
+                }
+                all
+            };
+            let state = [batch, units];
+            all.push(Case::new("lstm", Smooth, inputs(4, &state), move |x| {
+                let [y, h, c] = x[0].lstm(&x[1], &x[2], &x[3], reverse);
+                Tensor::concat(&[flat(&y), flat(&h), flat(&c)], 0)
+            }));
+            all.push(
+                Case::new("lstm last", Smooth, inputs(4, &[]), move |x| {
+                    x[0].lstm(&x[1], &x[2], &x[2], reverse)[1].clone()
+                })
+                .gives(&[batch, units]),
+            );
+            all.push(
+                Case::new("lstm states", Smooth, inputs(4, &state), move |x| {
+                    let zero = x[2].zeros_like();
+                    let [y, _, c] = x[0].lstm(&x[1], &zero, &x[2], reverse);
+                    y + (c * &x[3]).unsqueeze(1)
+                })
+                .gives(&[batch, steps, units]),
+            );
+            all.push(Case::new("gru", Smooth, inputs(3, &[3 * units]), move |x| {
+                let [y, h] = x[0].gru(&x[1], &x[3], &x[2], reverse);
+                Tensor::concat(&[flat(&y), flat(&h)], 0)
+            }));
+            all.push(
+                Case::new("gru last", Smooth, inputs(3, &[3 * units]), move |x| {
+                    x[0].gru(&x[1], &x[3], &x[2], reverse)[1].clone()
+                })
+                .gives(&[batch, units]),
+            );
+            for relu in [false, true] {
+                let order = if relu { Once } else { Smooth };
+                all.push(
+                    Case::new(format!("rnn {relu}"), order, inputs(1, &[]), move |x| {
+                        let [y, h] = x[0].rnn(&x[1], &x[2], relu, reverse);
+                        y.square() + h.unsqueeze(1)
+                    })
+                    .gives(&[batch, steps, units]),
+                );
+            }
+        }
+    }
+}
+
 fn convolutions(all: &mut Vec<Case>) {
     let plain = Conv2dOptions::default();
     let (s, p) = (|stride| Conv2dOptions { stride, ..plain }, [(1, 2), (0, 1)]);
@@ -186,6 +249,7 @@ fn losses(all: &mut Vec<Case>) {
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     products(&mut all);
+    recurrent(&mut all);
     convolutions(&mut all);
     pooling(&mut all);
     norms(&mut all);

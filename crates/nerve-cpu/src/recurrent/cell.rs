@@ -1,0 +1,268 @@
+//! What a cell does to its gates, for some rows and some units at one step, and its gradient.
+//!
+//! Loops over the lanes of a vector count and are free of branches, so that the functions of
+//! `math` become vector code.
+
+use super::Cell;
+use crate::real::{Real, per_isa};
+use crate::simd::Vector;
+
+/// Values of one vector, of any instruction set.
+type Lanes<T> = [T; crate::real::LANES];
+
+/// An array in memory: where its first element of the block lies, and how far apart its rows and
+/// its gates are. Null if it is not there.
+#[derive(Clone, Copy)]
+pub(super) struct Plane<T> {
+    pub at: *mut T,
+    pub row: usize,
+    pub gate: usize,
+}
+
+impl<T> Plane<T> {
+    /// An array that is not there.
+    pub const NONE: Plane<T> = Plane { at: std::ptr::null_mut(), row: 0, gate: 0 };
+
+    /// The same array from element `offset` on.
+    pub fn offset(self, offset: usize) -> Plane<T> {
+        let at = if self.at.is_null() { self.at } else { self.at.wrapping_add(offset) };
+        Plane { at, ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn pointer(&self, row: usize, gate: usize, unit: usize) -> *mut T {
+        // SAFETY: by contract of the caller, inside the array.
+        unsafe { self.at.add(row * self.row + gate * self.gate + unit) }
+    }
+}
+
+/// One step forward of a block of units.
+pub(super) struct Advance<T> {
+    pub cell: Cell,
+    pub rows: usize,
+    pub units: usize,
+    /// The recurrent sums.
+    pub sums: Plane<T>,
+    /// The input's part.
+    pub x: Plane<T>,
+    /// State h before, after, and where it is returned.
+    pub before: Plane<T>,
+    pub after: Plane<T>,
+    pub y: Plane<T>,
+    /// Cell state, in place.
+    pub c: Plane<T>,
+    /// What is kept, or nothing.
+    pub kept: Plane<T>,
+}
+
+/// One step back of a block of units.
+pub(super) struct Retreat<T> {
+    pub cell: Cell,
+    pub rows: usize,
+    pub units: usize,
+    /// The output of this step.
+    pub y: Plane<T>,
+    /// What was kept of this step.
+    pub kept: Plane<T>,
+    /// The state before this step; nothing if it was zero.
+    pub before: Plane<T>,
+    /// The cell state before this step; nothing if it was zero.
+    pub c_before: Plane<T>,
+    /// Gradient of the output of this step, or nothing.
+    pub dy: Plane<T>,
+    /// Gradient of the state h, in place: what comes from later steps, then what passes by the
+    /// recurrent sums (of a GRU).
+    pub dh: Plane<T>,
+    /// Gradient of the cell state, in place.
+    pub dc: Plane<T>,
+    /// Gradient of the input's part.
+    pub dx: Plane<T>,
+    /// Gradient of the recurrent sums: working memory, and, of a GRU, where it is returned.
+    pub dsums: Plane<T>,
+    pub returned: Plane<T>,
+}
+
+/// A value for each lane.
+macro_rules! lanes {
+    ($l:ident => $value:expr) => {{
+        let mut all: Lanes<T> = [T::ZERO; crate::real::LANES];
+        for $l in 0..V::LANES {
+            all[$l] = $value;
+        }
+        all
+    }};
+}
+
+/// # Safety
+/// The instruction set of `V`; the lanes in `mask` may be read.
+#[inline(always)]
+unsafe fn get<V: Vector>(from: *const V::Elem, mask: V::Mask) -> Lanes<V::Elem> {
+    let mut all = Lanes::default();
+    // SAFETY: by contract; no vector has more lanes than the array.
+    unsafe { V::load_masked(from, mask).store(all.as_mut_ptr()) };
+    all
+}
+
+/// As [`get`]; zeros from an array that is not there.
+#[inline(always)]
+unsafe fn get_any<V: Vector>(
+    plane: &Plane<V::Elem>,
+    [row, gate, unit]: [usize; 3],
+    mask: V::Mask,
+) -> Lanes<V::Elem> {
+    match plane.at.is_null() {
+        true => Lanes::default(),
+        // SAFETY: by contract.
+        false => unsafe { get::<V>(plane.pointer(row, gate, unit), mask) },
+    }
+}
+
+/// # Safety
+/// The instruction set of `V`; the lanes in `mask` may be written.
+#[inline(always)]
+unsafe fn put<V: Vector>(all: &Lanes<V::Elem>, to: *mut V::Elem, mask: V::Mask) {
+    // SAFETY: by contract.
+    unsafe { V::load(all.as_ptr()).store_masked(to, mask) }
+}
+
+/// # Safety
+/// As [`Vector`]; all planes that are there hold the rows and units.
+#[inline(always)]
+unsafe fn advance_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Advance<T>) {
+    for row in 0..job.rows {
+        for unit in (0..job.units).step_by(V::LANES) {
+            // SAFETY: by contract; the mask ends with the units.
+            unsafe {
+                let mask = V::mask((job.units - unit).min(V::LANES));
+                let sum = |gate| get::<V>(job.sums.pointer(row, gate, unit), mask);
+                let x = |gate| get::<V>(job.x.pointer(row, gate, unit), mask);
+                let keep = |gate, all: &Lanes<T>| {
+                    if !job.kept.at.is_null() {
+                        put::<V>(all, job.kept.pointer(row, gate, unit), mask);
+                    }
+                };
+                let h = match job.cell {
+                    Cell::Lstm => {
+                        let (s, a) = ([sum(0), sum(1), sum(2), sum(3)], [x(0), x(1), x(2), x(3)]);
+                        let before = get::<V>(job.c.pointer(row, 0, unit), mask);
+                        let i = lanes!(l => (s[0][l] + a[0][l]).sigmoid::<FMA>());
+                        let f = lanes!(l => (s[1][l] + a[1][l]).sigmoid::<FMA>());
+                        let g = lanes!(l => (s[2][l] + a[2][l]).tanh::<FMA>());
+                        let o = lanes!(l => (s[3][l] + a[3][l]).sigmoid::<FMA>());
+                        let c = lanes!(l => f[l] * before[l] + i[l] * g[l]);
+                        for (gate, all) in [&i, &f, &g, &o, &c].into_iter().enumerate() {
+                            keep(gate, all);
+                        }
+                        put::<V>(&c, job.c.pointer(row, 0, unit), mask);
+                        lanes!(l => o[l] * c[l].tanh::<FMA>())
+                    }
+                    Cell::Gru => {
+                        let (s, a) = ([sum(0), sum(1), sum(2)], [x(0), x(1), x(2)]);
+                        let before = get::<V>(job.before.pointer(row, 0, unit), mask);
+                        let r = lanes!(l => (s[0][l] + a[0][l]).sigmoid::<FMA>());
+                        let z = lanes!(l => (s[1][l] + a[1][l]).sigmoid::<FMA>());
+                        let n = lanes!(l => (a[2][l] + r[l] * s[2][l]).tanh::<FMA>());
+                        for (gate, all) in [&r, &z, &n, &s[2]].into_iter().enumerate() {
+                            keep(gate, all);
+                        }
+                        lanes!(l => n[l] + z[l] * (before[l] - n[l]))
+                    }
+                    Cell::Tanh => {
+                        let (s, a) = (sum(0), x(0));
+                        lanes!(l => (s[l] + a[l]).tanh::<FMA>())
+                    }
+                    Cell::Relu => {
+                        let (s, a) = (sum(0), x(0));
+                        lanes!(l => relu(s[l] + a[l]))
+                    }
+                };
+                put::<V>(&h, job.after.pointer(row, 0, unit), mask);
+                put::<V>(&h, job.y.pointer(row, 0, unit), mask);
+            }
+        }
+    }
+}
+
+/// What is not a number stays so.
+#[inline(always)]
+fn relu<T: Real>(x: T) -> T {
+    if T::ZERO > x { T::ZERO } else { x }
+}
+
+/// # Safety
+/// As [`advance_body`].
+#[inline(always)]
+unsafe fn retreat_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Retreat<T>) {
+    let one = T::ONE;
+    for row in 0..job.rows {
+        for unit in (0..job.units).step_by(V::LANES) {
+            // SAFETY: by contract; the mask ends with the units.
+            unsafe {
+                let mask = V::mask((job.units - unit).min(V::LANES));
+                let kept = |gate| get::<V>(job.kept.pointer(row, gate, unit), mask);
+                let send = |gate, all: &Lanes<T>| {
+                    put::<V>(all, job.dsums.pointer(row, gate, unit), mask);
+                    put::<V>(all, job.dx.pointer(row, gate, unit), mask);
+                };
+                let (dy, carried) = (
+                    get_any::<V>(&job.dy, [row, 0, unit], mask),
+                    get::<V>(job.dh.pointer(row, 0, unit), mask),
+                );
+                let dh = lanes!(l => dy[l] + carried[l]);
+                match job.cell {
+                    Cell::Lstm => {
+                        let [i, f, g, o, c] = [kept(0), kept(1), kept(2), kept(3), kept(4)];
+                        let before = get_any::<V>(&job.c_before, [row, 0, unit], mask);
+                        let later = get::<V>(job.dc.pointer(row, 0, unit), mask);
+                        let t = lanes!(l => c[l].tanh::<FMA>());
+                        let dc = lanes!(l => later[l] + dh[l] * o[l] * (one - t[l] * t[l]));
+                        let di = lanes!(l => dc[l] * g[l] * (i[l] * (one - i[l])));
+                        let df = lanes!(l => dc[l] * before[l] * (f[l] * (one - f[l])));
+                        let dg = lanes!(l => dc[l] * i[l] * (one - g[l] * g[l]));
+                        let d_o = lanes!(l => dh[l] * t[l] * (o[l] * (one - o[l])));
+                        for (gate, all) in [&di, &df, &dg, &d_o].into_iter().enumerate() {
+                            send(gate, all);
+                        }
+                        let dc = lanes!(l => dc[l] * f[l]);
+                        put::<V>(&dc, job.dc.pointer(row, 0, unit), mask);
+                    }
+                    Cell::Gru => {
+                        let [r, z, n, q] = [kept(0), kept(1), kept(2), kept(3)];
+                        let before = get_any::<V>(&job.before, [row, 0, unit], mask);
+                        let dn = lanes!(l => dh[l] * (one - z[l]) * (one - n[l] * n[l]));
+                        let dz = lanes!(l => dh[l] * (before[l] - n[l]) * (z[l] * (one - z[l])));
+                        let dr = lanes!(l => dn[l] * q[l] * (r[l] * (one - r[l])));
+                        let dq = lanes!(l => dn[l] * r[l]);
+                        send(0, &dr);
+                        send(1, &dz);
+                        send(2, &dn);
+                        put::<V>(&dq, job.dsums.pointer(row, 2, unit), mask);
+                        for (gate, all) in [&dr, &dz, &dq].into_iter().enumerate() {
+                            put::<V>(all, job.returned.pointer(row, gate, unit), mask);
+                        }
+                        let past = lanes!(l => dh[l] * z[l]);
+                        put::<V>(&past, job.dh.pointer(row, 0, unit), mask);
+                    }
+                    Cell::Tanh | Cell::Relu => {
+                        let y = get::<V>(job.y.pointer(row, 0, unit), mask);
+                        let d = match job.cell {
+                            Cell::Tanh => lanes!(l => dh[l] * (one - y[l] * y[l])),
+                            _ => lanes!(l => if y[l] > T::ZERO { dh[l] } else { T::ZERO }),
+                        };
+                        send(0, &d);
+                    }
+                }
+            }
+        }
+    }
+}
+
+per_isa!(
+    /// One step forward. The planes hold the rows and units of the job; this is for the caller to
+    /// see to.
+    pub(super) fn advance<T: Real>(job: &Advance<T>) => advance_body [V, FMA]
+);
+per_isa!(
+    /// One step back, as [`advance`].
+    pub(super) fn retreat<T: Real>(job: &Retreat<T>) => retreat_body [V, FMA]
+);
