@@ -86,7 +86,7 @@ impl Operation for BatchNorm {
     }
 
     /// With x̂ = (x − mean) / σ: dx = weight / σ · (dy − E dy − x̂ E(dy x̂)). Two passes: one for the
-    /// sums, one for dx as a sum of dy and x, each with one factor for a channel.
+    /// sums, one for dx from dy and x, with two factors and a summand for each channel.
     fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
         let (x, axes) = (&inputs[0], others(&inputs[0], self.axis));
         let (mean, variance) = moments(x, self.axis);
@@ -95,10 +95,9 @@ impl Operation for BatchNorm {
         let inverse = (variance + self.eps.get()).rsqrt();
         let sum = dy.sum_axes(&axes, true);
         let with_x = (dy * (x - &mean)).sum_axes(&axes, true) * &inverse;
-        let scale = &inverse * self.spread(&inputs[1], x);
-        let of_x = &scale * &inverse * &with_x * (-1.0 / count);
-        let rest = &scale * &sum * (-1.0 / count) - &of_x * mean;
-        let dx = dy * scale + (x * of_x + rest);
+        let of_x = &inverse * &with_x * (-1.0 / count);
+        let rest = &sum * (-1.0 / count) - &of_x * mean;
+        let dx = (dy + (x * of_x + rest)) * (&inverse * self.spread(&inputs[1], x));
         Ok(vec![Some(dx), Some(with_x.reshape([channels])), Some(sum.reshape([channels]))])
     }
 
