@@ -85,6 +85,13 @@ pub trait Lower {
     /// Emits the instructions that compute `node`.
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>);
 
+    /// Whether the elements of operand number `operand` have to stand side by side and are usually
+    /// parameters: where they do not change, they are arranged once.
+    fn packs(&self, operand: usize) -> bool {
+        let _ = operand;
+        false
+    }
+
     /// The number of values in each row of the result if a bias of that length and an activation
     /// may be applied as the result is stored.
     fn epilogue(&self, node: &Tensor) -> Option<usize> {

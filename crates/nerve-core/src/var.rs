@@ -60,7 +60,7 @@ pub(crate) struct Home {
 #[derive(Clone)]
 pub(crate) struct Versions {
     /// The latest of these is the variable's version.
-    read: Vec<Arc<AtomicU64>>,
+    pub read: Vec<Arc<AtomicU64>>,
     /// What writing it changes.
     pub written: Vec<Arc<AtomicU64>>,
 }

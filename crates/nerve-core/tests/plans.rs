@@ -7,6 +7,7 @@
 
 mod common;
 
+use nerve_core::ops::Conv2dOptions;
 use nerve_core::{Arena, DType, Plan, Tensor, Var, compile, grad};
 use std::path::Path;
 use std::sync::Arc;
@@ -259,4 +260,65 @@ fn memory_is_reused() {
         f.plan(&[([16, 16].into(), DType::F32)]).arena_bytes()
     };
     assert_eq!(chain(4), chain(40));
+}
+
+/// A convolution in use: the normalisation behind it goes into filter and bias, both are computed
+/// when a variable has changed, and a run does nothing else than convolve.
+#[test]
+fn what_depends_on_variables_alone_is_computed_when_they_change() {
+    let filter = Var::new("filter", random(1, &[6, 4, 3, 3]));
+    let scale = Var::new("scale", random(2, &[6]).exp());
+    let shift = Var::new("shift", random(3, &[6]));
+    let forward = |x: &Tensor| {
+        let spread = |var: &Var| var.get().reshape([6, 1, 1]);
+        let y = x.conv2d(&filter.get(), Conv2dOptions::default());
+        (y * spread(&scale).sqrt() + spread(&shift)).relu()
+    };
+    let compiled = compile(|a: &[Tensor]| vec![forward(&a[0])]);
+    let x = random(4, &[2, 4, 6, 5]);
+    let check = || {
+        let found = compiled.call(&[&x]).remove(0).to_vec::<f32>();
+        // Without the folding, since the product is needed, too.
+        let (y, spread) = (x.conv2d(&filter.get(), Conv2dOptions::default()), [6, 1, 1]);
+        let scaled = y.evaluated() * scale.get().reshape(spread).sqrt();
+        let expected = (scaled + shift.get().reshape(spread)).relu().to_vec::<f32>();
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() <= 1e-6, "{a} {b}");
+        }
+        found
+    };
+    let first = check();
+    let plan = compiled.plan(&[(x.shape().clone(), x.dtype())]);
+    let names: Vec<String> = lines(&plan).into_iter().map(|l| l.name).collect();
+    assert_eq!(names, ["fused", "conv", "fused"], "a copy in, the convolution, a copy out");
+    assert!(plan.explain_standing().is_some_and(|text| text.contains("fused")));
+    assert_eq!(check(), first);
+    // Each change is seen, and what it does not touch is kept.
+    scale.set(scale.get() * 2.0);
+    assert_ne!(check(), first);
+    filter.set(random(7, &[6, 4, 3, 3]));
+    let third = check();
+    shift.write(&[0.5f32; 6]);
+    assert_ne!(check(), third);
+    // A variable that moves into an arena makes another plan.
+    let arena = Arena::new("all", &[filter.clone(), scale.clone(), shift.clone()]);
+    let moved = check();
+    arena.var().set(arena.var().get() * 0.5);
+    assert_ne!(check(), moved);
+}
+
+/// What the step writes does not stand.
+#[test]
+fn what_a_step_changes_is_computed_in_every_run() {
+    let (w, fixed) = (Var::new("w", Tensor::ones([3])), Var::new("fixed", Tensor::ones([3])));
+    let step = compile(|_: &[Tensor]| {
+        let y = w.get().exp() * fixed.get().exp();
+        w.set(w.get() * 0.5);
+        vec![y]
+    });
+    let values = [step.call(&[]).remove(0), step.call(&[]).remove(0)].map(|t| t.to_vec::<f32>()[0]);
+    let e = 1f32.exp();
+    assert!((values[0] - e * e).abs() < 1e-5 && (values[1] - e * 0.5f32.exp()).abs() < 1e-5);
+    let text = step.plan(&[]).explain_standing().unwrap_or_default().to_string();
+    assert!(text.matches("exp").count() == 1, "{text}");
 }

@@ -264,6 +264,7 @@ impl Step {
     pub fn profile(&self, times: &mut Vec<Duration>) -> Result<(), RunError> {
         let mut replay = self.plan.lock();
         self.bind(&mut replay);
+        self.plan.refresh()?;
         times.resize(replay.program().instructions().len(), Duration::ZERO);
         replay.profile(times)
     }

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `simplify` | rewrites the graph into one with less work |
+//! | `standing` | cuts off what need not be computed in every run |
 //! | `units` | decides what is computed together, and in which order |
 //! | `lowering` | decides where values lie and emits instructions |
 //! | `memory` | gives the values addresses in one arena |
@@ -15,6 +16,7 @@ mod lowering;
 mod memory;
 mod plan;
 mod simplify;
+mod standing;
 mod strided;
 mod units;
 

@@ -1,6 +1,7 @@
 //! A plan: a graph as a flat list of instructions, with its memory, ready to run.
 
 use super::lowering::{Destination, Lowering, Placed};
+use super::standing::{self, Standing};
 use super::units::{self, Schedule, Unit};
 use super::{explain, memory, simplify};
 use crate::dtype::DType;
@@ -39,6 +40,8 @@ pub struct Plan {
     /// How often variables had moved when the homes were last compared.
     moves: AtomicU64,
     text: String,
+    /// What is computed only when a variable has changed.
+    standing: Option<Box<Standing>>,
 }
 
 /// The graph that a plan is made of.
@@ -57,12 +60,24 @@ impl Plan {
         let moves = var::moves();
         let roots: Vec<Tensor> =
             graph.outputs.iter().chain(graph.writes.iter().map(|w| &w.1)).cloned().collect();
-        let roots = simplify::simplify(&roots);
+        let split = standing::split(&simplify::simplify(&roots), graph.writes);
+        let mut plan = Plan::of_simple(graph, &split.roots, moves);
+        if !split.standing.is_empty() {
+            let (nodes, buffers): (Vec<Tensor>, _) = split.standing.into_iter().unzip();
+            let first = Graph { outputs: &nodes, writes: &[], arguments: &[] };
+            let first = Plan::of_simple(&first, &nodes, moves);
+            plan.standing = Some(Box::new(Standing::new(first, buffers)));
+        }
+        plan
+    }
+
+    /// Plans `graph`, whose roots are simplified to `roots`.
+    fn of_simple(graph: &Graph<'_>, roots: &[Tensor], moves: u64) -> Plan {
         let (outputs, values) = roots.split_at(graph.outputs.len());
-        let mut order = topological(&roots, |_| false);
+        let mut order = topological(roots, |_| false);
         order.sort_by_key(Tensor::id);
         let late: HashSet<u64> = values.iter().map(Tensor::id).collect();
-        let schedule = units::schedule(&order, &roots, &late);
+        let schedule = units::schedule(&order, roots, &late);
         let mut planner = Planner::new(graph, &order);
         planner.choose_destinations(outputs, values, &schedule, &order);
         let (instructions, buffers) = planner.lower(outputs, values, &schedule);
@@ -91,7 +106,29 @@ impl Plan {
         result.map(|()| outputs)
     }
 
+    /// Runs a plan without arguments; its results go to `buffers`.
+    pub(super) fn run_into(&self, buffers: &[Arc<Buffer>]) -> Result<(), RunError> {
+        let mut replay = self.lock();
+        for ((index, ..), buffer) in self.outputs.iter().zip(buffers) {
+            replay.bind(*index, buffer.clone());
+        }
+        let result = self.replay(&mut replay);
+        replay.release();
+        result
+    }
+
+    /// Computes what stands, if it is not what it was.
+    pub(super) fn refresh(&self) -> Result<(), RunError> {
+        self.standing.as_ref().map_or(Ok(()), |standing| standing.refresh())
+    }
+
+    /// When the variables of the plan changed last: the latest of these.
+    pub(super) fn versions(&self) -> impl Iterator<Item = Arc<AtomicU64>> + '_ {
+        self.homes.iter().flat_map(|(_, home)| home.versions.read.iter().cloned())
+    }
+
     pub(super) fn replay(&self, replay: &mut Replay) -> Result<(), RunError> {
+        self.refresh()?;
         let result = replay.run();
         for version in &self.written {
             var::tick(version);
@@ -113,7 +150,8 @@ impl Plan {
             let home = var.home();
             Arc::ptr_eq(&home.buffer, &old.buffer) && home.offset == old.offset
         };
-        let valid = self.homes.iter().all(stays);
+        let standing = self.standing.as_ref().is_none_or(|standing| standing.plan().is_valid());
+        let valid = standing && self.homes.iter().all(stays);
         if valid {
             self.moves.store(now, atomic::Ordering::Release);
         }
@@ -136,6 +174,12 @@ impl Plan {
     /// The instructions, groups, bytes and estimated operations, for people to read.
     pub fn explain(&self) -> &str {
         &self.text
+    }
+
+    /// As [`explain`](Plan::explain), what is computed only when a variable has changed: what
+    /// depends on nothing but variables that the plan does not write.
+    pub fn explain_standing(&self) -> Option<&str> {
+        self.standing.as_ref().map(|standing| standing.plan().explain())
     }
 
     /// Floating-point operations of one run.
@@ -399,6 +443,7 @@ impl<'a> Planner<'a> {
             written,
             moves: AtomicU64::new(moves),
             text,
+            standing: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! them stay in the order that suits the machine.
 
 mod pooling;
+mod scaled;
 
 use crate::op::{Op, Role};
 use crate::ops::{Broadcast, Full, Pad, Permute, Recurrent, Reduce, Reshape, Slice};
@@ -63,6 +64,8 @@ struct Rewriter {
     users: HashMap<u64, usize>,
     /// Whether composite operations are replaced.
     expanding: bool,
+    /// Whether nodes depend on nothing but variables and constants, where that was asked.
+    standing: HashMap<u64, bool>,
     /// The recurrences of the old graph that keep what a gradient needs, as in `known`.
     kept: HashSet<(Op, Vec<u64>)>,
 }
@@ -78,6 +81,9 @@ impl Rewriter {
             return simpler;
         }
         if let Some(simpler) = old.and_then(|old| self.transposed_product(&op, inputs, old)) {
+            return simpler;
+        }
+        if let Some(simpler) = old.and_then(|old| self.scaled_conv(&op, inputs, old)) {
             return simpler;
         }
         if let Some(simpler) = old.and_then(|old| self.kept_recurrence(inputs, old)) {

@@ -161,6 +161,10 @@ impl Lower for Conv {
     fn epilogue(&self, node: &Tensor) -> Option<usize> {
         node.shape().last().copied()
     }
+
+    fn packs(&self, operand: usize) -> bool {
+        operand == 1
+    }
 }
 
 impl Lower for ConvWeightGrad {
