@@ -85,6 +85,26 @@ fn cases() -> Vec<Case> {
             &[3, 9, 6],
         ),
         ("ResNet34", vec![("num_classes", int(2)), ("width", int(1))], &[1, 33, 20]),
+        ("LSTM", vec![("units", int(4))], &[5, 3]),
+        (
+            "Lstm",
+            vec![
+                ("hidden_size", int(3)),
+                ("num_layers", int(2)),
+                ("bidirectional", Value::Bool(true)),
+                ("dropout", Value::Float(0.25)),
+                ("return_sequences", Value::Bool(true)),
+            ],
+            &[4, 2],
+        ),
+        ("GRU", vec![("units", int(4)), ("bidirectional", Value::Bool(true))], &[5, 3]),
+        ("gru", vec![("units", int(2)), ("use_bias", Value::Bool(false))], &[3, 3]),
+        ("SimpleRNN", vec![("units", int(4)), ("return_sequences", Value::Bool(true))], &[5, 3]),
+        (
+            "rnn",
+            vec![("units", int(4)), ("nonlinearity", text("relu")), ("layers", int(2))],
+            &[5, 3],
+        ),
         ("Activation", vec![("activation", text("relu"))], &[9]),
         ("Activation", vec![("activation", text("linear"))], &[9]),
     ];

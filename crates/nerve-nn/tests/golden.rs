@@ -1,9 +1,9 @@
 //! Layers, losses and optimizers against values from JAX and Optax: see `golden/make.py`.
 
 use nerve_core::{DType, Tensor, Var, compile, grad};
-use nerve_formats::safetensors::SafeTensors;
+use nerve_formats::safetensors::{SafeTensors, TensorView};
 use nerve_formats::spec::{Item, Value, check};
-use nerve_nn::layers::{BatchNorm, Conv2d, Conv2dOptions, Padding};
+use nerve_nn::layers::{BatchNorm, Conv2d, Conv2dOptions, Gru, Lstm, Padding, RecurrentOptions};
 use nerve_nn::losses::{self, CrossEntropy, Loss};
 use nerve_nn::optim::{Adam, AdamW, Optimizer, Sgd};
 use nerve_nn::{Context, Layer, Params, activations, layers};
@@ -13,8 +13,17 @@ static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {
     SafeTensors::from_bytes("golden", include_bytes!("golden/golden.safetensors")).unwrap()
 });
 
+/// What PyTorch gives: see `golden/make_recurrent.py`.
+static RECURRENT: LazyLock<SafeTensors> = LazyLock::new(|| {
+    SafeTensors::from_bytes("recurrent", include_bytes!("golden/recurrent.safetensors")).unwrap()
+});
+
+fn stored(name: &str) -> TensorView<'static> {
+    GOLDEN.tensor(name).or_else(|_| RECURRENT.tensor(name)).unwrap()
+}
+
 fn golden(name: &str, dtype: DType) -> Tensor {
-    let tensor = GOLDEN.tensor(name).unwrap();
+    let tensor = stored(name);
     match tensor.to_f64() {
         Ok(values) => Tensor::from_slice(&values, tensor.shape).to_dtype(dtype).evaluated(),
         Err(_) => {
@@ -77,7 +86,7 @@ fn from_registry(name: &str, given: &[(&str, Value)], params: &Params, x: &str) 
     let entry = layers::find(name).unwrap();
     let given: Vec<_> = given.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     let args = check(&entry.spec, &given).unwrap();
-    let input = nerve_core::Shape::from(&GOLDEN.tensor(&format!("{x}/x")).unwrap().shape[1..]);
+    let input = nerve_core::Shape::from(&stored(&format!("{x}/x")).shape[1..]);
     entry.build(&args, &input, params).unwrap().0
 }
 
@@ -115,6 +124,54 @@ fn linear_and_convolutions() {
         let init = nerve_nn::init::Zeros;
         Box::new(Conv2d::with_init(params, 3, 2, [3, 4], options, &init, None))
     });
+}
+
+#[test]
+fn recurrent_layers() {
+    let (int, yes) = (Value::Int, Value::Bool(true));
+    let build = |name: &'static str, x: &'static str, given: Vec<(&'static str, Value)>| {
+        check_layer(x, move |params| from_registry(name, &given, params, x));
+    };
+    build("LSTM", "lstm", vec![("units", int(5))]);
+    let deep = vec![
+        ("units", int(4)),
+        ("layers", int(2)),
+        ("bidirectional", yes.clone()),
+        ("return_sequences", yes.clone()),
+    ];
+    build("LSTM", "lstm_deep", deep.clone());
+    build("GRU", "gru_deep", deep.clone());
+    build("GRU", "gru", vec![("units", int(5)), ("bias", Value::Bool(false))]);
+    build("RNN", "rnn_deep", deep);
+    let relu = vec![("units", int(5)), ("nonlinearity", Value::text("relu"))];
+    build("RNN", "rnn_relu", [relu, vec![("return_sequences", yes)]].concat());
+}
+
+#[test]
+fn first_and_last_states() {
+    for dtype in BOTH {
+        let params = Params::with_dtype(1, dtype);
+        let options =
+            RecurrentOptions { layers: 2, bidirectional: true, ..RecurrentOptions::default() };
+        let (lstm, gru) = (
+            Lstm::new(&params.at("lstm_states"), 3, 4, options),
+            Gru::new(&params.at("gru_states"), 3, 4, options),
+        );
+        for var in params.trainable() {
+            var.set(golden(&var.name().replacen('.', "/", 1), dtype));
+        }
+        let given = |name: &str| golden(name, dtype);
+        let cx = Context::eval();
+        let (x, h0, c0) =
+            (given("lstm_states/x"), given("lstm_states/h0"), given("lstm_states/c0"));
+        let [y, h, c] = lstm.with_states(&x, Some(&h0), Some(&c0), &cx);
+        close("lstm", &y, "lstm_states/y");
+        close("lstm", &h, "lstm_states/h");
+        close("lstm", &c, "lstm_states/c");
+        let [y, h] = gru.with_states(&given("gru_states/x"), Some(&given("gru_states/h0")), &cx);
+        close("gru", &y, "gru_states/y");
+        close("gru", &h, "gru_states/h");
+    }
 }
 
 #[test]

@@ -13,9 +13,13 @@ mod dropout;
 mod embedding;
 mod flatten;
 mod global_avg_pool2d;
+mod gru;
 mod layer_norm;
 mod linear;
+mod lstm;
 mod max_pool2d;
+mod recurrent;
+mod rnn;
 mod sequential;
 
 pub use avg_pool2d::AvgPool2d;
@@ -26,9 +30,13 @@ pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use global_avg_pool2d::GlobalAvgPool2d;
+pub use gru::Gru;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use lstm::Lstm;
 pub use max_pool2d::MaxPool2d;
+pub use recurrent::RecurrentOptions;
+pub use rnn::Rnn;
 pub use sequential::{SequenceError, Sequential};
 
 use crate::context::Context;
@@ -158,7 +166,7 @@ impl Entry {
     }
 }
 
-static LAYERS: [&Entry; 12] = [
+static LAYERS: [&Entry; 15] = [
     &linear::ENTRY,
     &conv2d::ENTRY,
     &conv1d::ENTRY,
@@ -170,6 +178,9 @@ static LAYERS: [&Entry; 12] = [
     &batch_norm::ENTRY,
     &layer_norm::ENTRY,
     &embedding::ENTRY,
+    &lstm::ENTRY,
+    &gru::ENTRY,
+    &rnn::ENTRY,
     &activation::ENTRY,
 ];
 
