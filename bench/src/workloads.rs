@@ -5,7 +5,8 @@ use nerve_core::ops::random_key;
 use nerve_core::{DType, Shape, Step, Tensor, compile};
 use nerve_nn::activations::Relu;
 use nerve_nn::layers::{
-    Conv2d, Conv2dOptions, Dropout, Flatten, Linear, MaxPool2d, Padding, Sequential,
+    Conv2d, Conv2dOptions, Dropout, Embedding, Flatten, Linear, Lstm, MaxPool2d, Padding,
+    RecurrentOptions, Sequential,
 };
 use nerve_nn::losses::{CrossEntropy, Loss, Mse};
 use nerve_nn::models::{ResNet, ResNetOptions, Stem};
@@ -23,6 +24,8 @@ pub enum Workload {
     D,
     /// ResNet-18 for images of 32 × 32 pixels, SGD with momentum.
     G,
+    /// Classifier of sequences: embedding, LSTM, its last state, cross-entropy, Adam.
+    E,
     /// Autoencoder 784-256-64-256-784, squared error, Adam.
     H,
     /// Tabular regression 32-64-64-1, squared error, Adam.
@@ -31,13 +34,17 @@ pub enum Workload {
 
 /// What the networks have to say.
 const CLASSES: usize = 10;
+/// Steps of a sequence.
+const STEPS: usize = 100;
+/// Different words of a sequence.
+const WORDS: usize = 10_000;
 /// Batches that are cycled, so that no step finds its data in the nearest cache.
 const BATCHES: usize = 4;
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 6] =
-        [Workload::B, Workload::C, Workload::D, Workload::G, Workload::H, Workload::I];
+    pub const ALL: [Workload; 7] =
+        [Workload::B, Workload::C, Workload::D, Workload::E, Workload::G, Workload::H, Workload::I];
 
     /// Its letter.
     pub fn name(self) -> String {
@@ -49,40 +56,49 @@ impl Workload {
         match self {
             Workload::B | Workload::C | Workload::G => 64,
             Workload::D | Workload::H => 128,
-            Workload::I => 32,
+            Workload::E | Workload::I => 32,
         }
     }
 
-    /// The shape of a batch of `n` examples.
-    fn input(self, n: usize) -> Shape {
-        match self {
+    /// Shape and type of a batch of `n` examples.
+    fn input(self, n: usize) -> (Shape, DType) {
+        let shape: Shape = match self {
+            Workload::E => return ([n, STEPS].into(), DType::I32),
             Workload::B | Workload::H => [n, 784].into(),
             Workload::C | Workload::D => [n, 1, 28, 28].into(),
             Workload::G => [n, 3, 32, 32].into(),
             Workload::I => [n, 32].into(),
-        }
+        };
+        (shape, DType::F32)
+    }
+
+    /// Classes, where these are the targets.
+    fn classes(self) -> usize {
+        if self == Workload::E { 2 } else { CLASSES }
     }
 
     /// Shape and type of the targets of a batch; none where the input is its own target.
     fn target(self, n: usize) -> Option<(Shape, DType)> {
         match self {
-            Workload::B | Workload::C | Workload::D | Workload::G => Some(([n].into(), DType::I32)),
+            Workload::B | Workload::C | Workload::D | Workload::E | Workload::G => {
+                Some(([n].into(), DType::I32))
+            }
             Workload::H => None,
             Workload::I => Some(([n, 1].into(), DType::F32)),
         }
     }
 
     fn data(self, n: usize, random: &mut Random) -> Batch {
-        let count = self.input(n).numel();
+        let count = self.input(n).0.numel();
         let x = match self {
-            Workload::H => random.uniforms(count),
-            _ => random.normals(count),
+            Workload::E => Values::Whole(random.classes(count, WORDS as u64)),
+            Workload::H => Values::Real(random.uniforms(count)),
+            _ => Values::Real(random.normals(count)),
         };
-        let y = match self.target(n) {
-            None => Target::Input,
-            Some((_, DType::I32)) => Target::Classes(random.classes(n, CLASSES as u64)),
-            Some(_) => Target::Values(random.normals(n)),
-        };
+        let y = self.target(n).map(|target| match target.1 {
+            DType::I32 => Values::Whole(random.classes(n, self.classes() as u64)),
+            _ => Values::Real(random.normals(n)),
+        });
         Batch { x, y }
     }
 
@@ -101,6 +117,15 @@ impl Workload {
             Workload::D => {
                 let mut layers = convolutions(params, Padding::Valid);
                 layers.extend(perceptron(params, &[64 * 5 * 5, 64, CLASSES]).layers);
+                Box::new(Sequential::new(layers))
+            }
+            Workload::E => {
+                let options = RecurrentOptions::default();
+                let layers: Vec<Box<dyn Layer>> = vec![
+                    Box::new(Embedding::new(&params.at("embedding"), WORDS, 128)),
+                    Box::new(Lstm::new(&params.at("lstm"), 128, 128, options)),
+                    Box::new(Linear::new(&params.at("fc"), 128, self.classes())),
+                ];
                 Box::new(Sequential::new(layers))
             }
             Workload::G => {
@@ -154,15 +179,25 @@ fn convolutions(params: &Params, padding: Padding) -> Vec<Box<dyn Layer>> {
     layers
 }
 
+/// Inputs, and targets if the input is not its own.
 struct Batch {
-    x: Vec<f32>,
-    y: Target,
+    x: Values,
+    y: Option<Values>,
 }
 
-enum Target {
-    Input,
-    Classes(Vec<i32>),
-    Values(Vec<f32>),
+enum Values {
+    Real(Vec<f32>),
+    Whole(Vec<i32>),
+}
+
+impl Values {
+    /// Copies them to argument `index` of the step.
+    fn write(&self, step: &Step, index: usize) {
+        match self {
+            Values::Real(values) => step.write(index, values),
+            Values::Whole(values) => step.write(index, values),
+        }
+    }
 }
 
 /// Batches in memory, one after the other and again from the start.
@@ -206,7 +241,7 @@ impl Training {
             vec![loss]
         });
         let batch = workload.batch();
-        let mut signature = vec![([4].into(), DType::I32), (workload.input(batch), DType::F32)];
+        let mut signature = vec![([4].into(), DType::I32), workload.input(batch)];
         signature.extend(workload.target(batch));
         Training { step: step.step(&signature), data: Cycle::new(workload, batch), number: 0 }
     }
@@ -222,11 +257,9 @@ impl Training {
         self.number += 1;
         self.step.write(0, &random_key(SEED, self.number));
         let batch = self.data.advance();
-        self.step.write(1, &batch.x);
-        match &batch.y {
-            Target::Input => {}
-            Target::Classes(classes) => self.step.write(2, classes),
-            Target::Values(values) => self.step.write(2, values),
+        batch.x.write(&self.step, 1);
+        if let Some(y) = &batch.y {
+            y.write(&self.step, 2);
         }
     }
 
@@ -250,14 +283,14 @@ impl Inference {
     pub fn new(workload: Workload, n: usize) -> Inference {
         let model = workload.model(&Params::new(SEED));
         let forward = compile(|args: &[Tensor]| vec![model.forward(&args[0], &Context::eval())]);
-        let step = forward.step(&[(workload.input(n), DType::F32)]);
+        let step = forward.step(&[workload.input(n)]);
         let output = vec![0.0; step.read::<f32>(0).len()];
         Inference { step, data: Cycle::new(workload, n), output }
     }
 
     /// Copies the next batch in and its results out.
     pub fn run(&mut self) -> &[f32] {
-        self.step.write(0, &self.data.advance().x);
+        self.data.advance().x.write(&self.step, 0);
         self.step.run().expect("nothing is looked up");
         self.step.read_into(0, &mut self.output);
         &self.output
@@ -298,6 +331,11 @@ mod tests {
     }
 
     #[test]
+    fn the_network_of_sequences_learns_a_batch() {
+        falls(Workload::E, 6);
+    }
+
+    #[test]
     fn the_autoencoder_learns_a_batch() {
         falls(Workload::H, 12);
     }
@@ -309,10 +347,10 @@ mod tests {
 
     #[test]
     fn training_starts_at_what_chance_gives() {
-        for workload in [Workload::B, Workload::C, Workload::D] {
+        for workload in [Workload::B, Workload::C, Workload::D, Workload::E] {
             let mut training = Training::new(workload);
             training.step();
-            let chance = (CLASSES as f32).ln();
+            let chance = (workload.classes() as f32).ln();
             assert!((training.loss() - chance).abs() < 0.5, "{workload:?}: {}", training.loss());
         }
     }
@@ -326,13 +364,15 @@ mod tests {
         };
         assert_eq!(
             Workload::ALL.map(count),
-            [101_770, 1_630_090, 121_930, 11_173_962, 435_536, 6_337]
+            [101_770, 1_630_090, 121_930, 1_412_354, 11_173_962, 435_536, 6_337]
         );
     }
 
     #[test]
     fn batches_of_any_size_give_a_row_for_each_example() {
-        for (workload, n, width) in [(Workload::B, 1, 10), (Workload::C, 3, 10)] {
+        for (workload, n, width) in
+            [(Workload::B, 1, 10), (Workload::C, 3, 10), (Workload::E, 2, 2)]
+        {
             let mut inference = Inference::new(workload, n);
             let first = inference.run().to_vec();
             assert_eq!(first.len(), n * width);
