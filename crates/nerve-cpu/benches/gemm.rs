@@ -1,4 +1,4 @@
-//! Products and convolutions against the peak of one core: `cargo bench -p nerve-cpu --bench gemm`.
+//! Products and convolutions against the peak: `cargo bench -p nerve-cpu --bench gemm`.
 //!
 //! The peak is measured beside each figure, since processors change their clock with what runs.
 //! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads.
@@ -10,9 +10,9 @@ use nerve_cpu::{
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What one core can do, in GFLOP/s of f32; infinite where it is not known.
+/// What the threads can do, in GFLOP/s of f32; infinite where it is not known.
 fn peak() -> f64 {
-    nerve_cpu::peak_flops(1).map_or(f64::INFINITY, |flops| flops / 1e9)
+    nerve_cpu::peak_flops(nerve_cpu::threads()).map_or(f64::INFINITY, |flops| flops / 1e9)
 }
 
 /// The shortest of some runs, in nanoseconds.
@@ -26,10 +26,17 @@ fn best_of(runs: usize, mut run: impl FnMut()) -> f64 {
     best.as_nanos() as f64
 }
 
-/// Runs `instructions` as often as fills some milliseconds, and prints the speed of the best.
-fn measure(label: &str, instructions: Vec<Instruction>, buffers: &[usize]) {
-    let flops: u64 = instructions.iter().map(|i| i.kernel().flops()).sum();
-    let copies = (2_000_000 / flops.max(1)).clamp(1, 1000) as usize;
+/// Bytes that no cache holds.
+const COLD: usize = 96 << 20;
+
+/// Runs `instructions`, which do the same work `sets` times, as often as fills some milliseconds,
+/// and prints the speed of the best.
+fn measure(label: &str, instructions: Vec<Instruction>, sets: usize, buffers: &[usize]) {
+    let flops: u64 = instructions.iter().map(|i| i.kernel().flops()).sum::<u64>() / sets as u64;
+    let copies = match sets {
+        1 => (2_000_000 / flops.max(1)).clamp(1, 1000) as usize,
+        _ => 1,
+    };
     let list = (0..copies).flat_map(|_| instructions.clone()).collect();
     let program = Program::new(list, buffers).expect("a program that fits its buffers");
     let filled = |&bytes: &usize| {
@@ -38,38 +45,58 @@ fn measure(label: &str, instructions: Vec<Instruction>, buffers: &[usize]) {
     let mut replay = Replay::new(program, buffers[1..].iter().map(filled).map(Some).collect());
     let mut run = || replay.run().expect("no indices");
     let once = best_of(3, &mut run).max(1.0);
-    let (before, time) = (peak(), best_of((400e6 / once).clamp(5.0, 2000.0) as usize, &mut run));
-    let time = time / copies as f64;
+    let (before, time) = (peak(), best_of((200e6 / once).clamp(3.0, 2000.0) as usize, &mut run));
+    let time = time / (copies * sets) as f64;
     let speed = flops as f64 / time;
     let share = 100.0 * speed / before.max(peak());
-    println!("{label:<44} {:>10.2} µs {speed:>8.1} GFLOP/s {share:>5.1} %", time / 1000.0);
+    println!("{label:<48} {:>10.2} µs {speed:>8.1} GFLOP/s {share:>5.1} %", time / 1000.0);
 }
 
 /// A product of `[m, k]` and `[k, n]`, transposed as asked, and the packing of B where it pays.
-fn product([m, n, k]: [usize; 3], turned: [bool; 2]) {
-    let bytes = [0, m * k, k * n, m * n].map(|n| 4 * n);
-    let region = |i: usize| Region::new(i as u32, 0, bytes[i]);
+///
+/// A cold one works on as many copies of its matrices in turn as overflow the caches, as a product
+/// does that is one of many in a training step.
+fn product([m, n, k]: [usize; 3], turned: [bool; 2], cold: bool) {
+    let bytes = [m * k, k * n, m * n].map(|n| 4 * n);
+    let sets = if cold { (COLD / bytes.iter().sum::<usize>()).clamp(1, 64) } else { 1 };
     let strides = |turned, rows, columns| if turned { [1, rows] } else { [columns, 1] };
-    let gemm = Gemm {
-        a_strides: strides(turned[0], m, k),
-        b_strides: strides(turned[1], k, n),
-        activation: Activation::None,
-        ..Gemm::new(Float::F32, [m, n, k], region(1), region(2), region(3))
-    };
-    let mut buffers = bytes.to_vec();
-    let letter = |turned, name: &str| if turned { format!("{name}ᵀ") } else { name.into() };
-    let label = format!("{m}×{k} {} · {k}×{n} {}", letter(turned[0], "A"), letter(turned[1], "B"));
-    match gemm.packed_b_bytes() {
-        Some(bytes) => {
-            buffers[0] = bytes;
-            let panels = Region::new(0, 0, bytes);
-            let pack = gemm.pack_instruction(panels).into();
-            let gemm: Instruction = gemm.with_packed_b(panels).into();
-            measure(&format!("{label}, packed"), vec![pack, gemm.clone()], &buffers);
-            measure(&(label + ", packed before"), vec![gemm], &buffers);
+    let (mut list, mut alone, mut panels) = (Vec::new(), Vec::new(), 0);
+    for set in 0..sets {
+        let region = |i: usize| Region::new(i as u32 + 1, set * bytes[i], bytes[i]);
+        let gemm = Gemm {
+            a_strides: strides(turned[0], m, k),
+            b_strides: strides(turned[1], k, n),
+            activation: Activation::None,
+            ..Gemm::new(Float::F32, [m, n, k], region(0), region(1), region(2))
+        };
+        match gemm.packed_b_bytes() {
+            Some(bytes) => {
+                panels = bytes;
+                let panels = Region::new(0, 0, bytes);
+                list.push(gemm.pack_instruction(panels).into());
+                list.push(gemm.clone().with_packed_b(panels).into());
+                alone.push(gemm.with_packed_b(panels).into());
+            }
+            None => list.push(gemm.into()),
         }
-        None => measure(&label, vec![gemm.into()], &buffers),
     }
+    let buffers = [panels, sets * bytes[0], sets * bytes[1], sets * bytes[2]];
+    let letter = |turned, name: &str| if turned { format!("{name}ᵀ") } else { name.into() };
+    let cold = if cold { ", cold" } else { "" };
+    let label =
+        format!("{m}×{k} {} · {k}×{n} {}{cold}", letter(turned[0], "A"), letter(turned[1], "B"));
+    let packed = if alone.is_empty() { "" } else { ", packed" };
+    measure(&format!("{label}{packed}"), list, sets, &buffers);
+    if !alone.is_empty() {
+        measure(&(label + ", packed before"), alone, sets, &buffers);
+    }
+}
+
+/// The three products of a linear layer in training: `X Wᵀ`, `dY W`, `dYᵀ X`, with W `[out, in]`.
+fn linear(rows: usize, inputs: usize, outputs: usize) {
+    product([rows, outputs, inputs], [false, true], true);
+    product([rows, inputs, outputs], [false, false], true);
+    product([outputs, inputs, rows], [true, false], true);
 }
 
 /// A convolution of `n` images of `side` by `side` pixels after padding, and its weight gradient
@@ -100,7 +127,7 @@ fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usi
     let grouped = if groups > 1 { format!(" in {groups} groups") } else { String::new() };
     let label = format!("{n} of {side}×{side}, {k}×{k} {c}→{co}{grouped}");
     let mut sizes = vec![0, x.bytes, filter.bytes, y.bytes, 4 * co];
-    measure(&label, vec![conv.into()], &sizes);
+    measure(&label, vec![conv.into()], 1, &sizes);
     let grad = ConvWeightGrad::new(ty, shape, x, y, filter);
     let parts = grad.parts();
     let partial = region(0, parts * shape.filter());
@@ -111,7 +138,7 @@ fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usi
         1 => vec![grad.into()],
         _ => vec![ConvWeightGrad { dw: partial, ..grad }.into(), sum.into()],
     };
-    measure(&(label + ", dW"), list, &sizes);
+    measure(&(label + ", dW"), list, 1, &sizes);
 }
 
 fn main() {
@@ -119,34 +146,46 @@ fn main() {
     let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let threads = std::env::var("NERVE_BENCH_THREADS").ok().and_then(|n| n.parse().ok());
     nerve_cpu::set_threads(threads.unwrap_or(1));
-    println!("{}, peak of one core {:.1} GFLOP/s", nerve_cpu::isa().name(), peak());
+    println!("{}, peak {:.1} GFLOP/s", nerve_cpu::isa().name(), peak());
     if wanted("square") {
-        for n in [64, 256, 512, 1000, 1024, 2048] {
-            product([n; 3], [false, false]);
+        for n in [64, 256, 512, 1000, 1024, 2048, 4096] {
+            product([n; 3], [false, false], false);
         }
         for turned in [[true, false], [false, true]] {
             for n in [64, 256, 1024] {
-                product([n; 3], turned);
+                product([n; 3], turned, false);
             }
         }
     }
     if wanted("small") {
-        product([4, 4, 4], [false, false]);
-        product([32, 64, 64], [false, false]);
-        product([32, 64, 64], [false, true]);
-        product([64, 64, 32], [true, false]);
-        product([64, 128, 784], [false, false]);
-        product([64, 128, 784], [false, true]);
-        product([64, 256, 512], [false, false]);
-        product([64, 1024, 1024], [false, false]);
-        product([128, 512, 512], [false, false]);
-        product([784, 128, 64], [true, false]);
-        product([128, 784, 64], [true, false]);
-        product([64, 784, 128], [false, false]);
-        product([64, 10, 128], [false, true]);
-        product([1, 128, 784], [false, true]);
-        product([1, 128, 784], [false, false]);
-        product([1024, 1, 256], [false, false]);
+        product([4, 4, 4], [false, false], false);
+        product([32, 64, 64], [false, false], false);
+        product([32, 64, 64], [false, true], false);
+        product([64, 64, 32], [true, false], false);
+        product([64, 128, 784], [false, false], false);
+        product([64, 128, 784], [false, true], false);
+        product([64, 256, 512], [false, false], false);
+        product([64, 1024, 1024], [false, false], false);
+        product([128, 512, 512], [false, false], false);
+        product([784, 128, 64], [true, false], false);
+        product([128, 784, 64], [true, false], false);
+        product([64, 784, 128], [false, false], false);
+        product([64, 10, 128], [false, true], false);
+        product([1, 128, 784], [false, true], false);
+        product([1, 128, 784], [false, false], false);
+        product([1024, 1, 256], [false, false], false);
+    }
+    if wanted("linear") {
+        linear(64, 784, 128);
+        linear(64, 3136, 512);
+        linear(128, 1600, 64);
+        linear(128, 784, 256);
+        linear(128, 256, 64);
+        linear(2048, 256, 768);
+        linear(2048, 256, 256);
+        linear(2048, 256, 1024);
+        linear(2048, 1024, 256);
+        linear(3200, 128, 512);
     }
     if wanted("conv") {
         convolution(16, 28, [1, 32], 3, 1, 1);
