@@ -68,7 +68,8 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], cold: bool) {
             b_strides: strides(turned[1], k, n),
             activation: Activation::None,
             ..Gemm::new(Float::F32, [m, n, k], region(0), region(1), region(2))
-        };
+        }
+        .arranged();
         match gemm.packed_b_bytes() {
             Some(bytes) => {
                 panels = bytes;
@@ -175,17 +176,18 @@ fn main() {
         product([1, 128, 784], [false, false], false);
         product([1024, 1, 256], [false, false], false);
     }
-    if wanted("linear") {
-        linear(64, 784, 128);
-        linear(64, 3136, 512);
-        linear(128, 1600, 64);
-        linear(128, 784, 256);
-        linear(128, 256, 64);
-        linear(2048, 256, 768);
-        linear(2048, 256, 256);
-        linear(2048, 256, 1024);
-        linear(2048, 1024, 256);
-        linear(3200, 128, 512);
+    // Rows, inputs and outputs of linear layers: of dense and convolutional networks, of an
+    // autoencoder, of a transformer, of a recurrent network.
+    for (name, layers) in [
+        ("linear-mlp", &[[64, 784, 128], [64, 3136, 512], [128, 1600, 64]][..]),
+        ("linear-autoencoder", &[[128, 784, 256], [128, 256, 64], [128, 64, 256]]),
+        ("linear-transformer", &[[2048, 256, 768], [2048, 256, 256]]),
+        ("linear-feedforward", &[[2048, 256, 1024], [2048, 1024, 256]]),
+        ("linear-recurrent", &[[3200, 128, 512]]),
+    ] {
+        for &[rows, inputs, outputs] in layers.iter().filter(|_| wanted(name)) {
+            linear(rows, inputs, outputs);
+        }
     }
     if wanted("conv") {
         convolution(16, 28, [1, 32], 3, 1, 1);

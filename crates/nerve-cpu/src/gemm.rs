@@ -9,6 +9,7 @@ pub(crate) mod drive;
 pub(crate) mod pack;
 mod sum;
 pub(crate) mod tile;
+mod turn;
 
 pub use pack::PackB;
 pub use sum::SumParts;
@@ -23,7 +24,8 @@ use tile::Scalar;
 /// `C = activation(A B + bias)`, or `C = activation(C + A B + bias)`, for a batch of matrices.
 ///
 /// A is `m` by `k`, B is `k` by `n`, C is `m` by `n`, and the bias is a row of `n`. A transposed
-/// matrix is one whose strides say so. [`Gemm::new`] fills in the plain case; the rest is set with
+/// matrix is one whose strides say so. `Cᵀ = Bᵀ Aᵀ` is the same product: [`Gemm::arranged`] chooses
+/// between the two. [`Gemm::new`] fills in the plain case; the rest is set with
 /// the update syntax: `Gemm { bias: Some(b), ..Gemm::new(...) }`.
 ///
 /// C may not overlap what is read. With `k == 0` the product is zero. Sums over `k` are rounded
@@ -56,11 +58,15 @@ pub struct Gemm {
     pub packed_b: Option<Region>,
     /// The result.
     pub c: Region,
-    /// Elements between rows of C. Its columns lie side by side.
+    /// Elements between rows of C, whose columns lie side by side; or, if it is turned, between its
+    /// columns.
     pub c_stride: usize,
+    /// Whether C is stored column by column: as the transposed matrix, `n` by `m`.
+    pub c_turned: bool,
     /// Elements between the matrices C of a batch.
     pub c_batch: usize,
-    /// A row of `n` values that is added to each row of the product.
+    /// Values that are added to each line of C as it is stored: to each row, a row of `n`; or, if C
+    /// is turned, to each column, a column of `m`.
     pub bias: Option<Region>,
     /// What is applied to each element at the end.
     pub activation: Activation,
@@ -76,16 +82,18 @@ pub struct Gemm {
 
 /// Floating-point operations that are worth a hand-off to another thread: about 10 µs.
 const CHUNK_FLOPS: u64 = 2_000_000;
-/// Most chunks of one product. More would only shrink the blocks that packed panels serve.
+/// Chunks of one product, as long as they are small. More would only shrink the blocks that packed
+/// panels serve.
+const MANY_CHUNKS: u64 = 16;
+/// Floating-point operations from which on there may be more chunks: about half a millisecond.
+const LARGE_CHUNK_FLOPS: u64 = 128_000_000;
+/// Most chunks of one product.
 const MOST_CHUNKS: u64 = 32;
-/// Longest stretch of `k` that is summed in registers before C is touched, where A or B is packed.
-/// A panel of B two vectors wide then fills 64 KiB: it streams from L2, which costs less than
-/// touching C more often.
-const DEPTH_BLOCK: usize = 512;
-/// The same where both are read in place.
-const DEPTH_IN_PLACE: usize = 1024;
-/// Most rows of A that are packed at a time: together with a stretch of `k`, half of L2 in f32.
-const ROW_BLOCK: usize = 256;
+/// Longest stretch of `k` that is summed in registers before C is touched. A panel of B two vectors
+/// wide then fills 128 KiB: it streams from L2, which costs less than touching C more often.
+const DEPTH_BLOCK: usize = 1024;
+/// How much more it costs to pack an element than to read it.
+const PACKING: usize = 8;
 /// Most elements that are gathered into one copy for the products of a few rows or columns.
 const GATHER: usize = 64 * 1024;
 
@@ -144,6 +152,7 @@ impl Gemm {
             packed_b: None,
             c,
             c_stride: n,
+            c_turned: false,
             c_batch: 0,
             bias: None,
             activation: Activation::None,
@@ -151,6 +160,43 @@ impl Gemm {
             parts: 1,
             isa: isa(),
         }
+    }
+
+    /// The same product, or `Cᵀ = Bᵀ Aᵀ` in its place where that spares more than it costs: where
+    /// both sides run along `k`, the one that has to be packed should be the smaller one, and where
+    /// neither does, none has to be.
+    pub fn arranged(self) -> Self {
+        let turned = |strides: [usize; 2]| strides[0] == 1 && strides[1] != 1;
+        let plain = self.packed_b.is_none() && self.parts == 1 && self.path() == Path::Tiles;
+        if !plain || !turned(self.b_strides) || self.m.min(self.n) < 2 {
+            return self;
+        }
+        let (few, many) = (self.m <= self.n / 2, !self.collides(self.b_strides[1]));
+        match turned(self.a_strides) || few && many {
+            true => self.transposed(),
+            false => self,
+        }
+    }
+
+    /// `Cᵀ = Bᵀ Aᵀ`.
+    fn transposed(self) -> Self {
+        Gemm {
+            m: self.n,
+            n: self.m,
+            a: self.b,
+            a_strides: [self.b_strides[1], self.b_strides[0]],
+            a_batch: self.b_batch,
+            b: self.a,
+            b_strides: [self.a_strides[1], self.a_strides[0]],
+            b_batch: self.a_batch,
+            c_turned: !self.c_turned,
+            ..self
+        }
+    }
+
+    /// Number of lines in which C is stored, and their length.
+    fn lines(&self) -> [usize; 2] {
+        if self.c_turned { [self.n, self.m] } else { [self.m, self.n] }
     }
 
     /// Bytes of the panels, if it pays to pack B by an instruction of its own before this one:
@@ -195,7 +241,7 @@ impl Gemm {
     /// The answer does not depend on the processor.
     pub fn suggested_parts(&self) -> usize {
         let plain = self.bias.is_none() && self.activation == Activation::None && !self.accumulate;
-        if self.batch != 1 || !plain || self.packed_b.is_some() {
+        if self.batch != 1 || !plain || self.packed_b.is_some() || self.c_turned {
             return 1;
         }
         let blocks = self.m.div_ceil(32) * self.n.div_ceil(64);
@@ -222,7 +268,7 @@ impl Gemm {
         let b_turned = self.b_strides[0] == 1 && self.b_strides[1] != 1;
         let a_gathers = self.a_strides[1] == 1 || self.m.saturating_mul(self.k) <= GATHER;
         let b_gathers = self.b_strides[0] == 1 || self.n.saturating_mul(self.k) <= GATHER;
-        if self.packed_b.is_some() || self.parts > 1 {
+        if self.packed_b.is_some() || self.parts > 1 || self.c_turned {
             Path::Tiles
         } else if self.m <= 4 && b_turned && a_gathers {
             Path::FewRows
@@ -245,11 +291,13 @@ impl Gemm {
         let stride = self.a_strides[usize::from(self.a_strides[0] == 1)];
         let pack_a =
             path == Path::Tiles && self.m >= 8 && self.n >= 4 * wide && self.collides(stride);
-        let wanted = (self.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize;
+        let many = (self.flops() / CHUNK_FLOPS).clamp(1, MANY_CHUNKS);
+        let wanted = (self.flops() / LARGE_CHUNK_FLOPS).clamp(many, MOST_CHUNKS) as usize;
         let wanted = wanted.div_ceil(self.parts);
         let items = (self.batch / wanted).max(1);
         let wanted = wanted.div_ceil(self.batch.max(1));
-        let weights = [if pack_a { 4 } else { 1 }, if b == SourceB::PackHere { 4 } else { 1 }];
+        let weight = |packs| if packs { PACKING } else { 1 };
+        let weights = [weight(pack_a), weight(b == SourceB::PackHere)];
         let [rows, columns] = self.split(wanted, self.n.div_ceil(wide), weights);
         let width = wide / lanes(self.ty, self.isa).min(wide);
         Plan { path, b, pack_a, width, items, rows, columns }
@@ -277,7 +325,7 @@ impl Gemm {
                 .saturating_mul(self.m)
                 .saturating_add((b * rows).saturating_mul(self.n))
                 .saturating_add(idle);
-            if cost < best.1 {
+            if cost <= best.1 {
                 best = ([rows, columns], cost);
             }
         }
@@ -288,21 +336,23 @@ impl Gemm {
     fn check_c(&self) -> Result<(), String> {
         if self.parts > 1 {
             let plain = self.bias.is_none() && self.activation == Activation::None;
-            if self.batch != 1 || !plain || self.accumulate || self.c_stride != self.n {
+            let dense = self.c_stride == self.n && !self.c_turned;
+            if self.batch != 1 || !plain || self.accumulate || !dense {
                 return Err("a product in parts is dense, single, without bias, activation or \
                             accumulation"
                     .into());
             }
             return check_product("C", self.c, self.ty, &[self.parts, self.m, self.n]);
         }
-        let axes = [(self.batch, self.c_batch), (self.m, self.c_stride), (self.n, 1)];
+        let [lines, length] = self.lines();
+        let axes = [(self.batch, self.c_batch), (lines, self.c_stride), (length, 1)];
         check_extent("C", self.c, self.ty, &axes)?;
-        if self.m > 1 && self.c_stride < self.n {
-            return Err(format!("rows of C overlap: {} apart, {} long", self.c_stride, self.n));
+        if lines > 1 && self.c_stride < length {
+            return Err(format!("rows of C overlap: {} apart, {length} long", self.c_stride));
         }
         // In range: the extent of C was just held against its region.
-        let matrix = (self.m.max(1) - 1) * self.c_stride + self.n;
-        if self.batch > 1 && self.m > 0 && self.c_batch < matrix {
+        let matrix = (lines.max(1) - 1) * self.c_stride + length;
+        if self.batch > 1 && lines > 0 && self.c_batch < matrix {
             return Err(format!("matrices C overlap: {} apart, {matrix} long", self.c_batch));
         }
         Ok(())
@@ -321,7 +371,8 @@ impl Kernel for Gemm {
             visit(Operand::read(bias));
         }
         // Gaps between the rows keep what they hold.
-        let dense = self.c_stride == self.n && (self.batch <= 1 || self.c_batch == self.m * self.n);
+        let dense = self.c_stride == self.lines()[1]
+            && (self.batch <= 1 || self.c_batch == self.m * self.n);
         match self.accumulate || !dense {
             true => visit(Operand::update(self.c)),
             false => visit(Operand::write(self.c)),
@@ -354,7 +405,7 @@ impl Kernel for Gemm {
             check_extent("B", self.b, self.ty, &axes)?;
         }
         if let Some(bias) = self.bias {
-            check_product("bias", bias, self.ty, &[self.n])?;
+            check_product("bias", bias, self.ty, &[self.lines()[1]])?;
         }
         self.check_c()?;
         crate::bounds::apart(self)

@@ -12,6 +12,7 @@
 mod arena;
 pub mod argreduce;
 mod bounds;
+mod caches;
 pub mod conv;
 mod copy;
 pub mod cross_entropy;

@@ -94,6 +94,36 @@ fn best() -> Isa {
     Isa::Portable
 }
 
+/// How a cache line is asked for.
+pub(crate) struct Prefetch;
+
+impl Prefetch {
+    /// To be read soon: into all caches.
+    pub const NEAR: u8 = 0;
+    /// To be read later: into all but the first, which holds what is read now.
+    pub const FAR: u8 = 1;
+    /// To be written.
+    pub const WRITE: u8 = 2;
+}
+
+/// Asks for the cache line at an address, which need not exist. Changes nothing but the time that
+/// a later access takes.
+#[inline(always)]
+pub(crate) fn prefetch<const HOW: u8, T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint may name any address, and every processor of this kind has it.
+    unsafe {
+        use std::arch::x86_64::*;
+        match HOW {
+            Prefetch::NEAR => _mm_prefetch::<_MM_HINT_T0>(at.cast()),
+            Prefetch::FAR => _mm_prefetch::<_MM_HINT_T1>(at.cast()),
+            _ => _mm_prefetch::<_MM_HINT_ET0>(at.cast()),
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// A number that vectors are made of.
 pub(crate) trait Element:
     Plain

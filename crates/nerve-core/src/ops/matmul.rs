@@ -75,6 +75,7 @@ impl Lower for Matmul {
             cx.emit(gemm);
             return cx.sum_parts(ty, parts, from, c);
         }
+        gemm = gemm.arranged();
         if let Some(bytes) = gemm.packed_b_bytes() {
             let panels = cx.temporary(bytes);
             cx.emit(gemm.pack_instruction(panels));

@@ -4,7 +4,7 @@ use super::ConvShape;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
-use crate::gemm::tile::{CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
+use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
@@ -191,6 +191,7 @@ impl Conv {
                 bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
                 accumulate: false,
                 activation: self.activation,
+                ahead: Ahead::NONE,
             };
             let vectors = columns.div_ceil(kernels.lanes);
             let tallest = kernels.tallest(plan.width);
@@ -227,6 +228,7 @@ impl Conv {
                 bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
                 accumulate: false,
                 activation: self.activation,
+                ahead: Ahead::NONE,
             };
             self.walk(plan, lines, CHANNEL_ROWS, tile, |rows, tile| {
                 kernels.channels[rows - 1](tile);

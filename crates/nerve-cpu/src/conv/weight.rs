@@ -8,7 +8,7 @@ use super::ConvShape;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{check_isa, check_product};
-use crate::gemm::tile::{CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
+use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
@@ -161,6 +161,7 @@ impl ConvWeightGrad {
                     bias: std::ptr::null(),
                     accumulate: !first,
                     activation: Activation::None,
+                    ahead: Ahead::NONE,
                 };
                 if s.depthwise() {
                     self.channels(kernels, tile, taps.clone(), piece(s.co, cuts.strips, strip));

@@ -2,8 +2,10 @@
 
 use super::dot::Dot;
 use super::pack::{Pack, STEPS};
-use super::tile::{Kernels, Repeat, Scalar, Tile};
-use super::{Activation, DEPTH_BLOCK, DEPTH_IN_PLACE, Gemm, Path, Plan, ROW_BLOCK, SourceB};
+use super::tile::{Ahead, Kernels, Repeat, Scalar, Tile};
+use super::turn::Turn;
+use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, SourceB};
+use crate::caches::l2_bytes;
 use crate::kernel::Scratch;
 use crate::memory::Memory;
 use std::ops::Range;
@@ -11,9 +13,10 @@ use std::ops::Range;
 /// Piece number `i` of `0..length` cut into `pieces` pieces that differ by at most one.
 #[inline]
 pub(crate) fn piece(length: usize, pieces: usize, i: usize) -> Range<usize> {
+    // The longer ones lie between the others, so that neighbours together are even, too.
     let (short, longer) = (length / pieces, length % pieces);
-    let start = i * short + i.min(longer);
-    start..start + short + usize::from(i < longer)
+    let start = |i: usize| i * short + i * longer / pieces;
+    start(i)..start(i + 1)
 }
 
 /// Cuts `range` into as few pieces of at most `most` as do, as even as can be. At least one.
@@ -48,15 +51,20 @@ impl Gemm {
     /// Elements of working memory that a chunk needs.
     pub(super) fn scratch(&self, plan: &Plan) -> usize {
         match plan.path {
-            Path::Tiles => self.block_a(plan) + self.panel_b(plan),
+            Path::Tiles => self.block_a(plan) + self.panel_b(plan) + 2 * self.turned_tile(plan),
             Path::FewRows if self.a_strides[1] != 1 => self.m * self.k,
             Path::FewColumns if self.b_strides[0] != 1 => self.n * self.k,
             _ => 0,
         }
     }
 
+    /// Most rows of A that are taken at a time: as many as fill half of L2.
+    fn row_block(&self) -> usize {
+        l2_bytes() / 2 / (self.k.clamp(1, DEPTH_BLOCK) * self.ty.bytes())
+    }
+
     fn block_a(&self, plan: &Plan) -> usize {
-        let rows = self.m.div_ceil(plan.rows).min(ROW_BLOCK);
+        let rows = self.m.div_ceil(plan.rows).min(self.row_block());
         // A multiple of any vector, so that the panel behind it starts on a cache line.
         if plan.pack_a { (rows * self.k.min(DEPTH_BLOCK)).next_multiple_of(16) } else { 0 }
     }
@@ -64,6 +72,13 @@ impl Gemm {
     fn panel_b(&self, plan: &Plan) -> usize {
         let wide = plan.width * super::lanes(self.ty, self.isa);
         if plan.b == SourceB::PackHere { self.k.min(DEPTH_BLOCK) * wide } else { 0 }
+    }
+
+    /// A tile that waits to be turned on its way to C, in whole cache lines.
+    fn turned_tile(&self, plan: &Plan) -> usize {
+        let lanes = super::lanes(self.ty, self.isa);
+        // No tile is taller than 16 rows.
+        if self.c_turned { 16 * plan.width * lanes.next_multiple_of(16) } else { 0 }
     }
 
     /// Runs a chunk: some matrices of the batch, or one stretch, band and strip of one.
@@ -120,17 +135,16 @@ impl<T: Scalar> Job<'_, T> {
     /// each stays in L1 while it meets all rows of the block.
     unsafe fn tiles(&self, scratch: &mut [T]) {
         let g = self.gemm;
-        let (block_a, panel_b) = scratch.split_at_mut(g.block_a(&self.plan));
-        let blocked = self.plan.pack_a || self.plan.b != SourceB::Direct;
-        let depth_block = if blocked { DEPTH_BLOCK } else { DEPTH_IN_PLACE };
-        for rows in pieces(self.rows.clone(), ROW_BLOCK) {
-            for depth in pieces(self.depth.clone(), depth_block) {
+        let (block_a, rest) = scratch.split_at_mut(g.block_a(&self.plan));
+        let (panel_b, turned) = rest.split_at_mut(g.panel_b(&self.plan));
+        for rows in pieces(self.rows.clone(), g.row_block().max(1)) {
+            for depth in pieces(self.depth.clone(), DEPTH_BLOCK) {
                 // SAFETY: rows, columns and depth lie inside the matrices that `check` admitted.
                 unsafe {
                     if self.plan.pack_a {
                         self.pack_a(rows.clone(), depth.clone(), block_a);
                     }
-                    self.block(rows.clone(), depth, block_a.as_ptr(), panel_b);
+                    self.block(rows.clone(), depth, block_a.as_ptr(), panel_b, turned);
                 }
             }
         }
@@ -144,12 +158,15 @@ impl<T: Scalar> Job<'_, T> {
         depth: Range<usize>,
         block_a: *const T,
         panel_b: &mut [T],
+        turned: &mut [T],
     ) {
         let g = self.gemm;
         let lanes = self.kernels.lanes;
         let wide = self.plan.width * lanes;
         let (first, last) = (depth.start == self.depth.start, depth.end == self.depth.end);
         let along_depth = !self.plan.pack_a && g.a_strides[1] == 1;
+        let tallest = self.kernels.tallest(self.plan.width);
+        let bands = rows.len().div_ceil(tallest);
         for start in self.columns.clone().step_by(wide) {
             let columns = wide.min(self.columns.end - start);
             let vectors = columns.div_ceil(lanes);
@@ -169,11 +186,12 @@ impl<T: Scalar> Job<'_, T> {
                     bias: std::ptr::null(),
                     accumulate: g.accumulate || !first,
                     activation: if last { g.activation } else { Activation::None },
+                    ahead: Ahead::NONE,
                 };
                 if last && !self.bias.is_null() {
-                    tile.bias = self.bias.add(start);
+                    tile.bias = self.bias.add(if g.c_turned { rows.start } else { start });
                 }
-                for band in pieces(rows.clone(), self.kernels.tallest(self.plan.width)) {
+                for (i, band) in pieces(rows.clone(), tallest).enumerate() {
                     if self.plan.pack_a {
                         tile.a = block_a.add((band.start - rows.start) * depth.len());
                         tile.a_strides = [1, band.len()];
@@ -181,11 +199,80 @@ impl<T: Scalar> Job<'_, T> {
                         let [row, step] = g.a_strides;
                         tile.a = self.a.wrapping_add(band.start * row + depth.start * step);
                     }
-                    tile.c = self.c.add(band.start * g.c_stride + start);
-                    (self.kernels.tile(band.len(), vectors, along_depth))(&tile);
+                    tile.ahead = self.ahead(start + wide, piece(depth.len(), bands, i), &depth);
+                    let kernel = self.kernels.tile(band.len(), vectors, along_depth);
+                    if g.c_turned {
+                        tile.c = self.c.add(start * g.c_stride + rows.start);
+                        self.turned(kernel, tile, band.start - rows.start, band.len(), turned);
+                    } else {
+                        tile.c = self.c.add(band.start * g.c_stride + start);
+                        kernel(&tile);
+                    }
                 }
             }
         }
+    }
+
+    /// Computes a tile aside and stores it turned: `tile` names the first row of the block in C and
+    /// in the bias, of which this tile is `rows` rows from `row` on.
+    #[inline(never)]
+    unsafe fn turned(
+        &self,
+        kernel: super::tile::TileFn<T>,
+        tile: Tile<T>,
+        row: usize,
+        rows: usize,
+        aside: &mut [T],
+    ) {
+        let wide = self.plan.width * self.kernels.lanes;
+        let (from, to) = aside.split_at_mut(aside.len() / 2);
+        debug_assert!(rows * wide <= from.len());
+        let bias = if tile.bias.is_null() { tile.bias } else { tile.bias.wrapping_add(row) };
+        // SAFETY: the tile fits the working memory; the rest is the caller's promise.
+        unsafe {
+            kernel(&Tile {
+                c: from.as_mut_ptr(),
+                c_stride: wide,
+                bias: std::ptr::null(),
+                accumulate: false,
+                activation: Activation::None,
+                ..tile
+            });
+            (self.kernels.turn)(&Turn {
+                from: from.as_ptr(),
+                from_stride: wide,
+                rows,
+                columns: tile.columns,
+                aside: to.as_mut_ptr(),
+                c: tile.c.add(row),
+                c_stride: tile.c_stride,
+                bias,
+                accumulate: tile.accumulate,
+                activation: tile.activation,
+            });
+        }
+    }
+
+    /// What a tile asks for while it works: its share, `steps` of the stretch `depth`, of the panel
+    /// that comes next.
+    #[inline]
+    fn ahead(&self, start: usize, steps: Range<usize>, depth: &Range<usize>) -> Ahead<T> {
+        let g = self.gemm;
+        // The panel of the next chunk, too: most often the same thread goes on with it.
+        if start >= g.n {
+            return Ahead::NONE;
+        }
+        let (at, stride) = match self.plan.b {
+            SourceB::Direct => (depth.start * g.b_strides[0] + start, g.b_strides[0]),
+            SourceB::Packed => {
+                let lanes = self.kernels.lanes;
+                let width = (self.plan.width * lanes).min((g.n - start).next_multiple_of(lanes));
+                (start * g.k + depth.start * width, width)
+            }
+            SourceB::PackHere => return Ahead::NONE,
+        };
+        let at = self.b.wrapping_add(at + steps.start * stride);
+        Ahead { at, stride, rows: steps.len() }
     }
 
     /// Where the tiles find the columns `start ..` of B: pointer and elements between steps.

@@ -5,9 +5,10 @@
 
 use super::dot::{Dot, dot};
 use super::pack::{Pack, pack_columns, pack_rows};
+use super::turn::{Turn, turn};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
-use crate::simd::{Element, Isa, Portable32, Portable64, Vector};
+use crate::simd::{Element, Isa, Portable32, Portable64, Prefetch, Vector, prefetch};
 
 /// What is applied to each element of a product just before it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,6 +44,26 @@ impl Repeat {
     pub const ONCE: Repeat = Repeat { times: 1, a: 0, b: 0 };
 }
 
+/// What a tile asks the caches for while it multiplies: the rows that the next tiles will read.
+///
+/// The processor finds out by itself what lies side by side, but not where the next panel starts,
+/// nor rows that are far apart; and a tile has address units to spare. Nothing is read: the
+/// addresses may lie outside the matrix.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead<T> {
+    /// The first row, as wide as the tile.
+    pub at: *const T,
+    /// Elements between rows.
+    pub stride: usize,
+    /// Number of rows, one for each step of the depth.
+    pub rows: usize,
+}
+
+impl<T> Ahead<T> {
+    /// Asks for nothing.
+    pub const NONE: Self = Ahead { at: std::ptr::null(), stride: 0, rows: 0 };
+}
+
 /// What a micro-kernel is asked to do:
 ///
 /// `C[i, j] = activation(sum of A[i, d] * B[d, j] + bias[j] (+ C[i, j]))`
@@ -51,6 +72,7 @@ impl Repeat {
 /// products (both levels once), convolutions (rows and columns of the filter) and their weight
 /// gradients (images and rows of the image) without gathering anything first. All strides are in
 /// elements.
+#[derive(Clone, Copy)]
 pub(crate) struct Tile<T> {
     pub a: *const T,
     /// Distance between rows of A, and between steps of the depth. One of them is 1.
@@ -70,7 +92,13 @@ pub(crate) struct Tile<T> {
     /// Whether to add to what C holds.
     pub accumulate: bool,
     pub activation: Activation,
+    pub ahead: Ahead<T>,
 }
+
+/// Elements of A along the depth, from the current step on, at which a tile asks for more.
+const AHEAD_ALONG_DEPTH: usize = 64;
+/// Rows of A, less one, for which a tile asks in turn: as many as f32 lie on a cache line.
+const LAST_LINE: usize = 15;
 
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 pub(crate) type DotFn<T> = unsafe fn(&Dot<T>);
@@ -87,15 +115,37 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
 ) {
     let row = if DEPTH { t.a_strides[0] } else { 1 };
     let step = if DEPTH { 1 } else { t.a_strides[1] };
+    let lines = LAST_LINE * row;
     // SAFETY: the caller's promise. The mask keeps the last vector inside the columns.
     unsafe {
         let mask = V::mask(t.columns - (NV - 1) * V::LANES);
         let mut acc = [[V::zero(); NV]; MR];
+        for i in 0..MR {
+            for j in 0..NV {
+                prefetch::<{ Prefetch::WRITE }, _>(t.c.wrapping_add(i * t.c_stride + j * V::LANES));
+            }
+        }
         for far in 0..t.outer[1].times {
             for near in 0..t.outer[0].times {
                 let mut a = t.a.add(far * t.outer[1].a + near * t.outer[0].a);
                 let mut b = t.b.add(far * t.outer[1].b + near * t.outer[0].b);
-                for _ in 0..t.depth {
+                let (mut ahead, mut a_row) = (t.ahead.at, 0);
+                for d in 0..t.depth {
+                    if DEPTH {
+                        // One row of A in each step: all of them while a step moves by a line.
+                        prefetch::<{ Prefetch::NEAR }, _>(
+                            a.wrapping_add(AHEAD_ALONG_DEPTH + a_row),
+                        );
+                        a_row = if a_row == lines { 0 } else { a_row.wrapping_add(row) };
+                    } else {
+                        // Where the rows lie side by side, the next tile's are the next ones.
+                        prefetch::<{ Prefetch::FAR }, _>(a.wrapping_add(2 * MR - 1));
+                    }
+                    let b_ahead = if d < t.ahead.rows { ahead } else { b };
+                    for j in 0..NV {
+                        prefetch::<{ Prefetch::FAR }, _>(b_ahead.wrapping_add(j * V::LANES));
+                    }
+                    ahead = ahead.wrapping_add(t.ahead.stride);
                     let b_row = load_row::<V, NV>(b, mask);
                     for i in 0..MR {
                         let value = V::splat(*a.add(i * row));
@@ -209,6 +259,8 @@ pub(crate) struct Kernels<T: 'static> {
     pub pack_rows: unsafe fn(&Pack<T>),
     /// Copies columns into the rows of a panel.
     pub pack_columns: unsafe fn(&Pack<T>),
+    /// Stores a tile turned.
+    pub turn: unsafe fn(&Turn<T>),
 }
 
 /// Rows of the tallest tile that is computed channel by channel.
@@ -286,6 +338,11 @@ macro_rules! kernels {
                 // SAFETY: as above.
                 unsafe { pack_columns::<V>(p) }
             }
+            $(#[$features])?
+            unsafe fn turn_of<V: Vector>(t: &Turn<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { turn::<V>(t) }
+            }
 
             kernels!(@table SINGLE, f32, $single, [$($width: $($rows)*;)*]);
             kernels!(@table DOUBLE, f64, $double, [$($width: $($rows)*;)*]);
@@ -302,6 +359,7 @@ macro_rules! kernels {
             channels: kernels!(@channels $vector, 1 2 3 4 5 6 7 8),
             pack_rows: pack_rows_of::<$vector>,
             pack_columns: pack_columns_of::<$vector>,
+            turn: turn_of::<$vector>,
         };
     };
     (@channels $vector:ty, $($rows:literal)*) => {
