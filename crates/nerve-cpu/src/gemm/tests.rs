@@ -29,13 +29,15 @@ impl Case {
         let b_one = extent(&[(k, b_strides[0]), (n, b_strides[1])]);
         let a_batch = if random.below(4) == 0 { 0 } else { a_one + gaps[2] };
         let b_batch = if random.below(4) == 0 { 0 } else { b_one + gaps[0] };
-        let c_stride = n + gaps[2];
-        let c_batch = m * c_stride + gaps[1];
+        let c_turned = random.below(3) == 0;
+        let [lines, length] = if c_turned { [n, m] } else { [m, n] };
+        let c_stride = length + gaps[2];
+        let c_batch = lines * c_stride + gaps[1];
         let lengths = [
             extent(&[(batch, a_batch), (m, a_strides[0]), (k, a_strides[1])]),
             extent(&[(batch, b_batch), (k, b_strides[0]), (n, b_strides[1])]),
-            n,
-            extent(&[(batch, c_batch), (m, c_stride), (n, 1)]),
+            length,
+            extent(&[(batch, c_batch), (lines, c_stride), (length, 1)]),
         ];
         // An odd offset, so that nothing relies on the alignment of operands.
         let region = |i: usize| Region::new(i as u32, ty.bytes(), lengths[i] * ty.bytes());
@@ -46,6 +48,7 @@ impl Case {
             b_strides,
             b_batch,
             c_stride,
+            c_turned,
             c_batch,
             bias: random.coin().then(|| region(2)),
             activation: if random.coin() { Activation::Relu } else { Activation::None },
@@ -68,7 +71,8 @@ impl Case {
         for item in 0..g.batch {
             for i in 0..g.m {
                 for j in 0..g.n {
-                    let at = 1 + item * g.c_batch + i * g.c_stride + j;
+                    let (line, place) = if g.c_turned { (j, i) } else { (i, j) };
+                    let at = 1 + item * g.c_batch + line * g.c_stride + place;
                     let (mut sum, mut size) = (0.0, 0.0);
                     for d in 0..g.k {
                         let a = a[1 + item * g.a_batch + i * g.a_strides[0] + d * g.a_strides[1]];
@@ -77,7 +81,7 @@ impl Case {
                         size += (a * b).abs();
                     }
                     for (wanted, more) in
-                        [(g.bias.is_some(), bias[1 + j]), (g.accumulate, before[at])]
+                        [(g.bias.is_some(), bias[1 + place]), (g.accumulate, before[at])]
                     {
                         sum += if wanted { more } else { 0.0 };
                         size += if wanted { more.abs() } else { 0.0 };
@@ -189,6 +193,46 @@ fn strides_that_collide_in_the_caches_are_packed() {
 }
 
 #[test]
+fn an_arranged_product_is_the_same_product() {
+    let mut random = Random::new(8);
+    every_machine(|ty, isa| {
+        let mut turned = 0;
+        for round in 0..200 {
+            let most = [8, 40, 90][round % 3];
+            let [m, n, k] = std::array::from_fn(|_| random.below(most));
+            let batch = 1 + random.below(2);
+            let mut case = Case::new(&mut random, ty, isa, [m, n, k], batch);
+            let expected = case.expected();
+            let before = case.gemm.c_turned;
+            case.gemm = case.gemm.arranged();
+            turned += usize::from(case.gemm.c_turned != before);
+            let refs: Vec<&Buffer> = case.buffers.iter().collect();
+            run_alone(&case.gemm, &refs);
+            for (i, c) in load(&case.buffers[3], ty).into_iter().enumerate() {
+                let (e, bound) = (expected.0[i], expected.1[i]);
+                assert!((c - e).abs() <= bound, "{i}: {c}, not {e} ± {bound} in {:?}", case.gemm);
+            }
+        }
+        assert!(turned > 20, "{turned}");
+    });
+}
+
+#[test]
+fn the_smaller_side_is_packed() {
+    let [a, b, c] = [0, 1, 2].map(|i| Region::new(i, 0, 4 << 22));
+    let layer = |m, n, k| Gemm { b_strides: [1, k], ..Gemm::new(Float::F32, [m, n, k], a, b, c) };
+    // A few rows of inputs, and a weight `[outputs, inputs]`.
+    let small = layer(64, 512, 784).arranged();
+    assert_eq!((small.m, small.n, small.a, small.c_turned), (512, 64, b, true));
+    assert_eq!(small.a_strides, [784, 1]);
+    assert_eq!(small.b_strides, [1, 784]);
+    let large = layer(2048, 512, 784);
+    assert_eq!(large.clone().arranged(), large);
+    let single = layer(1, 512, 784);
+    assert_eq!(single.clone().arranged(), single);
+}
+
+#[test]
 fn packing_pays_where_chunks_share_columns() {
     let [a, b, c] = [0, 1, 2].map(|i| Region::new(i, 0, 4 << 20));
     let large = Gemm::new(Float::F32, [1024, 1024, 1024], a, b, c);
@@ -206,7 +250,7 @@ fn parts_add_up_to_the_product() {
     every_machine(|ty, isa| {
         let mut case = Case::new(&mut random, ty, isa, [20, 30, 9000], 1);
         case.gemm = Gemm { bias: None, activation: Activation::None, ..case.gemm };
-        case.gemm = Gemm { accumulate: false, c_stride: 30, ..case.gemm };
+        case.gemm = Gemm { accumulate: false, c_stride: 30, c_turned: false, ..case.gemm };
         let (expected, bound) = case.expected();
         let parts = case.gemm.suggested_parts();
         assert_eq!(parts, 5);
@@ -251,12 +295,15 @@ fn sums_many_parts_in_chunks() {
 #[test]
 fn what_is_not_a_number_stays_so() {
     every_machine(|ty, isa| {
-        let case = Case::new(&mut Random::new(5), ty, isa, [9, 40, 20], 1);
-        fill(&case.buffers[0], ty, &mut Random::nan());
-        let refs: Vec<&Buffer> = case.buffers.iter().collect();
-        let g = Gemm { activation: Activation::Relu, ..case.gemm };
-        run_alone(&g, &refs);
-        assert!(load(&case.buffers[3], ty)[1..41].iter().all(|x| x.is_nan()));
+        for seed in 5..15 {
+            let case = Case::new(&mut Random::new(seed), ty, isa, [9, 40, 20], 1);
+            fill(&case.buffers[0], ty, &mut Random::nan());
+            let refs: Vec<&Buffer> = case.buffers.iter().collect();
+            let g = Gemm { activation: Activation::Relu, ..case.gemm };
+            run_alone(&g, &refs);
+            let first_line = 1..1 + g.lines()[1];
+            assert!(load(&case.buffers[3], ty)[first_line].iter().all(|x| x.is_nan()));
+        }
     });
 }
 
