@@ -226,6 +226,26 @@ fn movements_cost_nothing() {
     assert_eq!(work.len(), 2, "one group, one product: {}", plan.explain());
 }
 
+/// Bias and ReLU are part of the product, whatever axes its rows lie along.
+#[test]
+fn a_layer_over_sequences_is_one_product() {
+    let layer = |a: &[Tensor]| (a[0].matmul(&a[1].t()) + &a[2]).relu();
+    let f = compile(move |a| vec![layer(a), layer(a).sum_axes(&[1], false)]);
+    let shapes = [[4, 6, 8].into(), [5, 8].into(), [5].into()].map(|shape| (shape, DType::F32));
+    let plan = f.plan(&shapes);
+    let fused = lines(&plan).iter().filter(|line| line.name == "fused").count();
+    assert_eq!(fused, 1, "the sum alone: {}", plan.explain());
+    let (x, w, b) = (random(1, &[4, 6, 8]), random(2, &[5, 8]), random(3, &[5]));
+    let y = f.call(&[&x, &w, &b]).remove(0);
+    assert_eq!(**y.shape(), [4, 6, 5]);
+    let (rows, w, b) = (x.to_vec::<f32>(), w.to_vec::<f32>(), b.to_vec::<f32>());
+    for (i, y) in y.to_vec::<f32>().into_iter().enumerate() {
+        let (row, unit) = (&rows[i / 5 * 8..][..8], i % 5);
+        let sum: f32 = row.iter().zip(&w[unit * 8..]).map(|(x, w)| x * w).sum();
+        assert!((y - (sum + b[unit]).max(0.0)).abs() < 1e-5);
+    }
+}
+
 /// A product whose plain result is wanted too keeps it: nothing is absorbed.
 #[test]
 fn a_result_is_not_absorbed() {

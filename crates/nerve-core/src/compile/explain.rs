@@ -45,7 +45,10 @@ fn region(region: &Region) -> String {
 fn detail(instruction: &Instruction) -> String {
     match instruction {
         Instruction::Fused(fused) => (**fused).to_string(),
-        Instruction::Gemm(g) => format!("{}x{}x{} batch {}", g.m, g.n, g.k, g.batch),
+        Instruction::Gemm(g) => {
+            let [rows, columns] = if g.c_turned { [g.n, g.m] } else { [g.m, g.n] };
+            format!("{rows}x{columns}x{} batch {}", g.k, g.batch)
+        }
         _ => String::new(),
     }
 }

@@ -168,32 +168,45 @@ impl Builder {
         }
     }
 
+    /// What alone uses the value of `node`, and the way there: `node`, and behind it what only says
+    /// that its rows of `columns` values lie along other axes.
+    fn next_use(&self, node: &Tensor, columns: usize) -> (Vec<Tensor>, Option<Tensor>) {
+        let mut path = vec![node.clone()];
+        loop {
+            let user = self.only_user(&path[path.len() - 1]);
+            match user {
+                Some(user) if is_reshape(&user) && user.shape().last() == Some(&columns) => {
+                    path.push(user);
+                }
+                user => return (path, user),
+            }
+        }
+    }
+
     /// Opens a unit for each kernel, and gives it the bias and the activation that follow.
     fn absorb_epilogues(&mut self, order: &[Tensor]) {
         let mut taken: HashMap<u64, usize> = HashMap::new();
         for node in order {
             let Role::Kernel(kernel) = node.op().rule().role() else { continue };
-            let (mut result, mut bias, mut relu) = (node.clone(), None, false);
+            let (mut chain, mut bias, mut relu) = (vec![node.clone()], None, false);
             if let Some(columns) = kernel.epilogue(node) {
-                if let Some((user, row)) = self
-                    .only_user(&result)
-                    .and_then(|user| Some((user.clone(), bias_row(&user, &result, columns)?)))
-                {
-                    (result, bias) = (user, Some(row));
+                let (path, user) = self.next_use(node, columns);
+                let row = user.as_ref().and_then(|user| bias_row(user, path.last()?, columns));
+                if let (Some(user), Some(row)) = (user, row) {
+                    chain.extend(path.into_iter().skip(1));
+                    chain.push(user);
+                    bias = Some(row);
                 }
-                if let Some(user) = self.only_user(&result).filter(is_relu) {
-                    (result, relu) = (user, true);
+                let (path, user) = self.next_use(&chain[chain.len() - 1], columns);
+                if let Some(user) = user.filter(is_relu) {
+                    chain.extend(path.into_iter().skip(1));
+                    chain.push(user);
+                    relu = true;
                 }
             }
-            let unit = Unit::Kernel { node: node.clone(), bias, relu, result: result.clone() };
-            let unit = self.open(unit);
-            let mut absorbed = result;
-            while absorbed.id() != node.id() {
-                taken.insert(absorbed.id(), unit);
-                let next = absorbed.inputs().iter().find(|t| leads_to(t, node)).cloned();
-                absorbed = next.expect("the chain goes back to the kernel");
-            }
-            taken.insert(node.id(), unit);
+            let result = chain[chain.len() - 1].clone();
+            let unit = self.open(Unit::Kernel { node: node.clone(), bias, relu, result });
+            taken.extend(chain.iter().map(|node| (node.id(), unit)));
         }
         self.unit_of = taken;
     }
@@ -367,10 +380,10 @@ fn bias_row(user: &Tensor, of: &Tensor, columns: usize) -> Option<Tensor> {
     (op.op == BinaryOp::Add && along_last && user.dtype() == of.dtype()).then(|| row.clone())
 }
 
-fn is_relu(node: &Tensor) -> bool {
-    matches!(node.op(), Op::Unary(unary) if unary.op == UnaryOp::Relu)
+fn is_reshape(node: &Tensor) -> bool {
+    matches!(node.op(), Op::Reshape(_))
 }
 
-fn leads_to(from: &Tensor, node: &Tensor) -> bool {
-    from.id() == node.id() || from.inputs().iter().any(|t| t.id() == node.id())
+fn is_relu(node: &Tensor) -> bool {
+    matches!(node.op(), Op::Unary(unary) if unary.op == UnaryOp::Relu)
 }

@@ -5,7 +5,7 @@ use super::{Cell, Recurrent, RecurrentGrad, RecurrentShape};
 use crate::gemm::Activation;
 use crate::gemm::drive::pieces;
 use crate::gemm::pack::{PackB, lanes};
-use crate::gemm::tile::{Repeat, Scalar, Tile};
+use crate::gemm::tile::{Ahead, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Scratch};
 use crate::memory::{Memory, Region};
 use crate::real::Real;
@@ -81,6 +81,7 @@ impl<T: Scalar> Product<T> {
                     bias,
                     accumulate: self.accumulate,
                     activation: Activation::None,
+                    ahead: Ahead::NONE,
                 });
             }
         }
