@@ -14,6 +14,7 @@ mod table;
 mod timing;
 mod workloads;
 
+use nerve_core::Step;
 use peer::{Call, Peer};
 use std::error::Error;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use workloads::{Inference, Training, Workload};
 
 /// What the program knows how to do.
 const USAGE: &str = "usage: nerve-bench WORD...      A A1 B C D E F G H I rss cold
-       nerve-bench profile WORKLOAD...
+       nerve-bench profile WORKLOAD...      a step of training; C@1: use with batches of 1
        nerve-bench table FILE... [--svg FILE] [--title TEXT]";
 
 fn main() -> ExitCode {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words[..] {
         [] => Err(USAGE.into()),
-        ["profile", ref names @ ..] => names.iter().try_for_each(|name| named(name).map(profile)),
+        ["profile", ref names @ ..] => names.iter().try_for_each(|name| profile(name)),
         ["table", ref arguments @ ..] => table::run(arguments),
         _ => words.iter().try_for_each(|word| run(word)),
     };
@@ -102,25 +103,45 @@ impl Peer for Nerve {
 /// How long instructions and whole steps are watched.
 const PROFILE_TIME: Duration = Duration::from_secs(4);
 
-/// Prints the instructions of a training step with the time that each takes when run alone: the
-/// best of some steps, since others can only make it longer.
-fn profile(workload: Workload) {
-    let mut training = Training::new(workload);
-    (0..3).for_each(|_| training.step());
+/// Prints the instructions of a step of training, or of use, with the time that each takes when
+/// run alone: the best of some steps, since others can only make it longer.
+fn profile(word: &str) -> Result<(), Box<dyn Error>> {
+    match word.split_once('@') {
+        None => {
+            let mut training = Training::new(named(word)?);
+            watch(word, &mut training, |t| &t.step, Training::load, Training::step);
+        }
+        Some((name, batch)) => {
+            let mut inference = Inference::new(named(name)?, batch.parse()?);
+            let run = |i: &mut Inference| _ = i.run();
+            watch(word, &mut inference, |i| &i.step, Inference::load, run);
+        }
+    }
+    Ok(())
+}
+
+fn watch<T>(
+    name: &str,
+    what: &mut T,
+    compiled: fn(&T) -> &Step,
+    load: fn(&mut T),
+    run: fn(&mut T),
+) {
+    (0..3).for_each(|_| run(what));
     let mut best: Vec<Duration> = Vec::new();
     // Not for ever, where a step takes long.
     let start = Instant::now();
     while best.is_empty() || start.elapsed() < PROFILE_TIME {
-        training.load();
+        load(what);
         let mut times = Vec::new();
-        training.step.profile(&mut times).expect("the classes are in range");
+        compiled(what).profile(&mut times).expect("the classes are in range");
         best.resize(times.len(), Duration::MAX);
         best.iter_mut().zip(times).for_each(|(best, time)| *best = time.min(*best));
     }
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
-    let plan = training.step.plan();
+    let plan = compiled(what).plan();
     let mut lines = plan.explain().lines();
-    println!("{} training: {}", workload.name(), lines.next().unwrap_or_default());
+    println!("{name}: {}", lines.next().unwrap_or_default());
     for (line, &time) in lines.zip(&best) {
         println!("{:9.1} µs {line}", micros(time));
     }
@@ -129,7 +150,7 @@ fn profile(workload: Workload) {
     let (mut whole, start) = (Duration::MAX, Instant::now());
     while start.elapsed() < PROFILE_TIME {
         let start = Instant::now();
-        training.step();
+        run(what);
         whole = whole.min(start.elapsed());
     }
     println!("{:9.1} µs a step with its batch when replayed as a whole\n", micros(whole));

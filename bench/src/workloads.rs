@@ -288,9 +288,14 @@ impl Inference {
         Inference { step, data: Cycle::new(workload, n), output }
     }
 
+    /// Copies the next batch in.
+    pub fn load(&mut self) {
+        self.data.advance().x.write(&self.step, 0);
+    }
+
     /// Copies the next batch in and its results out.
     pub fn run(&mut self) -> &[f32] {
-        self.data.advance().x.write(&self.step, 0);
+        self.load();
         self.step.run().expect("nothing is looked up");
         self.step.read_into(0, &mut self.output);
         &self.output
