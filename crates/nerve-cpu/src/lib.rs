@@ -11,6 +11,7 @@
 
 mod arena;
 pub mod argreduce;
+mod bandwidth;
 mod bounds;
 mod caches;
 pub mod conv;
@@ -38,6 +39,7 @@ mod testing;
 pub mod threads;
 
 pub use argreduce::{ArgKind, ArgReduce};
+pub use bandwidth::peak_bandwidth;
 pub use conv::{Conv, ConvShape, ConvWeightGrad};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};

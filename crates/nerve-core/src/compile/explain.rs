@@ -42,7 +42,7 @@ fn region(region: &Region) -> String {
     }
 }
 
-fn detail(instruction: &Instruction) -> String {
+pub(super) fn detail(instruction: &Instruction) -> String {
     match instruction {
         Instruction::Fused(fused) => (**fused).to_string(),
         Instruction::Gemm(g) => {
@@ -63,7 +63,7 @@ fn count(n: u64) -> String {
     }
 }
 
-fn bytes(n: usize) -> String {
+pub(super) fn bytes(n: usize) -> String {
     match n {
         0..1_024 => format!("{n} B"),
         1_024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),

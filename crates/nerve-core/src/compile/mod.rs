@@ -8,9 +8,11 @@
 //! | `lowering` | decides where values lie and emits instructions |
 //! | `memory` | gives the values addresses in one arena |
 //! | `plan` | binds the program to arguments, variables and results |
+//! | `cost` | says what each instruction costs, for profiles |
 //! | `cached` | keeps plans: for compiled functions by signature, for single values by graph |
 
 mod cached;
+mod cost;
 mod explain;
 mod lowering;
 mod memory;
@@ -22,6 +24,7 @@ mod units;
 
 pub(crate) use cached::evaluate;
 pub use cached::{Compiled, Step, compile};
+pub use cost::Cost;
 pub use lowering::{Epilogue, Lowering, Matrices, Placed, float};
 pub use plan::Plan;
 pub use strided::Strided;

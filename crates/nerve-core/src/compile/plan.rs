@@ -171,6 +171,11 @@ impl Plan {
         self.outputs.len()
     }
 
+    /// The variables, and where they lie.
+    pub(super) fn homes(&self) -> &[(Var, Home)] {
+        &self.homes
+    }
+
     /// The instructions, groups, bytes and estimated operations, for people to read.
     pub fn explain(&self) -> &str {
         &self.text

@@ -1,0 +1,266 @@
+//! What each instruction of a plan costs, and which variables it is about: for profiles.
+
+use super::explain;
+use super::plan::Plan;
+use crate::var::{Home, Var};
+use nerve_cpu::fused::{Fused, View};
+use nerve_cpu::{Access, ConvShape, Instruction, PoolShape, Region, Replay};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What one instruction of a plan is and does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    /// The name of its kernel: `conv`.
+    pub name: &'static str,
+    /// Its sizes, for people to read.
+    pub detail: String,
+    /// Floating-point operations; a multiply-add counts two.
+    pub flops: u64,
+    /// Bytes of its operands, each counted once: what has to be moved at least.
+    pub bytes: u64,
+    /// The variables that it reads or computes the gradient of; none where it sees no variable.
+    pub variables: Vec<String>,
+    /// Whether the variables are those whose gradients it computes.
+    pub gradient: bool,
+}
+
+impl Plan {
+    /// What each instruction costs, in the order of [`Plan::explain`].
+    pub fn costs(&self) -> Vec<Cost> {
+        let replay = self.lock();
+        let names = Names::new(&replay, self.homes());
+        let cost = |instruction: &Instruction| {
+            let (variables, gradient) = names.of(instruction);
+            Cost {
+                name: instruction.kernel().name(),
+                detail: detail(instruction),
+                flops: instruction.kernel().flops(),
+                bytes: bytes(instruction),
+                variables,
+                gradient,
+            }
+        };
+        replay.program().instructions().iter().map(cost).collect()
+    }
+}
+
+/// The bytes that an instruction touches.
+fn bytes(instruction: &Instruction) -> u64 {
+    if let Instruction::Fused(fused) = instruction {
+        let views = fused.inputs.iter().chain(fused.outputs.iter().map(|o| &o.view));
+        return views.map(|view| touched(fused, view)).sum();
+    }
+    let operands = instruction.operands();
+    let all = |wanted: fn(Access) -> bool| {
+        let wanted = operands.iter().filter(|o| wanted(o.access));
+        wanted.map(|o| o.region.bytes as u64).sum::<u64>()
+    };
+    let (read, written) = (all(|a| a == Access::Read), all(|a| a != Access::Read));
+    match instruction {
+        // Of a table, only the rows that are picked; their numbers are small beside them.
+        Instruction::Gather(_) | Instruction::GatherElements(_) => written + read.min(2 * written),
+        _ => read + written,
+    }
+}
+
+/// A view reaches over gaps, and repeats: what counts are its own elements.
+fn touched(fused: &Fused, view: &View) -> u64 {
+    let dims = fused.dims.iter().zip(&view.strides).filter(|(_, stride)| **stride != 0);
+    let elements: usize = dims.map(|(dim, _)| *dim).product();
+    (elements * view.element.bytes()) as u64
+}
+
+/// The sizes of an instruction.
+fn detail(instruction: &Instruction) -> String {
+    let known = explain::detail(instruction);
+    if !known.is_empty() {
+        return known;
+    }
+    match instruction {
+        Instruction::Conv(conv) => convolution(&conv.shape),
+        Instruction::ConvWeightGrad(grad) => convolution(&grad.shape),
+        Instruction::Pool(pool) => pooling(&pool.shape),
+        Instruction::PoolGrad(grad) => pooling(&grad.shape),
+        Instruction::Softmax(s) => format!("{}x{}", s.rows, s.cols),
+        Instruction::SoftmaxGrad(s) => format!("{}x{}", s.rows, s.cols),
+        Instruction::CrossEntropy(s) => format!("{}x{}", s.rows, s.cols),
+        Instruction::CrossEntropyGrad(s) => format!("{}x{}", s.rows, s.cols),
+        Instruction::PackB(pack) => format!("{}x{} batch {}", pack.k, pack.n, pack.batch),
+        Instruction::SumParts(sum) => format!("{} parts of {}", sum.parts, sum.len),
+        _ => {
+            let list = |reads: bool| {
+                let operands = instruction.operands().into_iter();
+                let wanted = operands.filter(|o| (o.access == Access::Read) == reads);
+                let sizes: Vec<_> = wanted.map(|o| explain::bytes(o.region.bytes)).collect();
+                sizes.join(" + ")
+            };
+            format!("{} <- {}", list(false), list(true))
+        }
+    }
+}
+
+fn convolution(s: &ConvShape) -> String {
+    let groups = if s.groups > 1 { format!(" groups {}", s.groups) } else { String::new() };
+    let stride = if s.stride != [1; 2] { format!(" /{}", s.stride[0]) } else { String::new() };
+    let (n, h, w, c) = (s.n, s.h, s.w, s.c);
+    format!("{n}x{h}x{w}x{c} * {}x{}{stride} -> {}{groups}", s.kh, s.kw, s.co)
+}
+
+fn pooling(s: &PoolShape) -> String {
+    format!("{}x{}x{}x{} / {}x{}", s.n, s.h, s.w, s.c, s.kernel[0], s.kernel[1])
+}
+
+/// Which memory belongs to which variables.
+struct Names<'a> {
+    /// Stretches that hold variables.
+    homes: Vec<(Region, &'a Var)>,
+    /// Stretches of the arena that hold gradients, as the variables' places that they end up in.
+    gradients: Vec<(Region, Region)>,
+    /// Stretches that hold copies of one variable: panels that a product reads.
+    copies: HashMap<Region, &'a Var>,
+}
+
+impl<'a> Names<'a> {
+    fn new(replay: &Replay, homes: &'a [(Var, Home)]) -> Names<'a> {
+        let instructions = replay.program().instructions();
+        let mut buffers: Vec<u32> =
+            instructions.iter().flat_map(|i| i.operands()).map(|o| o.region.buffer).collect();
+        buffers.sort_unstable();
+        buffers.dedup();
+        let place = |(var, home): &'a (Var, Home)| {
+            let bound =
+                |i: u32| replay.buffer(i as usize).is_some_and(|b| Arc::ptr_eq(b, &home.buffer));
+            let buffer = buffers.iter().copied().find(|&i| bound(i))?;
+            Some((Region::new(buffer, home.offset, var.bytes()), var))
+        };
+        let homes = homes.iter().filter_map(place).collect();
+        let mut names = Names { homes, gradients: Vec::new(), copies: HashMap::new() };
+        for instruction in instructions {
+            names.learn(instruction);
+        }
+        names
+    }
+
+    /// An update writes variables and reads a stretch of the arena of the same length: gradients.
+    /// Panels are a copy of what they were packed from.
+    fn learn(&mut self, instruction: &Instruction) {
+        let operands = instruction.operands();
+        match instruction {
+            Instruction::Fused(_) => {
+                for to in operands.iter().filter(|o| o.access != Access::Read) {
+                    let variable = self.homes.iter().any(|(region, _)| *region == to.region);
+                    let from = operands.iter().filter(|o| {
+                        let read = o.access == Access::Read && o.region.buffer == 0;
+                        variable && read && o.region.bytes == to.region.bytes
+                    });
+                    self.gradients.extend(from.map(|o| (o.region, to.region)));
+                }
+            }
+            Instruction::PackB(pack) => {
+                if let [var] = self.inside(&pack.from)[..] {
+                    self.copies.insert(pack.to, var);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The variables of an instruction, and whether it computes their gradients.
+    fn of(&self, instruction: &Instruction) -> (Vec<String>, bool) {
+        let (mut read, mut written) = (Vec::new(), Vec::new());
+        for operand in instruction.operands() {
+            let region = &operand.region;
+            if operand.access == Access::Read {
+                read.extend(self.inside(region));
+                read.extend(self.copies.get(region));
+            }
+            let known = |(from, _): &&(Region, Region)| contains(from, region);
+            if let Some((from, to)) = self.gradients.iter().find(known)
+                && operand.access != Access::Read
+            {
+                let offset = to.offset + region.offset - from.offset;
+                written.extend(self.inside(&Region::new(to.buffer, offset, region.bytes)));
+            }
+        }
+        let gradient = !written.is_empty();
+        let mut names: Vec<String> = Vec::new();
+        for var in if gradient { written } else { read } {
+            if !names.iter().any(|name| name == var.name()) {
+                names.push(var.name().to_string());
+            }
+        }
+        (names, gradient)
+    }
+
+    /// The variable that is this stretch; else those that lie in it or hold it.
+    fn inside(&self, region: &Region) -> Vec<&'a Var> {
+        let exact = self.homes.iter().find(|(home, _)| home == region);
+        if let Some((_, var)) = exact {
+            return vec![var];
+        }
+        let overlap = self.homes.iter().filter(|(home, _)| home.overlaps(region));
+        let overlap: Vec<_> = overlap.collect();
+        // An arena is a variable too: its parts say more.
+        let whole = |home: &Region| overlap.iter().any(|(o, _)| o != home && contains(home, o));
+        overlap.iter().filter(|(home, _)| !whole(home)).map(|(_, var)| *var).collect()
+    }
+}
+
+fn contains(outer: &Region, inner: &Region) -> bool {
+    outer.buffer == inner.buffer
+        && outer.offset <= inner.offset
+        && inner.offset + inner.bytes <= outer.offset + outer.bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+    use crate::tensor::Tensor;
+    use crate::{Arena, compile, grad};
+
+    #[test]
+    fn a_training_step_names_its_layers() {
+        let w1 = Var::new("fc1.weight", Tensor::ones([64, 48]));
+        let w2 = Var::new("fc2.weight", Tensor::ones([48, 10]));
+        let all = Arena::new("parameters", &[w1.clone(), w2.clone()]);
+        let step = compile(|args: &[Tensor]| {
+            let hidden = args[0].matmul(&w1.get()).relu();
+            let loss = hidden.matmul(&w2.get()).square().mean();
+            let grads = grad(&loss, &[&w1.get(), &w2.get()]);
+            all.var().set(&all.var().get() - &(&all.gather(&grads) * 0.1));
+            vec![loss]
+        });
+        let plan = step.plan(&[([32, 64].into(), DType::F32)]);
+        let costs = plan.costs();
+        assert_eq!(costs.len(), plan.explain().lines().count() - 1);
+        assert_eq!(costs.iter().map(|cost| cost.flops).sum::<u64>(), plan.flops());
+        let named = |name: &str, gradient| {
+            let named = |c: &&Cost| c.variables == [name] && c.gradient == gradient;
+            costs.iter().filter(named).map(|c| c.name).collect::<Vec<_>>()
+        };
+        // Forward and the gradient of the input read the second; nobody asks for that of the input
+        // of the first.
+        let products = |names: Vec<&str>| names.iter().filter(|name| **name == "gemm").count();
+        assert_eq!(products(named("fc1.weight", false)), 1);
+        assert_eq!(products(named("fc2.weight", false)), 2);
+        assert_eq!(products(named("fc1.weight", true)), 1);
+        assert_eq!(products(named("fc2.weight", true)), 1);
+        // One pass updates both.
+        assert_eq!(named("parameters", false), ["fused"]);
+        let product = costs.iter().find(|c| c.detail.starts_with("32x48x64")).unwrap();
+        assert_eq!((product.flops, product.bytes % 64), (2 * 32 * 48 * 64, 0));
+    }
+
+    #[test]
+    fn only_what_is_touched_counts() {
+        let pick = compile(|args: &[Tensor]| vec![args[0].gather(&args[1], 0)]);
+        let plan = pick.plan(&[([1000, 16].into(), DType::F32), ([4].into(), DType::I32)]);
+        let bytes: u64 = plan.costs().iter().map(|cost| cost.bytes).sum();
+        assert!((4 * 16 * 4 * 2..2000).contains(&bytes), "{bytes}");
+        let repeat = compile(|args: &[Tensor]| vec![&args[0] + &args[1]]);
+        let plan = repeat.plan(&[([256, 100].into(), DType::F32), ([100].into(), DType::F32)]);
+        assert_eq!(plan.costs()[0].bytes, 4 * (2 * 256 * 100 + 100));
+    }
+}
