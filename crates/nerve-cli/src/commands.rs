@@ -1,5 +1,6 @@
 //! What the commands do.
 
+mod bench;
 mod check;
 mod evaluate;
 mod predict;
@@ -16,6 +17,7 @@ use std::path::Path;
 pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => args.common.json,
         Command::Predict(args) => args.common.json,
         Command::Check(args) => args.common.json,
+        Command::Bench(args) => args.common.json,
     };
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

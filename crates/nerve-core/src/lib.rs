@@ -39,7 +39,7 @@ mod testing;
 mod trace;
 mod var;
 
-pub use compile::{Compiled, Cost, Plan, Step, compile};
+pub use compile::{Compiled, Cost, Plan, Step, VariableRole, compile};
 pub use dtype::{DType, Element};
 pub use grad::{Source, grad};
 pub use nerve_cpu::{RunError, set_threads, threads};

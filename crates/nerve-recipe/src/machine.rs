@@ -1,7 +1,7 @@
 //! What this machine offers: memory, as far as the system tells, and speed, as measured.
 
 use nerve_cpu::{Buffer, Float, Gemm, Instruction, Program, Region, Replay};
-pub use nerve_cpu::{set_threads, threads};
+pub use nerve_cpu::{peak_bandwidth, peak_flops, set_threads, threads};
 use std::fs;
 use std::sync::Arc;
 use std::time::Instant;

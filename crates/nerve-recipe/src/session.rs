@@ -7,6 +7,7 @@ use crate::model::Card;
 use crate::predictor::{ModelError, Network, Predictor};
 use crate::recipe::{Recipe, items, path};
 use crate::run::{HISTORY, RunFolder};
+use nerve_core::Step;
 use nerve_data::{DataError, Dataset, Loader, LoaderOptions, labels, mnist};
 use nerve_formats::FormatError;
 use nerve_formats::spec::{Item, Target};
@@ -15,7 +16,7 @@ use nerve_nn::optim::{self, Optimizer};
 use nerve_train::metrics::{self, Metric};
 use nerve_train::{
     Callback, CallbackError, Control, Evaluation, Evaluator, Fit, History, Options, TrainError,
-    Trainer,
+    Trainer, first_use,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -101,14 +102,31 @@ impl Session {
         let train = self.loader(&self.data.train, true)?;
         let validation =
             self.data.validation.as_ref().map(|data| self.loader(data, false)).transpose()?;
-        let options = Options { epochs: self.epochs, seed: self.seed, stop, ..Options::default() };
-        let trainer = Trainer::new(&*self.network.model, &*self.loss, &*self.optimizer)
-            .metrics(build(&self.metrics))
-            .options(options);
+        let trainer = self.trainer(stop);
         // Borrowed anew, for as long as the trainer lives and no longer.
         let mut callbacks: Vec<&mut dyn Callback> =
             callbacks.iter_mut().map(|callback| &mut **callback as &mut dyn Callback).collect();
         trainer.fit(&train, validation.as_ref(), &mut callbacks)
+    }
+
+    fn trainer(&self, stop: Arc<AtomicBool>) -> Trainer<'_> {
+        let options = Options { epochs: self.epochs, seed: self.seed, stop, ..Options::default() };
+        Trainer::new(&*self.network.model, &*self.loss, &*self.optimizer)
+            .metrics(build(&self.metrics))
+            .options(options)
+    }
+
+    /// One compiled step with a batch of the training data in it, and its rows, to be timed: of
+    /// training, or of the network in use. Running the former trains the network.
+    ///
+    /// # Errors
+    /// Those of the data.
+    pub fn step(&self, training: bool) -> Result<(Step, usize), TrainError> {
+        let loader = self.loader(&self.data.train, training)?;
+        match training {
+            true => self.trainer(Arc::default()).first_step(&loader),
+            false => first_use(&*self.network.model, &loader),
+        }
     }
 
     /// Measures the network on the test data; `None` where there are none.

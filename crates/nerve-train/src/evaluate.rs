@@ -4,7 +4,7 @@ use crate::callback::Scores;
 use crate::error::TrainError;
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
-use nerve_core::{DType, Tensor};
+use nerve_core::{DType, Step, Tensor};
 use nerve_data::{Batch, Loader};
 use nerve_nn::losses::Loss;
 use nerve_nn::{Context, Layer};
@@ -90,6 +90,19 @@ impl<'a> Evaluator<'a> {
         let (loss, metrics) = (scores.loss, scores.metrics.to_vec());
         Ok(Some(Evaluation { loss, metrics, examples: means.examples }))
     }
+}
+
+/// The compiled network in use with the first batch of `loader` in it, and the rows of that batch:
+/// to look at, or to run and to time by itself.
+///
+/// # Errors
+/// Those of the data; [`DataError::Empty`](nerve_data::DataError::Empty) if there are none.
+///
+/// # Panics
+/// If the shapes of the data do not fit the network.
+pub fn first_use(model: &dyn Layer, loader: &Loader) -> Result<(Step, usize), TrainError> {
+    let forward: Traced<'_> = Box::new(|args| vec![model.forward(&args[0], &Context::eval())]);
+    Plans::new(loader, forward)?.first(loader, (0, 0))
 }
 
 /// The results of a plan: the loss, then the sums of the metrics.

@@ -49,7 +49,7 @@ mod trainer;
 
 pub use callback::{Callback, CallbackError, Control, Scores, StepEnd, TrainBegin};
 pub use error::TrainError;
-pub use evaluate::{Evaluation, Evaluator};
+pub use evaluate::{Evaluation, Evaluator, first_use};
 pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;
 pub use progress::Progress;

@@ -3,7 +3,7 @@
 use crate::error::TrainError;
 use nerve_core::ops::random_key;
 use nerve_core::{Compiled, DType, Shape, Step, Tensor, compile};
-use nerve_data::{Array, Batch, Element, Field, Loader, Values};
+use nerve_data::{Array, Batch, DataError, Element, Field, Loader, Values};
 
 /// Rows of the arguments: input, target, key of the random numbers.
 pub(crate) type Traced<'a> = Box<dyn Fn(&[Tensor]) -> Vec<Tensor> + 'a>;
@@ -40,6 +40,24 @@ impl<'a> Plans<'a> {
         &self.steps[at].1
     }
 
+    /// The step for a batch, with the batch in it.
+    fn load(&mut self, batch: &Batch, key: (u64, u64)) -> &Step {
+        let step = self.step(batch.size());
+        write(step, 0, batch.array(0));
+        write(step, 1, batch.array(1));
+        step.write(2, &random_key(key.0, key.1));
+        step
+    }
+
+    /// The step for the first batch of a loader, with the batch in it, and its rows.
+    pub fn first(mut self, loader: &Loader, key: (u64, u64)) -> Result<(Step, usize), TrainError> {
+        let none = || DataError::Empty { what: "data".into() };
+        let batch = loader.epoch(0, 0).next().ok_or_else(none)??;
+        self.load(&batch, key);
+        let at = self.steps.iter().position(|(rows, _)| *rows == batch.size());
+        Ok((self.steps.remove(at.expect("just made")).1, batch.size()))
+    }
+
     /// Runs one batch; `results` has room for one number for each result.
     pub fn run(
         &mut self,
@@ -48,10 +66,7 @@ impl<'a> Plans<'a> {
         key: (u64, u64),
         results: &mut [f32],
     ) -> Result<(), TrainError> {
-        let step = self.step(batch.size());
-        write(step, 0, batch.array(0));
-        write(step, 1, batch.array(1));
-        step.write(2, &random_key(key.0, key.1));
+        let step = self.load(batch, key);
         step.run().map_err(|error| {
             let (first, last) = (batch.start(), batch.end().saturating_sub(1));
             TrainError::Index { epoch, first, last, error }

@@ -6,6 +6,7 @@ use crate::evaluate::{Evaluation, Evaluator, Means, results};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
+use nerve_core::Step;
 use nerve_data::Loader;
 use nerve_nn::losses::Loss;
 use nerve_nn::optim::Optimizer;
@@ -211,6 +212,18 @@ impl<'a> Trainer<'a> {
     /// As [`Evaluator::evaluate`].
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
         Evaluator::new(self.model, self.loss, &self.metrics).evaluate(loader)
+    }
+
+    /// The compiled training step with the first batch of `train` in it, and the rows of that
+    /// batch: to look at, or to run and to time by itself.
+    ///
+    /// # Errors
+    /// Those of the data; [`DataError::Empty`](nerve_data::DataError::Empty) if there are none.
+    ///
+    /// # Panics
+    /// As [`Trainer::fit`].
+    pub fn first_step(&self, train: &Loader) -> Result<(Step, usize), TrainError> {
+        Plans::new(train, self.traced())?.first(train, (self.options.seed, 1))
     }
 
     fn epochs(

@@ -19,10 +19,21 @@ pub struct Cost {
     pub flops: u64,
     /// Bytes of its operands, each counted once: what has to be moved at least.
     pub bytes: u64,
-    /// The variables that it reads or computes the gradient of; none where it sees no variable.
+    /// The variables that it is about; none where it sees no variable.
     pub variables: Vec<String>,
-    /// Whether the variables are those whose gradients it computes.
-    pub gradient: bool,
+    /// What it does with them.
+    pub role: VariableRole,
+}
+
+/// What an instruction does with variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VariableRole {
+    /// It reads them.
+    Read,
+    /// It computes their gradients.
+    Gradient,
+    /// It gives them new values.
+    Update,
 }
 
 impl Plan {
@@ -31,14 +42,14 @@ impl Plan {
         let replay = self.lock();
         let names = Names::new(&replay, self.homes());
         let cost = |instruction: &Instruction| {
-            let (variables, gradient) = names.of(instruction);
+            let (variables, role) = names.of(instruction);
             Cost {
                 name: instruction.kernel().name(),
                 detail: detail(instruction),
                 flops: instruction.kernel().flops(),
                 bytes: bytes(instruction),
                 variables,
-                gradient,
+                role,
             }
         };
         replay.program().instructions().iter().map(cost).collect()
@@ -166,31 +177,43 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The variables of an instruction, and whether it computes their gradients.
-    fn of(&self, instruction: &Instruction) -> (Vec<String>, bool) {
-        let (mut read, mut written) = (Vec::new(), Vec::new());
+    /// The variables of an instruction, and what it does with them.
+    fn of(&self, instruction: &Instruction) -> (Vec<String>, VariableRole) {
+        let [mut read, mut gradients, mut updated] = [const { Vec::<&Var>::new() }; 3];
         for operand in instruction.operands() {
             let region = &operand.region;
             if operand.access == Access::Read {
                 read.extend(self.inside(region));
                 read.extend(self.copies.get(region));
-            }
-            let known = |(from, _): &&(Region, Region)| contains(from, region);
-            if let Some((from, to)) = self.gradients.iter().find(known)
-                && operand.access != Access::Read
-            {
-                let offset = to.offset + region.offset - from.offset;
-                written.extend(self.inside(&Region::new(to.buffer, offset, region.bytes)));
+            } else {
+                gradients.extend(self.gradients_in(region));
+                updated.extend(self.inside(region));
             }
         }
-        let gradient = !written.is_empty();
+        let (vars, role) = match (&updated[..], &gradients[..]) {
+            ([], []) => (read, VariableRole::Read),
+            ([], _) => (gradients, VariableRole::Gradient),
+            _ => (updated, VariableRole::Update),
+        };
         let mut names: Vec<String> = Vec::new();
-        for var in if gradient { written } else { read } {
+        for var in vars {
             if !names.iter().any(|name| name == var.name()) {
                 names.push(var.name().to_string());
             }
         }
-        (names, gradient)
+        (names, role)
+    }
+
+    /// The variables whose gradients lie in this stretch. The same gradients update parameters and
+    /// what the optimizer remembers of them: those that are seen one by one are meant.
+    fn gradients_in(&self, region: &Region) -> Vec<&'a Var> {
+        let here = self.gradients.iter().filter(|(from, _)| contains(from, region));
+        let vars = here.map(|(from, to)| {
+            let offset = to.offset + region.offset - from.offset;
+            self.inside(&Region::new(to.buffer, offset, region.bytes))
+        });
+        let size = |vars: &Vec<&Var>| vars.iter().map(|var| var.bytes()).sum::<usize>();
+        vars.filter(|vars| !vars.is_empty()).min_by_key(size).unwrap_or_default()
     }
 
     /// The variable that is this stretch; else those that lie in it or hold it.
@@ -236,26 +259,27 @@ mod tests {
         let costs = plan.costs();
         assert_eq!(costs.len(), plan.explain().lines().count() - 1);
         assert_eq!(costs.iter().map(|cost| cost.flops).sum::<u64>(), plan.flops());
-        let named = |name: &str, gradient| {
-            let named = |c: &&Cost| c.variables == [name] && c.gradient == gradient;
+        use VariableRole::{Gradient, Read, Update};
+        let named = |name: &str, role| {
+            let named = |c: &&Cost| c.variables == [name] && c.role == role;
             costs.iter().filter(named).map(|c| c.name).collect::<Vec<_>>()
         };
         // Forward and the gradient of the input read the second; nobody asks for that of the input
         // of the first.
         let products = |names: Vec<&str>| names.iter().filter(|name| **name == "gemm").count();
-        assert_eq!(products(named("fc1.weight", false)), 1);
-        assert_eq!(products(named("fc2.weight", false)), 2);
-        assert_eq!(products(named("fc1.weight", true)), 1);
-        assert_eq!(products(named("fc2.weight", true)), 1);
+        assert_eq!(products(named("fc1.weight", Read)), 1);
+        assert_eq!(products(named("fc2.weight", Read)), 2);
+        assert_eq!(products(named("fc1.weight", Gradient)), 1);
+        assert_eq!(products(named("fc2.weight", Gradient)), 1);
         // One pass updates both.
-        assert_eq!(named("parameters", false), ["fused"]);
+        assert_eq!(named("parameters", Update), ["fused"]);
         let product = costs.iter().find(|c| c.detail.starts_with("32x48x64")).unwrap();
         assert_eq!((product.flops, product.bytes % 64), (2 * 32 * 48 * 64, 0));
     }
 
     #[test]
     fn only_what_is_touched_counts() {
-        let pick = compile(|args: &[Tensor]| vec![args[0].gather(&args[1], 0)]);
+        let pick = compile(|args: &[Tensor]| vec![args[0].index_select(0, &args[1])]);
         let plan = pick.plan(&[([1000, 16].into(), DType::F32), ([4].into(), DType::I32)]);
         let bytes: u64 = plan.costs().iter().map(|cost| cost.bytes).sum();
         assert!((4 * 16 * 4 * 2..2000).contains(&bytes), "{bytes}");

@@ -24,7 +24,7 @@ mod units;
 
 pub(crate) use cached::evaluate;
 pub use cached::{Compiled, Step, compile};
-pub use cost::Cost;
+pub use cost::{Cost, VariableRole};
 pub use lowering::{Epilogue, Lowering, Matrices, Placed, float};
 pub use plan::Plan;
 pub use strided::Strided;
