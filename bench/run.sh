@@ -21,7 +21,7 @@ unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 # `:malloc` the C library is told to keep the memory that was freed, which saves page faults.
 plan() {
     cat <<'END'
-torch   eager                       A A1 B C I rss cold
+torch   eager                       A1 B C I rss cold
 torch   eager+fused:malloc          B E F H I
 torch   eager+cl+fused:malloc       C D G
 torch   eager+cl+fused+bf16:malloc  G
@@ -30,9 +30,9 @@ jax     jit                         cold rss
 jax     jit+rpool:malloc            B C D F H I
 tf      fn                          A C D F G cold rss
 tf      xla                         F
-ort     run                         A A1 B C E F G
+ort     run                         A B C E F G
 burn    flex                        A B C I cold rss
-candle  cpu                         A B cold rss
+candle  cpu                         B cold rss
 END
 }
 

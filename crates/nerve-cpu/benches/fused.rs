@@ -1,12 +1,12 @@
-//! Fused groups on one thread, beside a copy of the same bytes: `cargo bench --bench fused`.
-//!
-//! A word after `--` picks the groups whose name contains it.
+//! Fused groups, beside the speed of the memory that their operands fit into:
+//! `cargo bench -p nerve-cpu --bench fused`.
 
+mod harness;
+
+use harness::{begin, best, line, wanted};
 use nerve_cpu::fused::{BinaryOp, Compute, Element, Output, Random, Reduce, Step, UnaryOp, View};
 use nerve_cpu::{Buffer, Fused, Program, Region, Replay};
-use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Lays operands one after the other into the arena.
 #[derive(Default)]
@@ -35,25 +35,10 @@ fn stored(value: usize, view: View) -> Output {
     Output { value: value as u16, view, reduce: None }
 }
 
-/// The best of many runs, in nanoseconds.
-fn best(mut run: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    run();
-    let once = start.elapsed().as_nanos().max(1) as f64;
-    let rounds = (3e8 / once).clamp(5.0, 20_000.0) as usize;
-    (0..rounds).fold(f64::INFINITY, |best, _| {
-        let start = Instant::now();
-        run();
-        best.min(start.elapsed().as_nanos() as f64)
-    })
-}
-
 fn report(name: &str, bytes: usize, fused: Fused) {
-    let word = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    if !name.contains(&word) {
+    if !wanted(name) {
         return;
     }
-    let points = fused.points() as f64;
     let parts = fused.parts();
     let mut arena = Arena(bytes);
     let mut instructions = Vec::new();
@@ -88,16 +73,9 @@ fn report(name: &str, bytes: usize, fused: Fused) {
     let values: Vec<f32> = (0..arena.0 / 4).map(|i| (i % 1000) as f32 * 1e-3 + 0.01).collect();
     let memory = Arc::new(Buffer::from_slice(&values));
     let mut replay = Replay::new(program, vec![Some(memory)]);
-    let time = best(|| replay.run().unwrap());
-    let (from, to) = (vec![1u8; bytes / 2], Buffer::zeroed(bytes / 2));
-    let copy = best(|| to.write(0, black_box(&from)));
-    println!(
-        "{name:<34} {:>9.2} µs {:>7.2} G/s {:>7.1} GB/s   memcpy {:>7.1} GB/s  ({parts} parts)",
-        time / 1e3,
-        points / time,
-        bytes as f64 / time,
-        bytes as f64 / copy,
-    );
+    let flops = replay.program().instructions().iter().map(|i| i.kernel().flops()).sum();
+    let seconds = best(|| replay.run().unwrap());
+    line(name, seconds, flops, bytes);
 }
 
 fn f32_group(dims: &[usize], inputs: Vec<View>, code: Vec<Step>, outputs: Vec<Output>) -> Fused {
@@ -185,7 +163,7 @@ fn random(n: usize, kind: Random) {
 }
 
 fn main() {
-    nerve_cpu::set_threads(1);
+    begin();
     let million = 1 << 20;
     for n in [64, 1024, 16 << 10, million] {
         unary(n, UnaryOp::Relu);
