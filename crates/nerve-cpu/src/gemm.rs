@@ -2,7 +2,8 @@
 //!
 //! A product is cut twice: into chunks, which threads share, by `Plan`; and, inside a chunk,
 //! into blocks that fit the caches and tiles that fit the registers, by `drive`. Where a matrix
-//! is walked often, or lies in the wrong order, it is first copied into panels (`pack`).
+//! is walked often, lies in the wrong order, or is to be rounded to bf16, it is first copied into
+//! panels (`pack`).
 
 mod dot;
 pub(crate) mod drive;
@@ -15,10 +16,10 @@ pub use pack::PackB;
 pub use sum::SumParts;
 pub use tile::Activation;
 
-use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
-use pack::{check_extent, check_isa, check_product, lanes};
+use pack::{check_extent, check_isa, check_product, lanes, pair};
 use tile::Scalar;
 
 /// `C = activation(A B + bias)`, or `C = activation(C + A B + bias)`, for a batch of matrices.
@@ -76,6 +77,8 @@ pub struct Gemm {
     /// With more than 1, `c` receives that many dense `m` by `n` matrices one after the other,
     /// to be added by [`SumParts`]; there is then no batch, bias, activation or accumulation.
     pub parts: usize,
+    /// How exactly A and B are read. Products of no more than four rows or columns are exact.
+    pub precision: Precision,
     /// Whose vectors; [`isa()`] unless a test wants another.
     pub isa: Isa,
 }
@@ -89,7 +92,7 @@ const MANY_CHUNKS: u64 = 16;
 const LARGE_CHUNK_FLOPS: u64 = 128_000_000;
 /// Most chunks of one product.
 const MOST_CHUNKS: u64 = 32;
-/// Longest stretch of `k` that is summed in registers before C is touched. A panel of B two vectors
+/// Longest stretch of `k`, in steps of a tile, that is summed in registers before C is touched. A panel of B two vectors
 /// wide then fills 128 KiB: it streams from L2, which costs less than touching C more often.
 const DEPTH_BLOCK: usize = 1024;
 /// How much more it costs to pack an element than to read it.
@@ -158,6 +161,7 @@ impl Gemm {
             activation: Activation::None,
             accumulate: false,
             parts: 1,
+            precision: Precision::Full,
             isa: isa(),
         }
     }
@@ -168,7 +172,14 @@ impl Gemm {
     pub fn arranged(self) -> Self {
         let turned = |strides: [usize; 2]| strides[0] == 1 && strides[1] != 1;
         let plain = self.packed_b.is_none() && self.parts == 1 && self.path() == Path::Tiles;
-        if !plain || !turned(self.b_strides) || self.m.min(self.n) < 2 {
+        if !plain || self.m.min(self.n) < 2 {
+            return self;
+        }
+        if self.rounds() {
+            // Both are packed: the right side once for all, the left one while it is multiplied.
+            return if self.m < self.n { self.transposed() } else { self };
+        }
+        if !turned(self.b_strides) {
             return self;
         }
         let (few, many) = (self.m <= self.n / 2, !self.collides(self.b_strides[1]));
@@ -194,6 +205,16 @@ impl Gemm {
         }
     }
 
+    /// Whether operands have to be packed because that is where they are rounded.
+    fn rounds(&self) -> bool {
+        self.ty == Float::F32 && self.precision == Precision::Bf16
+    }
+
+    /// Steps that tiles take along the depth.
+    fn steps(&self) -> usize {
+        self.k.div_ceil(pair(self.ty, self.isa, self.precision))
+    }
+
     /// Number of lines in which C is stored, and their length.
     fn lines(&self) -> [usize; 2] {
         if self.c_turned { [self.n, self.m] } else { [self.m, self.n] }
@@ -211,7 +232,7 @@ impl Gemm {
             return None;
         }
         let columns = self.n.checked_next_multiple_of(lanes(self.ty, self.isa))?;
-        self.b_items().checked_mul(columns)?.checked_mul(self.k)?.checked_mul(self.ty.bytes())
+        self.b_items().checked_mul(columns)?.checked_mul(self.steps())?.checked_mul(self.ty.bytes())
     }
 
     /// The instruction that packs B into `into`, which has at least
@@ -225,6 +246,7 @@ impl Gemm {
             strides: self.b_strides,
             batch_stride: self.b_batch,
             width: self.width(),
+            precision: self.precision,
             from: self.b,
             to: into,
             isa: self.isa,
@@ -285,12 +307,13 @@ impl Gemm {
         let wide = if path == Path::Tiles { self.width() * lanes(self.ty, self.isa) } else { 4 };
         let b = match self.b_strides[1] {
             _ if self.packed_b.is_some() => SourceB::Packed,
+            1 if self.rounds() => SourceB::PackHere,
             1 if self.m <= 28 || !self.collides(self.b_strides[0]) => SourceB::Direct,
             _ => SourceB::PackHere,
         };
         let stride = self.a_strides[usize::from(self.a_strides[0] == 1)];
-        let pack_a =
-            path == Path::Tiles && self.m >= 8 && self.n >= 4 * wide && self.collides(stride);
+        let pays = self.m >= 8 && self.n >= 4 * wide && self.collides(stride);
+        let pack_a = path == Path::Tiles && (pays || self.rounds());
         let many = (self.flops() / CHUNK_FLOPS).clamp(1, MANY_CHUNKS);
         let wanted = (self.flops() / LARGE_CHUNK_FLOPS).clamp(many, MOST_CHUNKS) as usize;
         let wanted = wanted.div_ceil(self.parts);
@@ -397,7 +420,7 @@ impl Kernel for Gemm {
         check_extent("A", self.a, self.ty, &axes)?;
         if let Some(panels) = self.packed_b {
             let padded = self.n.checked_next_multiple_of(lanes(self.ty, self.isa));
-            let lengths = [self.b_items(), self.k, padded.ok_or("too many columns")?];
+            let lengths = [self.b_items(), self.steps(), padded.ok_or("too many columns")?];
             check_product("packed B", panels, self.ty, &lengths)?;
         } else {
             let [row, column] = self.b_strides;

@@ -23,6 +23,21 @@ impl Float {
     }
 }
 
+/// How exactly a product takes its operands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    Full,
+    /// Single-precision operands are rounded to bf16 (8 bits of significand, the nearest, ties to
+    /// even) as they are read; products and sums stay single precision. A relative error of up to
+    /// 2⁻⁸ for each product, in exchange for twice the speed where the processor multiplies pairs
+    /// of bf16. Double precision is left alone.
+    ///
+    /// Such processors add the two products of a pair first, and take denormal numbers for zero.
+    Bf16,
+}
+
 /// How an instruction touches an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {

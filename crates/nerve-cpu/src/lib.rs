@@ -46,7 +46,7 @@ pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};
 pub use gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
 pub use gemm::{Activation, Gemm, PackB, SumParts};
-pub use kernel::{Access, Fault, Float, Kernel, Operand, Scratch};
+pub use kernel::{Access, Fault, Float, Kernel, Operand, Precision, Scratch};
 pub use memory::{Buffer, Memory, Region};
 pub use peak::peak_flops;
 pub use pool::{NO_PLACE, Places, Pool, PoolGrad, PoolKind, PoolShape};

@@ -18,7 +18,7 @@ use crate::bounds::{apart, holds, product};
 use crate::gemm::PackB;
 use crate::gemm::pack::{check_isa, lanes};
 use crate::gemm::tile::Scalar;
-use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
@@ -175,7 +175,8 @@ impl RecurrentShape {
             Float::F32 => f32::kernels(isa).width(rows, units),
             Float::F64 => f64::kernels(isa).width(rows, units),
         };
-        PackB { ty, k, n: units, batch, strides, batch_stride, width, from, to, isa }
+        let precision = Precision::Full;
+        PackB { ty, k, n: units, batch, strides, batch_stride, width, precision, from, to, isa }
     }
 
     /// Elements of the packed weights.

@@ -11,7 +11,7 @@ mod x86;
 
 pub(crate) use portable::{Portable32, Portable64};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
+pub(crate) use x86::{Avx2F32, Avx2F64, Avx512F32, Avx512F64, Avx512Pairs};
 
 use crate::memory::Plain;
 use std::sync::OnceLock;
@@ -87,6 +87,12 @@ fn best() -> Isa {
             _ => Isa::Portable,
         }
     })
+}
+
+/// Whether this processor multiplies pairs of bf16.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_bf16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
 }
 
 #[cfg(not(target_arch = "x86_64"))]

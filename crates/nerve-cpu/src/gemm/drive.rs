@@ -41,7 +41,8 @@ struct Job<'a, T: 'static> {
     b: *const T,
     bias: *const T,
     c: *mut T,
-    /// The rows, columns and steps of the depth that belong to the chunk.
+    /// The rows, columns and steps of the depth that belong to the chunk: steps of a tile, each
+    /// of `kernels.pair` elements.
     rows: Range<usize>,
     columns: Range<usize>,
     depth: Range<usize>,
@@ -60,18 +61,18 @@ impl Gemm {
 
     /// Most rows of A that are taken at a time: as many as fill half of L2.
     fn row_block(&self) -> usize {
-        l2_bytes() / 2 / (self.k.clamp(1, DEPTH_BLOCK) * self.ty.bytes())
+        l2_bytes() / 2 / (self.steps().clamp(1, DEPTH_BLOCK) * self.ty.bytes())
     }
 
     fn block_a(&self, plan: &Plan) -> usize {
         let rows = self.m.div_ceil(plan.rows).min(self.row_block());
         // A multiple of any vector, so that the panel behind it starts on a cache line.
-        if plan.pack_a { (rows * self.k.min(DEPTH_BLOCK)).next_multiple_of(16) } else { 0 }
+        if plan.pack_a { (rows * self.steps().min(DEPTH_BLOCK)).next_multiple_of(16) } else { 0 }
     }
 
     fn panel_b(&self, plan: &Plan) -> usize {
         let wide = plan.width * super::lanes(self.ty, self.isa);
-        if plan.b == SourceB::PackHere { self.k.min(DEPTH_BLOCK) * wide } else { 0 }
+        if plan.b == SourceB::PackHere { self.steps().min(DEPTH_BLOCK) * wide } else { 0 }
     }
 
     /// A tile that waits to be turned on its way to C, in whole cache lines.
@@ -95,7 +96,8 @@ impl Gemm {
         let (chunk, strip) = (chunk / plan.columns, chunk % plan.columns);
         let (chunk, band) = (chunk / plan.rows, chunk % plan.rows);
         let (items, part) = (chunk / self.parts, chunk % self.parts);
-        let kernels = T::kernels(self.isa);
+        let kernels = T::kernels_for(self.isa, self.precision);
+        let steps = self.steps();
         let wide = if plan.path == Path::Tiles { plan.width * kernels.lanes } else { 4 };
         let panels = piece(self.n.div_ceil(wide), plan.columns, strip);
         let scratch = scratch.slice::<T>(self.scratch(&plan));
@@ -103,7 +105,7 @@ impl Gemm {
         for item in items * plan.items..last {
             let (b, b_batch) = match self.packed_b {
                 Some(panels) if self.b_batch == 0 => (panels, 0),
-                Some(panels) => (panels, self.k * self.n.next_multiple_of(kernels.lanes)),
+                Some(panels) => (panels, steps * self.n.next_multiple_of(kernels.lanes)),
                 None => (self.b, self.b_batch),
             };
             // SAFETY: `check` held every matrix of the batch against its region.
@@ -119,7 +121,7 @@ impl Gemm {
                     c: c.add(part * self.m * self.n * usize::from(self.parts > 1)),
                     rows: piece(self.m, plan.rows, band),
                     columns: panels.start * wide..self.n.min(panels.end * wide),
-                    depth: piece(self.k, self.parts, part),
+                    depth: piece(steps, self.parts, part),
                 };
                 match plan.path {
                     Path::Tiles => job.tiles(scratch),
@@ -267,7 +269,7 @@ impl<T: Scalar> Job<'_, T> {
             SourceB::Packed => {
                 let lanes = self.kernels.lanes;
                 let width = (self.plan.width * lanes).min((g.n - start).next_multiple_of(lanes));
-                (start * g.k + depth.start * width, width)
+                (start * g.steps() + depth.start * width, width)
             }
             SourceB::PackHere => return Ahead::NONE,
         };
@@ -287,10 +289,13 @@ impl<T: Scalar> Job<'_, T> {
         let g = self.gemm;
         let width = columns.next_multiple_of(self.kernels.lanes);
         let [row, column] = g.b_strides;
-        let in_place = self.b.wrapping_add(depth.start * row + start * column);
+        let elements = self.kernels.elements(&depth, g.k);
+        let in_place = self.b.wrapping_add(elements.start * row + start * column);
         match self.plan.b {
             SourceB::Direct => (in_place, row),
-            SourceB::Packed => (self.b.wrapping_add(start * g.k + depth.start * width), width),
+            SourceB::Packed => {
+                (self.b.wrapping_add(start * g.steps() + depth.start * width), width)
+            }
             SourceB::PackHere => {
                 debug_assert!(depth.len() * width <= panel_b.len());
                 let to = panel_b.as_mut_ptr();
@@ -298,7 +303,8 @@ impl<T: Scalar> Job<'_, T> {
                     1 => (self.kernels.pack_rows, row),
                     _ => (self.kernels.pack_columns, column),
                 };
-                let order = Pack { from: in_place, stride, depth: depth.len(), columns, to, width };
+                let depth = elements.len();
+                let order = Pack { from: in_place, stride, depth, columns, to, width };
                 // SAFETY: inside B, and inside the panel.
                 unsafe { pack(&order) };
                 (to, width)
@@ -318,14 +324,16 @@ impl<T: Scalar> Job<'_, T> {
         // of A is still in the cache when the next band wants its share of it.
         let steps = if step == 1 { depth.len().max(1) } else { STEPS };
         for start in depth.clone().step_by(steps) {
+            let stretch = start..depth.end.min(start + steps);
+            let elements = self.kernels.elements(&stretch, self.gemm.k);
             for band in pieces(rows.clone(), self.kernels.tallest(self.plan.width)) {
                 let to = (band.start - rows.start) * depth.len();
                 // SAFETY: inside A, and inside the block.
                 unsafe {
                     pack(&Pack {
-                        from: self.a.wrapping_add(band.start * row + start * step),
+                        from: self.a.wrapping_add(band.start * row + elements.start * step),
                         stride,
-                        depth: steps.min(depth.end - start),
+                        depth: elements.len(),
                         columns: band.len(),
                         to: block.as_mut_ptr().add(to + (start - depth.start) * band.len()),
                         width: band.len(),

@@ -1,9 +1,9 @@
 //! Packing: copying a block of a matrix into the order in which the micro-kernel walks it.
 
 use super::drive::piece;
-use super::tile::Scalar;
+use super::tile::{Kernels, Scalar};
 use crate::bounds;
-use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, Vector};
 use std::ops::Range;
@@ -88,6 +88,8 @@ pub struct PackB {
     pub batch_stride: usize,
     /// Width of a panel in vectors of `isa`.
     pub width: usize,
+    /// How exactly.
+    pub precision: Precision,
     /// The matrix.
     pub from: Region,
     /// The panels.
@@ -119,30 +121,34 @@ impl PackB {
 
     unsafe fn run_typed<T: Scalar>(&self, chunk: usize, memory: &Memory) {
         let [groups, stretches] = self.split();
+        let kernels = T::kernels_for(self.isa, self.precision);
         let (chunk, stretch) = (chunk / stretches, chunk % stretches);
         let (item, group) = (chunk / groups, chunk % groups);
         let wide = self.width * self.lanes();
         let panels = piece(self.n.div_ceil(wide), groups, group);
-        let depth = piece(self.k, stretches, stretch);
+        let depth = piece(self.k.div_ceil(kernels.pair), stretches, stretch);
         // Columns are long: each panel takes them whole. Rows are shared, a few steps at a time.
         let steps = if self.strides[1] == 1 { STEPS } else { depth.len().max(1) };
         for start in depth.clone().step_by(steps) {
             for panel in panels.clone() {
                 // SAFETY: the caller's promise.
-                unsafe { self.pack::<T>(item, panel, start..depth.end.min(start + steps), memory) };
+                unsafe {
+                    self.pack(kernels, item, panel, start..depth.end.min(start + steps), memory)
+                };
             }
         }
     }
 
-    /// Packs a stretch of the depth into one panel.
+    /// Packs a stretch of the depth, in steps of a tile, into one panel.
     unsafe fn pack<T: Scalar>(
         &self,
+        kernels: &Kernels<T>,
         item: usize,
         panel: usize,
         depth: Range<usize>,
         memory: &Memory,
     ) {
-        let kernels = T::kernels(self.isa);
+        let elements = kernels.elements(&depth, self.k);
         let first = panel * self.width * kernels.lanes;
         let columns = (self.width * kernels.lanes).min(self.n - first);
         let width = columns.next_multiple_of(kernels.lanes);
@@ -156,11 +162,12 @@ impl PackB {
         // stretches of one panel, are disjoint.
         unsafe {
             let from = memory.ptr::<T>(self.from).add(item * self.batch_stride);
-            let to = memory.ptr::<T>(self.to).add((item * padded + first) * self.k);
+            let steps = self.k.div_ceil(kernels.pair);
+            let to = memory.ptr::<T>(self.to).add((item * padded + first) * steps);
             pack(&Pack {
-                from: from.add(first * column + depth.start * row),
+                from: from.add(first * column + elements.start * row),
                 stride,
-                depth: depth.len(),
+                depth: elements.len(),
                 columns,
                 to: to.add(depth.start * width),
                 width,
@@ -192,8 +199,9 @@ impl Kernel for PackB {
         let axes = [(self.batch, self.batch_stride), (self.k, row), (self.n, column)];
         check_extent("matrix", self.from, self.ty, &axes)?;
         let padded = self.n.checked_next_multiple_of(self.lanes());
-        let axes = [(self.batch, 1), (self.k, 1), (padded.ok_or("too many columns")?, 1)];
-        check_product("panels", self.to, self.ty, &axes.map(|axis| axis.0))
+        let steps = self.k.div_ceil(pair(self.ty, self.isa, self.precision));
+        let lengths = [self.batch, steps, padded.ok_or("too many columns")?];
+        check_product("panels", self.to, self.ty, &lengths)
     }
 
     fn chunks(&self) -> usize {
@@ -224,6 +232,14 @@ pub(crate) fn lanes(ty: Float, isa: Isa) -> usize {
     match ty {
         Float::F32 => f32::kernels(isa).lanes,
         Float::F64 => f64::kernels(isa).lanes,
+    }
+}
+
+/// Steps of the depth that a tile takes at once.
+pub(crate) fn pair(ty: Float, isa: Isa, precision: Precision) -> usize {
+    match ty {
+        Float::F32 => f32::kernels_for(isa, precision).pair,
+        Float::F64 => 1,
     }
 }
 

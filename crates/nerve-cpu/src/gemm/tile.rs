@@ -6,9 +6,13 @@
 use super::dot::{Dot, dot};
 use super::pack::{Pack, pack_columns, pack_rows};
 use super::turn::{Turn, turn};
+use crate::kernel::Precision;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::has_bf16;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
 use crate::simd::{Element, Isa, Portable32, Portable64, Prefetch, Vector, prefetch};
+use std::ops::Range;
 
 /// What is applied to each element of a product just before it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -246,9 +250,13 @@ unsafe fn load_row<V: Vector, const NV: usize>(from: *const V::Elem, mask: V::Ma
 }
 
 /// The kernels of one instruction set for one type of element.
+#[derive(Clone, Copy)]
 pub(crate) struct Kernels<T: 'static> {
     /// Elements in a vector.
     pub lanes: usize,
+    /// Steps of the depth that a tile takes at once: 2 where packing makes pairs of bf16, in the
+    /// place of one element.
+    pub pair: usize,
     /// `tiles[along depth][vectors - 1][rows - 1]`.
     tiles: [&'static [&'static [TileFn<T>]]; 2],
     /// `dots[rows of p - 1][rows of q - 1]`.
@@ -271,6 +279,12 @@ impl<T> Kernels<T> {
     #[inline]
     pub fn tile(&self, rows: usize, vectors: usize, along_depth: bool) -> TileFn<T> {
         self.tiles[usize::from(along_depth)][vectors - 1][rows - 1]
+    }
+
+    /// The elements of a sum over `k` that belong to some steps of a tile.
+    #[inline]
+    pub fn elements(&self, steps: &Range<usize>, k: usize) -> Range<usize> {
+        (steps.start * self.pair).min(k)..(steps.end * self.pair).min(k)
     }
 
     /// Rows of the tallest tile that is `vectors` wide.
@@ -303,6 +317,12 @@ impl<T> Kernels<T> {
 pub(crate) trait Scalar: Element {
     /// The kernels of an instruction set, which must be available if they are to run.
     fn kernels(isa: Isa) -> &'static Kernels<Self>;
+
+    /// Those that round what they pack to a precision. Tiles must then read nothing else.
+    fn kernels_for(isa: Isa, precision: Precision) -> &'static Kernels<Self>;
+
+    /// The value rounded to bf16 if it has single precision.
+    fn rounded(self) -> Self;
 }
 
 /// Makes the entry function of a tile for an instruction set, and its table of kernels.
@@ -344,13 +364,33 @@ macro_rules! kernels {
                 unsafe { turn::<V>(t) }
             }
 
+            $(#[$features])?
+            unsafe fn rounded_rows_of<V: Vector<Elem: Scalar>>(p: &Pack<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { pack_rows::<V>(p) };
+                round(p);
+            }
+            $(#[$features])?
+            unsafe fn rounded_columns_of<V: Vector<Elem: Scalar>>(p: &Pack<V::Elem>) {
+                // SAFETY: as above.
+                unsafe { pack_columns::<V>(p) };
+                round(p);
+            }
+
+            /// In which packing rounds to bf16.
+            pub static ROUNDED: Kernels<f32> = Kernels {
+                pack_rows: rounded_rows_of::<$single>,
+                pack_columns: rounded_columns_of::<$single>,
+                ..SINGLE
+            };
             kernels!(@table SINGLE, f32, $single, [$($width: $($rows)*;)*]);
             kernels!(@table DOUBLE, f64, $double, [$($width: $($rows)*;)*]);
         }
     };
     (@table $name:ident, $elem:ty, $vector:ty, [$($width:literal: $($rows:literal)*;)*]) => {
-        pub static $name: Kernels<$elem> = Kernels {
+        pub const $name: Kernels<$elem> = Kernels {
             lanes: <$vector>::LANES,
+            pair: 1,
             tiles: [
                 &[$(&[$(tile_of::<$vector, $rows, $width, false>),*]),*],
                 &[$(&[$(tile_of::<$vector, $rows, $width, true>),*]),*],
@@ -388,6 +428,9 @@ kernels!(avx2, #[target_feature(enable = "avx2,fma")], Avx2F32, Avx2F64, [1: 1 2
 
 kernels!(portable, , Portable32, Portable64, [1: 1 2 3 4; 2: 1 2;]);
 
+#[cfg(target_arch = "x86_64")]
+mod pairs;
+
 impl Scalar for f32 {
     fn kernels(isa: Isa) -> &'static Kernels<f32> {
         match isa {
@@ -397,6 +440,27 @@ impl Scalar for f32 {
             Isa::Avx2 => &avx2::SINGLE,
             _ => &portable::SINGLE,
         }
+    }
+
+    fn kernels_for(isa: Isa, precision: Precision) -> &'static Kernels<f32> {
+        match (precision, isa) {
+            (Precision::Full, _) => Self::kernels(isa),
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Bf16, Isa::Avx512) if has_bf16() => &pairs::PAIRS,
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Bf16, Isa::Avx512) => &avx512::ROUNDED,
+            #[cfg(target_arch = "x86_64")]
+            (Precision::Bf16, Isa::Avx2) => &avx2::ROUNDED,
+            _ => &portable::ROUNDED,
+        }
+    }
+
+    fn rounded(self) -> Self {
+        let bits = self.to_bits();
+        let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+        // What is not a number must not become infinite.
+        let bits = if self.is_nan() { bits | 0x40_0000 } else { nearest };
+        f32::from_bits(bits & 0xffff_0000)
     }
 }
 
@@ -409,5 +473,23 @@ impl Scalar for f64 {
             Isa::Avx2 => &avx2::DOUBLE,
             _ => &portable::DOUBLE,
         }
+    }
+
+    fn kernels_for(isa: Isa, _: Precision) -> &'static Kernels<f64> {
+        Self::kernels(isa)
+    }
+
+    fn rounded(self) -> Self {
+        self
+    }
+}
+
+/// Rounds a panel that was just packed.
+#[inline(always)]
+fn round<T: Scalar>(p: &Pack<T>) {
+    // SAFETY: whoever packed it wrote all of it.
+    let panel = unsafe { std::slice::from_raw_parts_mut(p.to, p.depth * p.width) };
+    for value in panel {
+        *value = value.rounded();
     }
 }

@@ -145,6 +145,36 @@ vector!(
     _mm512_mask_storeu_ps,
     transpose_16x16
 );
+
+/// `sum + a * b`, where `a` and `b` hold pairs of bf16: two products for each sum.
+#[inline(always)]
+unsafe fn dot_of_pairs(a: __m512, b: __m512, sum: __m512) -> __m512 {
+    // SAFETY: the caller has the instruction; registers of one width hold any bits.
+    unsafe {
+        let [a, b] = [a, b].map(|pairs| std::mem::transmute::<__m512, __m512bh>(pairs));
+        _mm512_dpbf16_ps(sum, a, b)
+    }
+}
+
+// As loaded and spread, 16 pairs of bf16; as sums, 16 lanes of f32.
+vector!(
+    Avx512Pairs,
+    f32,
+    16,
+    __m512,
+    _mm512_setzero_ps,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    dot_of_pairs,
+    _mm512_add_ps,
+    _mm512_max_ps,
+    __mmask16,
+    first_of_16,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    transpose_16x16
+);
 vector!(
     Avx512F64,
     f64,
