@@ -115,6 +115,8 @@ fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usi
         groups,
         stride: [stride; 2],
         dilation: [1; 2],
+        pad: [[0; 2]; 2],
+        between: [0; 2],
     };
     let region = |i: u32, elements: usize| Region::new(i, 0, 4 * elements);
     let ty = Float::F32;

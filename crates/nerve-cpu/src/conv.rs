@@ -4,19 +4,26 @@
 //! window under output pixel `p`. Along a row of the filter the window is contiguous in the image,
 //! so the micro-kernel of [`gemm`](crate::gemm) walks it in place, one stretch for each filter row.
 
+//!
+//! A border of zeros is part of the description, not of the image: kernels copy the few rows that
+//! they work on into scratch memory with their border ([`border`]), where they stay in the cache.
+//! Filters of 3 by 3 elements have a second algorithm with fewer multiplications ([`winograd`]).
+
+mod border;
 mod forward;
 #[cfg(test)]
 mod tests;
 mod weight;
+pub mod winograd;
 
 pub use forward::Conv;
 pub use weight::ConvWeightGrad;
+pub use winograd::WinogradFilter;
 
 use crate::bounds;
 use crate::gemm::tile::Repeat;
 
-/// The sizes of a convolution without padding: whoever wants padding gives an image with a border
-/// of zeros. A convolution in one dimension has `h`, `kh` and the vertical stride and dilation 1.
+/// The sizes of a convolution. One dimension: `h`, `kh`, vertical stride and dilation are 1.
 ///
 /// Images are `[n, h, w, c]`, filters `[kh, kw, c / groups, co]`, results `[n, oh, ow, co]`, all
 /// dense. Output channels `g * co / groups ..` see input channels `g * c / groups ..`.
@@ -24,9 +31,9 @@ use crate::gemm::tile::Repeat;
 pub struct ConvShape {
     /// Number of images.
     pub n: usize,
-    /// Rows of an image, border included.
+    /// Rows of an image, without padding.
     pub h: usize,
-    /// Columns of an image, border included.
+    /// Columns of an image, without padding.
     pub w: usize,
     /// Channels of an image.
     pub c: usize,
@@ -42,17 +49,41 @@ pub struct ConvShape {
     pub stride: [usize; 2],
     /// Rows and columns of the image from one filter element to the next.
     pub dilation: [usize; 2],
+    /// Zeros around the image: above and below, left and right.
+    pub pad: [[usize; 2]; 2],
+    /// Zeros between neighbouring rows and columns of the image, as the gradient of a strided
+    /// convolution has them.
+    pub between: [usize; 2],
 }
 
 impl ConvShape {
     /// Rows of the result; 0 if the filter is taller than the image.
     pub fn oh(&self) -> usize {
-        windows(self.h, self.kh, self.stride[0], self.dilation[0])
+        windows(self.extent(0), self.kh, self.stride[0], self.dilation[0])
     }
 
     /// Columns of the result; 0 if the filter is wider than the image.
     pub fn ow(&self) -> usize {
-        windows(self.w, self.kw, self.stride[1], self.dilation[1])
+        windows(self.extent(1), self.kw, self.stride[1], self.dilation[1])
+    }
+
+    /// Rows or columns of the image with all its zeros.
+    fn extent(&self, axis: usize) -> usize {
+        let n = [self.h, self.w][axis];
+        let zeros = n.saturating_sub(1).saturating_mul(self.between[axis]);
+        let [before, after] = self.pad[axis];
+        n.saturating_add(zeros).saturating_add(before).saturating_add(after)
+    }
+
+    /// Whether there are zeros that the image in memory does not hold.
+    fn is_padded(&self) -> bool {
+        self.pad != [[0; 2]; 2] || self.between != [0; 2]
+    }
+
+    /// The same convolution of images that hold their zeros.
+    fn filled(&self) -> ConvShape {
+        let (h, w) = (self.extent(0), self.extent(1));
+        ConvShape { h, w, pad: [[0; 2]; 2], between: [0; 2], ..*self }
     }
 
     /// Floating-point operations; a multiply-add counts two.
@@ -126,7 +157,7 @@ impl ConvShape {
 
     /// Checks that the sizes make sense and that no product of them overflows.
     fn check(&self) -> Result<(), String> {
-        let ConvShape { n, h, w, c, kh, kw, co, groups, stride, dilation } = *self;
+        let ConvShape { n, h, w, c, kh, kw, co, groups, stride, dilation, .. } = *self;
         if groups == 0 || !c.is_multiple_of(groups) || !co.is_multiple_of(groups) {
             return Err(format!("{groups} groups do not divide {c} and {co} channels"));
         }
@@ -134,6 +165,7 @@ impl ConvShape {
             return Err("filter, stride and dilation are at least 1".into());
         }
         bounds::product(&[n, h, w, c])?;
+        bounds::product(&[n, self.extent(0), self.extent(1), c])?;
         bounds::product(&[kh, kw, c, co])?;
         bounds::product(&[n, self.oh(), self.ow(), co, kh, kw, c])?;
         Ok(())

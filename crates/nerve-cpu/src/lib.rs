@@ -40,7 +40,7 @@ pub mod threads;
 
 pub use argreduce::{ArgKind, ArgReduce};
 pub use bandwidth::peak_bandwidth;
-pub use conv::{Conv, ConvShape, ConvWeightGrad};
+pub use conv::{Conv, ConvShape, ConvWeightGrad, WinogradFilter};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};

@@ -2,7 +2,7 @@
 
 use crate::arena;
 use crate::argreduce::ArgReduce;
-use crate::conv::{Conv, ConvWeightGrad};
+use crate::conv::{Conv, ConvWeightGrad, WinogradFilter};
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
@@ -91,6 +91,8 @@ instructions! {
     Conv(Conv),
     /// The gradient of a convolution with respect to its filter.
     ConvWeightGrad(ConvWeightGrad),
+    /// The filter of a convolution, transformed for Winograd's algorithm.
+    WinogradFilter(WinogradFilter),
     /// A matrix into the panels that a product reads.
     PackB(PackB),
     /// Partial results into their sum.

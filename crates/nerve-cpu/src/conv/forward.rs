@@ -1,6 +1,7 @@
 //! The convolution itself.
 
 use super::ConvShape;
+use super::border::Block;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
@@ -25,6 +26,8 @@ pub struct Conv {
     pub x: Region,
     /// The filter, `[kh, kw, c / groups, co]`.
     pub filter: Region,
+    /// The filter as [`WinogradFilter`](crate::WinogradFilter) leaves it; then `filter` is not read.
+    pub winograd: Option<Region>,
     /// The result, `[n, oh, ow, co]`.
     pub y: Region,
     /// One value for each channel of the result.
@@ -41,6 +44,8 @@ const CHUNK_FLOPS: u64 = 4_000_000;
 const MOST_CHUNKS: u64 = 64;
 /// Most bytes of a panel that a chunk packs for itself: half of L2.
 const PANEL_BYTES: usize = 512 * 1024;
+/// Most bytes of a block of images with their border.
+const BLOCK_BYTES: usize = 256 * 1024;
 /// Pixels that are taken as one line where the filter is a single pixel.
 const LINE: usize = 112;
 
@@ -72,12 +77,22 @@ struct Plan {
 impl Conv {
     /// A convolution without bias and activation.
     pub fn new(ty: Float, shape: ConvShape, x: Region, filter: Region, y: Region) -> Self {
-        Conv { ty, shape, x, filter, y, bias: None, activation: Activation::None, isa: isa() }
+        Conv {
+            ty,
+            shape,
+            x,
+            filter,
+            winograd: None,
+            y,
+            bias: None,
+            activation: Activation::None,
+            isa: isa(),
+        }
     }
 
     fn lines(&self) -> Lines {
         let s = &self.shape;
-        if s.taps() == 1 && s.stride == [1, 1] {
+        if s.taps() == 1 && s.stride == [1, 1] && !s.is_padded() {
             let pixels = s.n * s.h * s.w;
             let count = pixels.div_ceil(LINE);
             let last = pixels - count.saturating_sub(1) * LINE;
@@ -138,16 +153,41 @@ impl Conv {
         let plan = self.plan(kernels);
         let groups = if self.shape.depthwise() { 1 } else { self.shape.groups };
         let lines = piece(plan.lines.count, plan.cuts[0], chunk / plan.cuts[1]);
-        for strip in piece(groups * plan.strips, plan.cuts[1], chunk % plan.cuts[1]) {
+        let strips = piece(groups * plan.strips, plan.cuts[1], chunk % plan.cuts[1]);
+        let scratch = scratch.slice::<T>(self.scratch(kernels));
+        let (panel, border) = scratch.split_at_mut(self.panel(&plan, kernels));
+        // SAFETY: the caller's promise.
+        let x = unsafe { memory.ptr::<T>(self.x) };
+        let mut images = Images { x, border, block: None };
+        for strip in strips {
             // SAFETY: the caller's promise; chunks have different lines or strips.
             unsafe {
                 if self.shape.depthwise() {
-                    self.channels(kernels, &plan, strip, lines.clone(), memory);
+                    self.channels(kernels, &plan, strip, lines.clone(), memory, &mut images);
                 } else {
-                    self.strip(kernels, &plan, strip, lines.clone(), memory, scratch);
+                    self.strip(kernels, &plan, strip, lines.clone(), memory, panel, &mut images);
                 }
             }
         }
+    }
+
+    /// Elements of the panel that a chunk packs the filter into.
+    fn panel<T>(&self, plan: &Plan, kernels: &Kernels<T>) -> usize {
+        let depth = self.shape.taps() * self.shape.group_in();
+        if plan.pack { depth * plan.width * kernels.lanes } else { 0 }
+    }
+
+    /// Elements of working memory: the panel, and a block of images with their border.
+    fn scratch<T: Scalar>(&self, kernels: &Kernels<T>) -> usize {
+        let most = self.shape.bordered(self.block_lines());
+        self.panel(&self.plan(kernels), kernels) + most
+    }
+
+    /// Lines of results whose images with their border fit a block.
+    fn block_lines(&self) -> usize {
+        let f = self.shape.filled();
+        let bytes = f.stride[0].min(f.h) * f.w * f.c * self.ty.bytes();
+        (BLOCK_BYTES / bytes.max(1)).max(1)
     }
 
     /// One strip of output channels for some lines.
@@ -158,7 +198,8 @@ impl Conv {
         strip: usize,
         lines: Range<usize>,
         memory: &Memory,
-        scratch: &mut Scratch<'_>,
+        panel: &mut [T],
+        images: &mut Images<'_, T>,
     ) {
         let s = &self.shape;
         let (group, strip) = (strip / plan.strips, strip % plan.strips);
@@ -172,15 +213,16 @@ impl Conv {
             if plan.pack {
                 let (depth, width) =
                     (s.taps() * s.group_in(), columns.next_multiple_of(kernels.lanes));
-                let to = scratch.slice::<T>(depth * width).as_mut_ptr();
+                let to = panel.as_mut_ptr();
                 let order = Pack { from: b, stride: s.co, depth, columns, to, width };
                 (kernels.pack_rows)(&order);
                 (b, b_stride) = (to, width);
             }
-            let (depth, outer) = s.window(b_stride);
+            let f = s.filled();
+            let (depth, outer) = f.window(b_stride);
             let tile = Tile {
-                a: memory.ptr::<T>(self.x).add(group * s.group_in()),
-                a_strides: [s.steps()[1], 1],
+                a: std::ptr::null(),
+                a_strides: [f.steps()[1], 1],
                 b,
                 b_stride,
                 depth,
@@ -195,7 +237,8 @@ impl Conv {
             };
             let vectors = columns.div_ceil(kernels.lanes);
             let tallest = kernels.tallest(plan.width);
-            self.walk(plan, lines, tallest, tile, |rows, tile| {
+            let first = group * s.group_in();
+            self.walk(plan, lines, tallest, images, first, tile, |rows, tile| {
                 kernels.tile(rows, vectors, true)(tile);
             });
         }
@@ -209,14 +252,15 @@ impl Conv {
         strip: usize,
         lines: Range<usize>,
         memory: &Memory,
+        images: &mut Images<'_, T>,
     ) {
-        let s = &self.shape;
+        let s = &self.shape.filled();
         let first = strip * kernels.lanes;
         let [down, right] = s.tap_steps();
         // SAFETY: `check` held all operands against the sizes.
         unsafe {
             let tile = Tile {
-                a: memory.ptr::<T>(self.x).add(first),
+                a: std::ptr::null(),
                 a_strides: [s.steps()[1], right],
                 b: memory.ptr::<T>(self.filter).add(first),
                 b_stride: s.co,
@@ -230,26 +274,60 @@ impl Conv {
                 activation: self.activation,
                 ahead: Ahead::NONE,
             };
-            self.walk(plan, lines, CHANNEL_ROWS, tile, |rows, tile| {
+            self.walk(plan, lines, CHANNEL_ROWS, images, first, tile, |rows, tile| {
                 kernels.channels[rows - 1](tile);
             });
         }
     }
 
-    /// Calls `run` with the number of pixels and a tile for each piece of each line. `tile` names
-    /// the first pixel of the first line.
+    /// Calls `run` with the number of pixels and a tile for each piece of each line. The windows
+    /// start at channel `first`; `tile` names the results of the first pixel of the first line.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one loop")]
     unsafe fn walk<T: Scalar>(
         &self,
         plan: &Plan,
         lines: Range<usize>,
         tallest: usize,
-        mut tile: Tile<T>,
+        images: &mut Images<'_, T>,
+        first: usize,
+        tile: Tile<T>,
         run: impl Fn(usize, &Tile<T>),
     ) {
         let s = &self.shape;
+        if !s.is_padded() {
+            // SAFETY: the caller's promise.
+            unsafe { self.walk_lines(plan, lines, tallest, images.x.add(first), tile, run) };
+            return;
+        }
+        s.blocks(lines, self.block_lines(), |block, _| {
+            let image = s.oh();
+            let start = block.images.start * image;
+            let lines = match block.images.len() {
+                1 => start + block.lines.start..start + block.lines.end,
+                _ => start..block.images.end * image,
+            };
+            // SAFETY: the border has room for a block; the rest is the caller's promise.
+            unsafe {
+                let x = images.bordered(s, block).wrapping_add(first);
+                self.walk_lines(plan, lines, tallest, x, Tile { ..tile }, &run);
+            }
+        });
+    }
+
+    #[inline(always)]
+    unsafe fn walk_lines<T: Scalar>(
+        &self,
+        plan: &Plan,
+        lines: Range<usize>,
+        tallest: usize,
+        x: *const T,
+        mut tile: Tile<T>,
+        run: impl Fn(usize, &Tile<T>),
+    ) {
+        let s = &self.shape.filled();
         let Lines { count, length, last, image } = plan.lines;
-        let (x, y) = (tile.a, tile.c);
+        let y = tile.c;
         let [down, right] = s.steps();
         for line in lines {
             let from = match image {
@@ -258,12 +336,33 @@ impl Conv {
             };
             let length_here = if line + 1 == count { last } else { length };
             for pixels in pieces(0..length_here, tallest) {
-                // SAFETY: the pixels, and the windows over them, lie inside the images.
-                unsafe {
-                    tile.a = x.add(from + pixels.start * right);
-                    tile.c = y.add((line * length + pixels.start) * s.co);
-                }
+                tile.a = x.wrapping_add(from + pixels.start * right);
+                // SAFETY: the pixels lie inside the result.
+                unsafe { tile.c = y.add((line * length + pixels.start) * s.co) };
                 run(pixels.len(), &tile);
+            }
+        }
+    }
+}
+
+/// Where a chunk reads images: in place, or a block at a time with its border.
+struct Images<'a, T> {
+    x: *const T,
+    border: &'a mut [T],
+    /// What `border` holds, and where the first image would start.
+    block: Option<(Block, *const T)>,
+}
+
+impl<T: Scalar> Images<'_, T> {
+    /// The address of the first image, if all had a border; valid for `block`.
+    unsafe fn bordered(&mut self, s: &ConvShape, block: Block) -> *const T {
+        match &self.block {
+            Some((known, x)) if *known == block => *x,
+            _ => {
+                // SAFETY: the caller's promise.
+                let x = unsafe { s.copy_bordered(self.x, &block, self.border.as_mut_ptr()) };
+                self.block = Some((block, x));
+                x
             }
         }
     }
@@ -276,7 +375,7 @@ impl Kernel for Conv {
 
     fn operands(&self, visit: &mut dyn FnMut(Operand)) {
         visit(Operand::read(self.x));
-        visit(Operand::read(self.filter));
+        visit(Operand::read(self.winograd.unwrap_or(self.filter)));
         if let Some(bias) = self.bias {
             visit(Operand::read(bias));
         }
@@ -288,7 +387,13 @@ impl Kernel for Conv {
         self.shape.check()?;
         let s = &self.shape;
         check_product("images", self.x, self.ty, &[s.images()])?;
-        check_product("filter", self.filter, self.ty, &[s.filter()])?;
+        if let Some(filter) = self.winograd {
+            self.winograd_check()?;
+            let elements = self.filter_elements().ok_or("too many channels")?;
+            check_product("transformed filter", filter, self.ty, &[elements])?;
+        } else {
+            check_product("filter", self.filter, self.ty, &[s.filter()])?;
+        }
         check_product("result", self.y, self.ty, &[s.results()])?;
         if let Some(bias) = self.bias {
             check_product("bias", bias, self.ty, &[s.co])?;
@@ -299,6 +404,9 @@ impl Kernel for Conv {
     fn chunks(&self) -> usize {
         if self.is_empty() {
             return 1;
+        }
+        if self.winograd.is_some() {
+            return self.winograd_chunks();
         }
         let [lines, strips] = match self.ty {
             Float::F32 => self.plan(f32::kernels(self.isa)).cuts,
@@ -315,18 +423,14 @@ impl Kernel for Conv {
         if self.is_empty() {
             return 0;
         }
-        let (pack, wide) = match self.ty {
-            Float::F32 => {
-                let plan = self.plan(f32::kernels(self.isa));
-                (plan.pack, plan.width * f32::kernels(self.isa).lanes)
-            }
-            Float::F64 => {
-                let plan = self.plan(f64::kernels(self.isa));
-                (plan.pack, plan.width * f64::kernels(self.isa).lanes)
-            }
+        if self.winograd.is_some() {
+            return self.winograd_scratch();
+        }
+        let elements = match self.ty {
+            Float::F32 => self.scratch(f32::kernels(self.isa)),
+            Float::F64 => self.scratch(f64::kernels(self.isa)),
         };
-        let depth = self.shape.taps() * self.shape.group_in();
-        if pack { depth * wide * self.ty.bytes() } else { 0 }
+        elements * self.ty.bytes()
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
@@ -335,6 +439,9 @@ impl Kernel for Conv {
         }
         // SAFETY: the caller's promise.
         unsafe {
+            if let Some(filter) = self.winograd {
+                return self.run_winograd(filter, chunk, memory, scratch);
+            }
             match self.ty {
                 Float::F32 => self.run_typed::<f32>(chunk, memory, scratch),
                 Float::F64 => self.run_typed::<f64>(chunk, memory, scratch),

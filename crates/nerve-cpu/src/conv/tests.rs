@@ -5,7 +5,7 @@ use crate::memory::{Buffer, Region};
 use crate::simd::Isa;
 use crate::testing::{Random, every_machine, fill, load};
 
-const PLAIN: ConvShape = ConvShape {
+pub(super) const PLAIN: ConvShape = ConvShape {
     n: 1,
     h: 5,
     w: 5,
@@ -16,6 +16,8 @@ const PLAIN: ConvShape = ConvShape {
     groups: 1,
     stride: [1, 1],
     dilation: [1, 1],
+    pad: [[0; 2]; 2],
+    between: [0; 2],
 };
 
 fn random_shape(random: &mut Random) -> ConvShape {
@@ -36,6 +38,21 @@ fn random_shape(random: &mut Random) -> ConvShape {
         groups: if depthwise { channels } else { groups },
         stride,
         dilation,
+        ..PLAIN
+    }
+    .surrounded(random)
+}
+
+impl ConvShape {
+    /// The same with zeros around and between, sometimes.
+    fn surrounded(mut self, random: &mut Random) -> ConvShape {
+        if random.coin() {
+            self.pad = [0; 2].map(|_| [random.below(3), random.below(3)]);
+        }
+        if random.below(4) == 0 {
+            self.between = [random.below(3), random.below(3)];
+        }
+        self
     }
 }
 
@@ -47,6 +64,7 @@ fn each_product(s: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
         for (ky, kx, i) in triples([s.kh, s.kw, ci]) {
             let y = oy * s.stride[0] + ky * s.dilation[0];
             let x = ox * s.stride[1] + kx * s.dilation[1];
+            let (Some(y), Some(x)) = (s.source(0, y), s.source(1, x)) else { continue };
             for o in 0..s.co {
                 let image = ((n * s.h + y) * s.w + x) * s.c + o / co * ci + i;
                 let filter = ((ky * s.kw + kx) * ci + i) * s.co + o;
@@ -72,7 +90,18 @@ fn assert_close(values: &[f64], exact: &[f64], sizes: &[f64], terms: usize, ty: 
 }
 
 fn verify_forward(s: ConvShape, ty: Float, isa: Isa, random: &mut Random) {
-    let lengths = [s.images(), s.filter(), s.co, s.results()];
+    verify(s, ty, isa, random, false);
+}
+
+/// Winograd's algorithm mixes what its tiles see, so it is as exact as the largest result allows.
+fn alike(sizes: &mut [f64]) {
+    let largest = sizes.iter().copied().fold(0.0, f64::max);
+    sizes.fill(largest);
+}
+
+/// Checks a convolution, with the filter transformed or not.
+pub(super) fn verify(s: ConvShape, ty: Float, isa: Isa, random: &mut Random, winograd: bool) {
+    let lengths = [s.images(), s.filter(), s.co, s.results(), 16 * s.c * (s.co + 15)];
     let buffers = lengths.map(|n| Buffer::zeroed(n * ty.bytes()));
     buffers.iter().for_each(|buffer| fill(buffer, ty, random));
     let region = |i: usize| Region::new(i as u32, 0, lengths[i] * ty.bytes());
@@ -93,13 +122,32 @@ fn verify_forward(s: ConvShape, ty: Float, isa: Isa, random: &mut Random) {
     if conv.activation == Activation::Relu {
         exact.iter_mut().for_each(|v| *v = v.max(0.0));
     }
-    run_alone(&conv, &buffers.each_ref());
+    if winograd {
+        alike(&mut sizes);
+        let strides = [3 * s.c * s.co, s.c * s.co, s.co, 1].map(|n| n as isize);
+        run_alone(&conv.winograd_filter(region(1), 0, strides, region(4)), &buffers.each_ref());
+        run_alone(&conv.clone().with_winograd(region(4)), &buffers.each_ref());
+    } else {
+        run_alone(&conv, &buffers.each_ref());
+    }
     let terms = s.kh * s.kw * s.c / s.groups;
     assert_close(&load(&buffers[3], ty), &exact, &sizes, terms, ty, &format!("{conv:?}"));
 }
 
 fn verify_weight(s: ConvShape, ty: Float, isa: Isa, random: &mut Random) {
-    let mut grad = ConvWeightGrad { isa, ..ConvWeightGrad::new(ty, s, EMPTY, EMPTY, EMPTY) };
+    verify_gradient(s, ty, isa, random, false);
+}
+
+/// Checks a weight gradient, by the algorithm asked for.
+pub(super) fn verify_gradient(
+    s: ConvShape,
+    ty: Float,
+    isa: Isa,
+    random: &mut Random,
+    winograd: bool,
+) {
+    let new = ConvWeightGrad::new(ty, s, EMPTY, EMPTY, EMPTY);
+    let mut grad = ConvWeightGrad { isa, winograd, ..new };
     let parts = grad.parts();
     let lengths = [s.images(), s.results(), s.filter() * parts, s.filter()];
     let buffers = lengths.map(|n| Buffer::zeroed(n * ty.bytes()));
@@ -112,6 +160,9 @@ fn verify_weight(s: ConvShape, ty: Float, isa: Isa, random: &mut Random) {
         exact[f] += x[i] * dy[o];
         sizes[f] += (x[i] * dy[o]).abs();
     });
+    if winograd {
+        alike(&mut sizes);
+    }
     let sum =
         SumParts { ty, parts, len: s.filter(), from: region(2), to: region(3), accumulate: false };
     run_alone(&grad, &buffers.each_ref());
@@ -154,6 +205,11 @@ fn large_shapes() -> Vec<ConvShape> {
         ConvShape { n: 7, h: 13, w: 13, c: 60, co: 66, kh: 1, kw: 1, ..base },
         ConvShape { n: 2, c: 48, co: 96, groups: 2, dilation: [2, 2], ..base },
         ConvShape { n: 6, c: 100, co: 100, groups: 100, ..base },
+        ConvShape { pad: [[1; 2]; 2], ..base },
+        ConvShape { n: 3, c: 70, co: 100, stride: [2, 2], pad: [[1, 0], [2, 1]], ..base },
+        ConvShape { n: 2, c: 70, co: 100, between: [1, 1], pad: [[2, 2], [1, 2]], ..base },
+        ConvShape { n: 2, h: 60, w: 60, c: 40, pad: [[1; 2]; 2], dilation: [2, 1], ..base },
+        ConvShape { n: 3, w: 40, c: 50, co: 50, groups: 50, pad: [[1; 2]; 2], ..base },
         ConvShape { n: 20, h: 1, w: 300, c: 12, kh: 1, kw: 5, stride: [1, 2], ..base },
     ]
 }

@@ -5,6 +5,7 @@
 //! and input channels are contiguous in the image, so they are the rows of one matrix.
 
 use super::ConvShape;
+use super::winograd::Strips;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{check_isa, check_product};
@@ -31,6 +32,9 @@ pub struct ConvWeightGrad {
     pub dy: Region,
     /// The gradient of the filter, `[parts, kh, kw, c / groups, co]`.
     pub dw: Region,
+    /// Whether to compute it with fewer multiplications ([`winograd`](super::winograd)), which
+    /// [`new`](ConvWeightGrad::new) decides.
+    pub winograd: bool,
     /// Whose vectors; [`isa()`] unless a test wants another.
     pub isa: Isa,
 }
@@ -54,21 +58,28 @@ struct Cuts {
     strips: usize,
 }
 
-/// A block of pixels: lines of one image, or whole images.
-struct Block {
-    images: Range<usize>,
-    lines: Range<usize>,
-}
-
 impl ConvWeightGrad {
     /// The gradient of a convolution of `x` whose result has the gradient `dy`.
     pub fn new(ty: Float, shape: ConvShape, x: Region, dy: Region, dw: Region) -> Self {
-        ConvWeightGrad { ty, shape, x, dy, dw, isa: isa() }
+        let winograd = shape.winograd_pays(ty, false);
+        ConvWeightGrad { ty, shape, x, dy, dw, winograd, isa: isa() }
     }
 
     /// Number of partial sums that `dw` receives; fixed by the shape.
     pub fn parts(&self) -> usize {
-        self.cuts().parts
+        match self.winograd {
+            true => self.strips().parts,
+            false => self.cuts().parts,
+        }
+    }
+
+    /// Number of chunks that are worth having.
+    fn wanted(&self) -> usize {
+        (self.shape.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize
+    }
+
+    fn strips(&self) -> Strips {
+        Strips::of(&self.shape, self.wanted())
     }
 
     /// What is cut where taps are: rows of the filter if they are contiguous, else single taps.
@@ -80,7 +91,7 @@ impl ConvWeightGrad {
     /// again by the sum; each cut of the taps reads `dy` again, each cut of the strips `x`.
     fn cuts(&self) -> Cuts {
         let s = &self.shape;
-        let wanted = (s.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize;
+        let wanted = self.wanted();
         let most_strips = s.co.div_ceil(64).max(1);
         let mut best = (Cuts { parts: 1, taps: 1, strips: 1 }, usize::MAX);
         for parts in [1, 2, 4, 8, 16, 32].map(|parts| parts.min(wanted).min(s.n * s.oh())) {
@@ -102,31 +113,19 @@ impl ConvWeightGrad {
         best.0
     }
 
-    /// Cuts lines of results into blocks of a size that stays in the cache. At least one, though
-    /// it be empty: somebody has to write the zeros.
-    fn blocks(&self, lines: Range<usize>, mut visit: impl FnMut(Block, bool)) {
-        let s = &self.shape;
-        let (image, bytes) = (s.oh().max(1), self.ty.bytes());
-        let line_bytes = (s.ow() * s.co + s.stride[0].min(s.h) * s.w * s.c) * bytes;
-        let most = (BLOCK_BYTES / line_bytes.max(1)).max(1);
-        let (mut line, mut first) = (lines.start, true);
-        while line < lines.end || first {
-            let (n, within) = (line / image, line % image);
-            let whole = if within == 0 { (most.min(lines.end - line)) / image } else { 0 };
-            let (block, taken) = if whole > 0 {
-                (Block { images: n..n + whole, lines: 0..image }, whole * image)
-            } else {
-                // Even pieces of what is left of the image.
-                let left = (image - within).min(lines.end - line);
-                let taken = left.div_ceil(left.div_ceil(most).max(1));
-                (Block { images: n..n + 1, lines: within..within + taken }, taken)
-            };
-            visit(block, first);
-            (line, first) = (line + taken, false);
-        }
+    /// Lines of results whose images and gradients stay in the cache.
+    fn block_lines(&self) -> usize {
+        let (s, f) = (&self.shape, self.shape.filled());
+        let elements = s.ow() * s.co + f.stride[0].min(f.h) * f.w * f.c;
+        (BLOCK_BYTES / (elements * self.ty.bytes()).max(1)).max(1)
     }
 
-    unsafe fn run_typed<T: Scalar>(&self, chunk: usize, memory: &Memory) {
+    unsafe fn run_typed<T: Scalar>(
+        &self,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
         let s = &self.shape;
         let cuts = self.cuts();
         let (chunk, strip) = (chunk / cuts.strips, chunk % cuts.strips);
@@ -134,15 +133,21 @@ impl ConvWeightGrad {
         let lines = piece(s.n * s.oh(), cuts.parts, part);
         let taps = piece(self.rows_of_taps(), cuts.taps, tap);
         let kernels = T::kernels(self.isa);
-        self.blocks(lines, |block, first| {
-            let [down, right] = s.steps();
+        let border = scratch.slice::<T>(s.bordered(self.block_lines()));
+        let f = &s.filled();
+        s.blocks(lines, self.block_lines(), |block, first| {
+            let [down, right] = f.steps();
             // SAFETY: the pixels, and all taps over them, lie inside the images; no two chunks
             // write the same part, taps and strip.
             unsafe {
-                let x = memory.ptr::<T>(self.x).add(block.images.start * s.h * s.w * s.c);
+                let mut x = memory.ptr::<T>(self.x).cast_const();
+                if s.is_padded() {
+                    x = s.copy_bordered(x, &block, border.as_mut_ptr());
+                }
+                let x = x.wrapping_add(block.images.start * f.h * f.w * f.c);
                 let pixel = (block.images.start * s.oh() + block.lines.start) * s.ow();
                 let tile = Tile {
-                    a: x.add(block.lines.start * down).cast_const(),
+                    a: x.wrapping_add(block.lines.start * down),
                     a_strides: [1, right],
                     b: memory.ptr::<T>(self.dy).add(pixel * s.co).cast_const(),
                     b_stride: s.co,
@@ -151,7 +156,7 @@ impl ConvWeightGrad {
                         Repeat { times: block.lines.len(), a: down, b: s.ow() * s.co },
                         Repeat {
                             times: block.images.len(),
-                            a: s.h * s.w * s.c,
+                            a: f.h * f.w * f.c,
                             b: s.oh() * s.ow() * s.co,
                         },
                     ],
@@ -180,7 +185,7 @@ impl ConvWeightGrad {
         taps: Range<usize>,
         [strips, strip]: [usize; 2],
     ) {
-        let s = &self.shape;
+        let s = &self.shape.filled();
         let row_contiguous = s.row_contiguous();
         // Rows of the filter matrix that one step covers.
         let step = if row_contiguous { s.kw * s.c } else { s.group_in() };
@@ -199,7 +204,7 @@ impl ConvWeightGrad {
                     unsafe {
                         let filter_row = tap * step + rows.start;
                         let tile = Tile {
-                            a: block.a.add(under + group * s.group_in() + rows.start),
+                            a: block.a.wrapping_add(under + group * s.group_in() + rows.start),
                             b: block.b.add(first),
                             c: block.c.add(filter_row * s.co + first),
                             columns,
@@ -220,7 +225,7 @@ impl ConvWeightGrad {
         taps: Range<usize>,
         channels: Range<usize>,
     ) {
-        let s = &self.shape;
+        let s = &self.shape.filled();
         let [down, right] = s.tap_steps();
         for first in channels.clone().step_by(kernels.lanes) {
             let mut tap = taps.start;
@@ -232,7 +237,7 @@ impl ConvWeightGrad {
                 unsafe {
                     let under = ky * down + kx * right;
                     let tile = Tile {
-                        a: block.a.add(under + first),
+                        a: block.a.wrapping_add(under + first),
                         a_strides: [right, block.a_strides[1]],
                         b: block.b.add(first),
                         c: block.c.add(tap * s.co + first),
@@ -262,6 +267,9 @@ impl Kernel for ConvWeightGrad {
         check_isa(self.isa)?;
         self.shape.check()?;
         let s = &self.shape;
+        if self.winograd && !s.winograd_fits(self.ty) {
+            return Err("only 3 by 3 filters in f32, of stride 1, are transformed".into());
+        }
         check_product("images", self.x, self.ty, &[s.images()])?;
         check_product("gradient", self.dy, self.ty, &[s.results()])?;
         check_product("filter gradient", self.dw, self.ty, &[self.parts(), s.filter()])?;
@@ -269,6 +277,9 @@ impl Kernel for ConvWeightGrad {
     }
 
     fn chunks(&self) -> usize {
+        if self.winograd {
+            return self.strips().chunks();
+        }
         let cuts = self.cuts();
         cuts.parts * cuts.taps * cuts.strips
     }
@@ -277,15 +288,25 @@ impl Kernel for ConvWeightGrad {
         self.shape.flops()
     }
 
-    unsafe fn run(&self, chunk: usize, memory: &Memory, _: &mut Scratch<'_>) {
+    fn scratch_bytes(&self) -> usize {
+        match self.winograd {
+            true => self.strips().scratch_bytes(&self.shape),
+            false => self.shape.bordered(self.block_lines()) * self.ty.bytes(),
+        }
+    }
+
+    unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
         if self.shape.filter() == 0 {
             return;
         }
         // SAFETY: the caller's promise.
         unsafe {
+            if self.winograd {
+                return self.run_winograd(self.strips(), chunk, memory, scratch);
+            }
             match self.ty {
-                Float::F32 => self.run_typed::<f32>(chunk, memory),
-                Float::F64 => self.run_typed::<f64>(chunk, memory),
+                Float::F32 => self.run_typed::<f32>(chunk, memory, scratch),
+                Float::F64 => self.run_typed::<f64>(chunk, memory, scratch),
             }
         }
     }

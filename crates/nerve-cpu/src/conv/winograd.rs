@@ -1,0 +1,126 @@
+//! Convolutions with 3 by 3 filters by fewer multiplications: Winograd's algorithm.
+//!
+//! Four neighbouring results, 2 by 2, see 4 by 4 pixels. Computed one by one they take 36
+//! multiplications for each pair of channels; after a linear transformation of the pixels and of
+//! the filter they take 16, one for each place of the transformed tile:
+//!
+//! `Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A` (Lavin and Gray, 2016, "Fast algorithms for convolutional
+//! neural networks", F(2×2, 3×3)).
+//!
+//! Over all tiles and channels the 16 places are 16 independent products of matrices. Channels lie
+//! side by side, so the transformations are additions of vectors. A chunk takes a block of tiles:
+//! it transforms their pixels (zeros of a border are never stored anywhere), multiplies, and
+//! transforms and stores the results, all in its cache. The filter is transformed before, by
+//! [`WinogradFilter`].
+//!
+//! The gradient of the images is such a convolution again, with the filter turned around. The
+//! gradient of the filter is the transpose of the same form, `Gᵀ [(Bᵀ d B) ⊙ (A dY Aᵀ)] G`, whose 16
+//! products have the tiles as their depth; see [`ConvWeightGrad`](super::ConvWeightGrad).
+//!
+//! # Accuracy
+//! The transformations only add and halve. Measured against f64, the largest error is TABLE
+//!
+//! Larger tiles (F(4×4, 3×3)) would save more multiplications, but their errors are ten times as
+//! large; they are not here. `NERVE_WINOGRAD=0` in the environment turns the algorithm off.
+
+mod filter;
+mod forward;
+#[cfg(test)]
+mod tests;
+mod transform;
+mod weight;
+
+pub use filter::WinogradFilter;
+pub(super) use weight::Strips;
+
+use super::ConvShape;
+use crate::kernel::Float;
+use std::sync::OnceLock;
+
+/// Places of a transformed tile.
+pub(super) const PLACES: usize = 16;
+/// Elements of a cache line: rows of scratch matrices are multiples of it.
+const LINE: usize = 16;
+
+/// Whether the environment allows the algorithm: unless `NERVE_WINOGRAD` is `0`.
+fn allowed() -> bool {
+    static ALLOWED: OnceLock<bool> = OnceLock::new();
+    *ALLOWED.get_or_init(|| std::env::var_os("NERVE_WINOGRAD").is_none_or(|word| word != "0"))
+}
+
+impl ConvShape {
+    /// Whether the algorithm can compute this convolution.
+    pub(super) fn winograd_fits(&self, ty: Float) -> bool {
+        let ConvShape { kh, kw, groups, stride, dilation, .. } = *self;
+        ty == Float::F32
+            && ([kh, kw], groups, stride, dilation) == ([3, 3], 1, [1, 1], [1, 1])
+            && self.results() > 0
+            && self.c > 0
+    }
+
+    /// Whether it is faster than the direct one, and allowed. `filters` says whether the filter is
+    /// transformed for it (the weight gradient has nothing to transform before).
+    ///
+    /// Costs are counted in multiply-adds: a tile takes 16 for each pair of channels, and its
+    /// transformations as long as about 40 for each input channel and 100 for each output channel
+    /// (short products included); an element of the transformed filter, which is written to memory
+    /// and read again, as long as 20.
+    pub(super) fn winograd_pays(&self, ty: Float, filters: bool) -> bool {
+        if !allowed() || !self.winograd_fits(ty) {
+            return false;
+        }
+        let [c, co] = [self.c, self.co].map(|n| n.next_multiple_of(16) as u64);
+        let direct = self.flops() / 2 / self.co as u64 * co;
+        let tiles = Tiles::of(self).count as u64;
+        let filter = if filters { 20 * 16 * self.c as u64 * co } else { 0 };
+        let fewer = tiles * (16 * self.c as u64 * co + 40 * c + 100 * co) + filter;
+        fewer < direct
+    }
+}
+
+/// The tiles of results: 2 by 2 each, the last row and column of an image perhaps less.
+#[derive(Clone, Copy, Debug)]
+struct Tiles {
+    /// Rows of tiles in an image.
+    down: usize,
+    /// Tiles in a row.
+    across: usize,
+    /// All of them.
+    count: usize,
+}
+
+impl Tiles {
+    fn of(s: &ConvShape) -> Tiles {
+        let (down, across) = (s.oh().div_ceil(2), s.ow().div_ceil(2));
+        Tiles { down, across, count: s.n * down * across }
+    }
+
+    /// Image, row and column of tile number `i`.
+    fn place(&self, i: usize) -> [usize; 3] {
+        let image = self.down * self.across;
+        [i / image, i % image / self.across, i % self.across]
+    }
+
+    /// The one after it.
+    #[inline(always)]
+    fn next(&self, [n, y, x]: [usize; 3]) -> [usize; 3] {
+        match (y + 1 < self.down, x + 1 < self.across) {
+            (_, true) => [n, y, x + 1],
+            (true, false) => [n, y + 1, 0],
+            (false, false) => [n + 1, 0, 0],
+        }
+    }
+}
+
+/// Elements between rows of a scratch matrix with `columns` columns: whole cache lines, and not a
+/// multiple of half a page, which would put all rows into the same places of the cache.
+fn row_stride(columns: usize) -> usize {
+    let whole = columns.next_multiple_of(LINE);
+    if whole.is_multiple_of(512) { whole + LINE } else { whole }
+}
+
+/// Elements between the matrices of two places, each with `rows` rows `stride` apart: not a
+/// multiple of a page, for the same reason.
+fn plane(rows: usize, stride: usize) -> usize {
+    rows * stride + LINE
+}

@@ -1,0 +1,187 @@
+//! The convolution: blocks of tiles, from pixels to results.
+
+use super::super::{Conv, ConvShape};
+use super::transform::{Input, Output, transforms};
+use super::{LINE, PLACES, Tiles, WinogradFilter, plane, row_stride};
+use crate::gemm::Activation;
+use crate::gemm::drive::{piece, pieces};
+use crate::gemm::tile::{Repeat, Scalar, Tile};
+use crate::kernel::{Float, Scratch};
+use crate::memory::{Memory, Region};
+
+/// Bytes of transformed pixels in a block: with the filter and the products they fill L2.
+const BLOCK_BYTES: usize = 448 * 1024;
+/// Fewest and most tiles of a block: multiples of the tallest tile of products.
+const TILES: [usize; 2] = [28, 56];
+/// Output channels that are worth transforming the pixels again.
+const GROUP: usize = 64;
+/// Work of a chunk in floating-point operations.
+const CHUNK_FLOPS: u64 = 4_000_000;
+
+/// How the work is cut. A function of the shape, but for the width of a panel.
+pub(super) struct Plan {
+    tiles: usize,
+    blocks: usize,
+    groups: usize,
+    /// Vectors in a panel.
+    width: usize,
+    /// Tiles in the largest block.
+    most: usize,
+}
+
+impl Plan {
+    fn of(conv: &Conv) -> Plan {
+        let s = &conv.shape;
+        let tiles = Tiles::of(s).count;
+        let fit = BLOCK_BYTES / (PLACES * s.c.next_multiple_of(LINE) * size_of::<f32>());
+        let block = (fit / 14 * 14).clamp(TILES[0], TILES[1]);
+        let blocks = tiles.div_ceil(block);
+        // An even number of a few, so that two threads have the same to do.
+        let blocks = if (2..16).contains(&blocks) { blocks.next_multiple_of(2) } else { blocks };
+        let wanted = (s.flops() / CHUNK_FLOPS).clamp(1, 64) as usize;
+        let groups = wanted.div_ceil(blocks).min(s.co.div_ceil(GROUP));
+        let most = tiles.div_ceil(blocks);
+        let width = f32::kernels(conv.isa).width(most, s.co);
+        Plan { tiles, blocks, groups, width, most }
+    }
+}
+
+impl Conv {
+    /// Bytes of the transformed filter, if this convolution is faster with it, which depends on
+    /// the shape (and on `NERVE_WINOGRAD`): see [`winograd`](super). `None` if it is not.
+    pub fn winograd_bytes(&self) -> Option<usize> {
+        match self.winograd.is_none() && self.shape.winograd_pays(self.ty, true) {
+            true => self.filter_elements()?.checked_mul(size_of::<f32>()),
+            false => None,
+        }
+    }
+
+    /// Elements of the transformed filter.
+    pub(in super::super) fn filter_elements(&self) -> Option<usize> {
+        let co = self.shape.co.checked_next_multiple_of(f32::kernels(self.isa).lanes)?;
+        co.checked_mul(self.shape.c)?.checked_mul(PLACES)
+    }
+
+    /// The instruction that transforms the filter into `to`, which has at least
+    /// [`winograd_bytes`](Conv::winograd_bytes) bytes. The filter may lie in any order: its first
+    /// element is number `offset` of `from`, and `strides` are the elements between rows, columns,
+    /// input and output channels.
+    pub fn winograd_filter(
+        &self,
+        from: Region,
+        offset: usize,
+        strides: [isize; 4],
+        to: Region,
+    ) -> WinogradFilter {
+        let ConvShape { c, co, .. } = self.shape;
+        let width = Plan::of(self).width;
+        WinogradFilter { c, co, from, offset, strides, width, to, isa: self.isa }
+    }
+
+    /// The same convolution, reading the filter from what
+    /// [`winograd_filter`](Conv::winograd_filter) wrote to `from`.
+    pub fn with_winograd(self, from: Region) -> Self {
+        Conv { winograd: Some(from), ..self }
+    }
+
+    pub(in super::super) fn winograd_check(&self) -> Result<(), String> {
+        match self.shape.winograd_fits(self.ty) {
+            true => Ok(()),
+            false => Err("only 3 by 3 filters in f32, of stride 1, are transformed".into()),
+        }
+    }
+
+    pub(in super::super) fn winograd_chunks(&self) -> usize {
+        let plan = Plan::of(self);
+        plan.blocks * plan.groups
+    }
+
+    /// Elements of the transformed pixels, the products and some zeros.
+    fn winograd_parts(&self, plan: &Plan) -> [usize; 3] {
+        let wide = plan.width * f32::kernels(self.isa).lanes;
+        let pixels = PLACES * plane(plan.most, row_stride(self.shape.c));
+        [pixels, PLACES * plane(plan.most, wide), self.shape.c.next_multiple_of(LINE)]
+    }
+
+    pub(in super::super) fn winograd_scratch(&self) -> usize {
+        self.winograd_parts(&Plan::of(self)).iter().sum::<usize>() * Float::F32.bytes()
+    }
+
+    /// # Safety
+    /// As [`Kernel::run`](crate::Kernel::run).
+    pub(in super::super) unsafe fn run_winograd(
+        &self,
+        filter: Region,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let (s, plan) = (&self.shape, Plan::of(self));
+        let (kernels, transforms) = (f32::kernels(self.isa), transforms(self.isa));
+        let (block, group) = (chunk / plan.groups, chunk % plan.groups);
+        let tiles = piece(plan.tiles, plan.blocks, block);
+        let wide = plan.width * kernels.lanes;
+        let parts = self.winograd_parts(&plan);
+        let (pixels, rest) = scratch.slice::<f32>(parts.iter().sum()).split_at_mut(parts[0]);
+        let (products, zeros) = rest.split_at_mut(parts[1]);
+        zeros.fill(0.0);
+        let (stride, between) = (row_stride(s.c), plane(plan.most, row_stride(s.c)));
+        let between_products = plane(plan.most, wide);
+        // SAFETY: `check` held all operands against the sizes, and `winograd_parts` the scratch;
+        // chunks have different tiles or channels.
+        unsafe {
+            (transforms.input)(&Input {
+                shape: s,
+                tiles: tiles.clone(),
+                x: memory.ptr::<f32>(self.x),
+                channels: s.c,
+                zeros: zeros.as_ptr(),
+                to: pixels.as_mut_ptr(),
+                stride,
+                plane: between,
+            });
+            for panel in piece(s.co.div_ceil(wide), plan.groups, group) {
+                let first = panel * wide;
+                let columns = wide.min(s.co - first);
+                let width = columns.next_multiple_of(kernels.lanes);
+                let panel = memory.ptr::<f32>(filter).add(first * s.c * PLACES).cast_const();
+                let mut tile = Tile {
+                    a: pixels.as_ptr(),
+                    a_strides: [stride, 1],
+                    b: panel,
+                    b_stride: width,
+                    depth: s.c,
+                    outer: [Repeat::ONCE; 2],
+                    c: products.as_mut_ptr(),
+                    c_stride: wide,
+                    columns: width,
+                    bias: std::ptr::null(),
+                    accumulate: false,
+                    activation: Activation::None,
+                };
+                let vectors = width / kernels.lanes;
+                for i in 0..PLACES {
+                    tile.b = panel.add(i * s.c * width);
+                    for band in pieces(0..tiles.len(), kernels.tallest(plan.width)) {
+                        tile.a = pixels.as_ptr().add(i * between + band.start * stride);
+                        let to = i * between_products + band.start * wide;
+                        tile.c = products.as_mut_ptr().add(to);
+                        kernels.tile(band.len(), vectors, true)(&tile);
+                    }
+                }
+                let bias = |bias: Region| memory.ptr::<f32>(bias).add(first).cast_const();
+                (transforms.output)(&Output {
+                    shape: s,
+                    tiles: tiles.clone(),
+                    from: products.as_ptr(),
+                    stride: wide,
+                    plane: between_products,
+                    y: memory.ptr::<f32>(self.y).add(first),
+                    columns,
+                    bias: self.bias.map_or(std::ptr::null(), bias),
+                    relu: self.activation == Activation::Relu,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The linear transformations of tiles, as additions of vectors over channels.
+
+use super::super::ConvShape;
+use super::{PLACES, Tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2F32, Avx512F32};
+use crate::simd::{Isa, Portable32, Vector};
+use std::ops::Range;
+
+/// Pixels of some tiles, to be written as 16 matrices `[tiles, channels]`.
+pub(super) struct Input<'a> {
+    pub shape: &'a ConvShape,
+    pub tiles: Range<usize>,
+    /// The first of the channels, in the first pixel of all images.
+    pub x: *const f32,
+    pub channels: usize,
+    /// As many zeros as channels, rounded up to whole vectors.
+    pub zeros: *const f32,
+    pub to: *mut f32,
+    /// Elements between rows, and between matrices.
+    pub stride: usize,
+    pub plane: usize,
+}
+
+/// Gradients of the results of some tiles, likewise.
+pub(super) type Gradient<'a> = Input<'a>;
+
+/// 16 matrices `[tiles, columns]` of products, to be stored as results.
+pub(super) struct Output<'a> {
+    pub shape: &'a ConvShape,
+    pub tiles: Range<usize>,
+    pub from: *const f32,
+    pub stride: usize,
+    pub plane: usize,
+    /// The first of the columns, in the first pixel of all results.
+    pub y: *mut f32,
+    pub columns: usize,
+    /// One value for each of the columns, or null.
+    pub bias: *const f32,
+    pub relu: bool,
+}
+
+/// Nine taps in rows of whole vectors to 16 places.
+pub(super) struct Filter {
+    /// The taps of a vector of channels, `lanes` values each.
+    pub taps: [*const f32; 9],
+    pub lanes: usize,
+    pub to: *mut f32,
+    pub plane: usize,
+}
+
+/// 16 matrices `[rows, columns]` of sums to the nine taps of a filter, whose rows are `co` apart
+/// and whose taps are `tap` apart.
+pub(super) struct Fold {
+    pub from: *const f32,
+    pub stride: usize,
+    pub plane: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub to: *mut f32,
+    pub co: usize,
+    pub tap: usize,
+}
+
+/// The transformations of an instruction set.
+pub(super) struct Transforms {
+    pub input: unsafe fn(&Input<'_>),
+    pub output: unsafe fn(&Output<'_>),
+    pub gradient: unsafe fn(&Gradient<'_>),
+    pub filter: unsafe fn(&Filter),
+    pub fold: unsafe fn(&Fold),
+    /// `to[c * 16 + r] = from[r * stride + c]`, for `[rows, columns]`; zero from `rows` up to the
+    /// lanes of a vector.
+    pub transpose: unsafe fn(*const f32, usize, [usize; 2], *mut f32),
+}
+
+/// `a - b`.
+#[inline(always)]
+unsafe fn sub<V: Vector<Elem = f32>>(a: V, b: V) -> V {
+    // SAFETY: the caller's promise. The product is exact.
+    unsafe { a.fma(b, V::splat(-1.0)) }
+}
+
+#[inline(always)]
+unsafe fn halve<V: Vector<Elem = f32>>(a: V) -> V {
+    // SAFETY: the caller's promise. The product is exact.
+    unsafe { V::zero().fma(a, V::splat(0.5)) }
+}
+
+/// `Bᵀ d`.
+#[inline(always)]
+unsafe fn input<V: Vector<Elem = f32>>(d: [V; 4]) -> [V; 4] {
+    // SAFETY: the caller's promise; likewise below.
+    unsafe { [sub(d[0], d[2]), d[1].add(d[2]), sub(d[2], d[1]), sub(d[1], d[3])] }
+}
+
+/// `Aᵀ m`.
+#[inline(always)]
+unsafe fn output<V: Vector<Elem = f32>>(m: [V; 4]) -> [V; 2] {
+    // SAFETY: as above.
+    unsafe { [m[0].add(m[1]).add(m[2]), sub(sub(m[1], m[2]), m[3])] }
+}
+
+/// `A y`.
+#[inline(always)]
+unsafe fn gradient<V: Vector<Elem = f32>>(y: [V; 2]) -> [V; 4] {
+    // SAFETY: as above.
+    unsafe { [y[0], y[0].add(y[1]), sub(y[0], y[1]), sub(V::zero(), y[1])] }
+}
+
+/// `G g`.
+#[inline(always)]
+unsafe fn filter<V: Vector<Elem = f32>>(g: [V; 3]) -> [V; 4] {
+    // SAFETY: as above.
+    unsafe {
+        let ends = g[0].add(g[2]);
+        [g[0], halve(ends.add(g[1])), halve(sub(ends, g[1])), g[2]]
+    }
+}
+
+/// `Gᵀ p`.
+#[inline(always)]
+unsafe fn fold<V: Vector<Elem = f32>>(p: [V; 4]) -> [V; 3] {
+    // SAFETY: as above.
+    unsafe {
+        let half = halve(p[1].add(p[2]));
+        [p[0].add(half), halve(sub(p[1], p[2])), half.add(p[3])]
+    }
+}
+
+/// Column `i` of a small matrix.
+#[inline(always)]
+fn column<V: Copy, const R: usize, const C: usize>(m: &[[V; C]; R], i: usize) -> [V; R] {
+    std::array::from_fn(|r| m[r][i])
+}
+
+#[inline(always)]
+unsafe fn store_places<V: Vector<Elem = f32>>(rows: [[V; 4]; 4], to: *mut f32, plane: usize) {
+    for (i, value) in rows.as_flattened().iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { value.store(to.add(i * plane)) };
+    }
+}
+
+#[inline(always)]
+unsafe fn load_places<V: Vector<Elem = f32>>(from: *const f32, plane: usize) -> [[V; 4]; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        std::array::from_fn(|r| std::array::from_fn(|q| V::load(from.add((4 * r + q) * plane))))
+    }
+}
+
+/// `Bᵀ d B` of the pixels that `load` gives.
+#[inline(always)]
+unsafe fn input_tile<V: Vector<Elem = f32>>(
+    load: impl Fn(usize, usize) -> V,
+    to: *mut f32,
+    plane: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut down = [[V::zero(); 4]; 4];
+        for q in 0..4 {
+            let d = input([load(0, q), load(1, q), load(2, q), load(3, q)]);
+            for r in 0..4 {
+                down[r][q] = d[r];
+            }
+        }
+        store_places([input(down[0]), input(down[1]), input(down[2]), input(down[3])], to, plane);
+    }
+}
+
+/// The pixels of all tiles.
+///
+/// # Safety
+/// The instruction set of `V`; the images may be read, the matrices written.
+#[inline(always)]
+unsafe fn inputs<V: Vector<Elem = f32>>(job: &Input<'_>) {
+    let s = job.shape;
+    let (tiles, row) = (Tiles::of(s), s.w * s.c);
+    let mut place = tiles.place(job.tiles.start);
+    let full = job.channels / V::LANES * V::LANES;
+    // SAFETY: `source` names only pixels that exist; the mask keeps to the channels.
+    unsafe {
+        let mask = V::mask(job.channels - full);
+        for i in 0..job.tiles.len() {
+            let [n, y, x] = place;
+            let rows: [Option<usize>; 4] = std::array::from_fn(|r| s.source(0, 2 * y + r));
+            let columns: [Option<usize>; 4] = std::array::from_fn(|q| s.source(1, 2 * x + q));
+            let image = job.x.add(n * s.h * row);
+            let to = job.to.add(i * job.stride);
+            let inside = s.between == [0; 2]
+                && [rows[0], rows[3], columns[0], columns[3]].iter().all(Option::is_some);
+            let mut pixels = [job.zeros; PLACES];
+            for (r, y) in rows.iter().enumerate() {
+                for (q, x) in columns.iter().enumerate() {
+                    if let (Some(y), Some(x)) = (y, x) {
+                        pixels[4 * r + q] = image.add(y * row + x * s.c);
+                    }
+                }
+            }
+            if inside {
+                let corner = pixels[0];
+                for c in (0..full).step_by(V::LANES) {
+                    let corner = corner.add(c);
+                    let load = |r: usize, q: usize| V::load(corner.add(r * row + q * s.c));
+                    input_tile(load, to.add(c), job.plane);
+                }
+            } else {
+                for c in (0..full).step_by(V::LANES) {
+                    let load = |r: usize, q: usize| V::load(pixels[4 * r + q].add(c));
+                    input_tile(load, to.add(c), job.plane);
+                }
+            }
+            if full < job.channels {
+                let load = |r: usize, q: usize| V::load_masked(pixels[4 * r + q].add(full), mask);
+                input_tile(load, to.add(full), job.plane);
+            }
+            place = tiles.next(place);
+        }
+    }
+}
+
+/// The results of all tiles.
+///
+/// # Safety
+/// As [`inputs`].
+#[inline(always)]
+unsafe fn outputs<V: Vector<Elem = f32>>(job: &Output<'_>) {
+    let s = job.shape;
+    let (tiles, oh, ow) = (Tiles::of(s), s.oh(), s.ow());
+    let mut place = tiles.place(job.tiles.start);
+    let row = ow * s.co;
+    // SAFETY: pixels beyond the last row and column are left out, and so are columns by the mask.
+    unsafe {
+        for i in 0..job.tiles.len() {
+            let [n, y, x] = place;
+            let (down, across) = (2 * y + 1 < oh, 2 * x + 1 < ow);
+            let pixel = job.y.add((n * oh + 2 * y) * row + 2 * x * s.co);
+            for c in (0..job.columns).step_by(V::LANES) {
+                let m: [[V; 4]; 4] = load_places(job.from.add(i * job.stride + c), job.plane);
+                let columns = [0, 1, 2, 3].map(|q| output(column(&m, q)));
+                let mut results = [output(column(&columns, 0)), output(column(&columns, 1))];
+                let mask = V::mask((job.columns - c).min(V::LANES));
+                if !job.bias.is_null() {
+                    let bias = V::load_masked(job.bias.add(c), mask);
+                    results = results.map(|row| row.map(|v| v.add(bias)));
+                }
+                if job.relu {
+                    results = results.map(|row| row.map(|v| V::zero().max(v)));
+                }
+                let pixel = pixel.add(c);
+                results[0][0].store_masked(pixel, mask);
+                if across {
+                    results[0][1].store_masked(pixel.add(s.co), mask);
+                }
+                if down {
+                    results[1][0].store_masked(pixel.add(row), mask);
+                    if across {
+                        results[1][1].store_masked(pixel.add(row + s.co), mask);
+                    }
+                }
+            }
+            place = tiles.next(place);
+        }
+    }
+}
+
+/// The gradients of the results of all tiles; the pixels of `x` are those of the results.
+///
+/// # Safety
+/// As [`inputs`].
+#[inline(always)]
+unsafe fn gradients<V: Vector<Elem = f32>>(job: &Gradient<'_>) {
+    let s = job.shape;
+    let (tiles, oh, ow) = (Tiles::of(s), s.oh(), s.ow());
+    let mut place = tiles.place(job.tiles.start);
+    let row = ow * s.co;
+    // SAFETY: beyond the last row and column there are zeros; the mask keeps to the channels.
+    unsafe {
+        for i in 0..job.tiles.len() {
+            let [n, y, x] = place;
+            let (down, across) = (2 * y + 1 < oh, 2 * x + 1 < ow);
+            let pixel = job.x.add((n * oh + 2 * y) * row + 2 * x * s.co);
+            let at = |there: bool, step: usize| if there { pixel.add(step) } else { job.zeros };
+            let pixels =
+                [[pixel, at(across, s.co)], [at(down, row), at(down && across, row + s.co)]];
+            let to = job.to.add(i * job.stride);
+            for c in (0..job.channels).step_by(V::LANES) {
+                let mask = V::mask((job.channels - c).min(V::LANES));
+                let y = pixels.map(|row| row.map(|p| V::load_masked(p.add(c), mask)));
+                let sides = [gradient(column(&y, 0)), gradient(column(&y, 1))];
+                let places = [0, 1, 2, 3].map(|r| gradient([sides[0][r], sides[1][r]]));
+                store_places(places, to.add(c), job.plane);
+            }
+            place = tiles.next(place);
+        }
+    }
+}
+
+/// `G g Gᵀ` for one vector of channels.
+///
+/// # Safety
+/// As [`inputs`].
+#[inline(always)]
+unsafe fn filters<V: Vector<Elem = f32>>(job: &Filter) {
+    // SAFETY: the mask keeps to the lanes; rows of the result are whole vectors.
+    unsafe {
+        let mask = V::mask(job.lanes);
+        let tap = |i: usize| V::load_masked(job.taps[i], mask);
+        let columns = [0, 1, 2].map(|q| filter([tap(q), tap(3 + q), tap(6 + q)]));
+        let places = [0, 1, 2, 3].map(|r| filter(column(&columns, r)));
+        store_places(places, job.to, job.plane);
+    }
+}
+
+/// `Gᵀ p G` for all pairs of channels.
+///
+/// # Safety
+/// As [`inputs`].
+#[inline(always)]
+unsafe fn folds<V: Vector<Elem = f32>>(job: &Fold) {
+    // SAFETY: the mask keeps to the columns; rows of the sums are whole vectors.
+    unsafe {
+        for r in 0..job.rows {
+            for c in (0..job.columns).step_by(V::LANES) {
+                let mask = V::mask((job.columns - c).min(V::LANES));
+                let p: [[V; 4]; 4] = load_places(job.from.add(r * job.stride + c), job.plane);
+                let columns = [0, 1, 2, 3].map(|q| fold(column(&p, q)));
+                let to = job.to.add(r * job.co + c);
+                for y in 0..3 {
+                    let taps = fold(column(&columns, y));
+                    for (x, value) in taps.into_iter().enumerate() {
+                        value.store_masked(to.add((3 * y + x) * job.tap), mask);
+                    }
+                }
+            }
+        }
+    }
+}
+
+macro_rules! transforms {
+    ($module:ident, $(#[$features:meta])?, $vector:ty) => {
+        mod $module {
+            use super::*;
+
+            $(#[$features])?
+            unsafe fn input(job: &Input<'_>) {
+                // SAFETY: the features are enabled here; the rest is the caller's promise.
+                unsafe { inputs::<$vector>(job) }
+            }
+            $(#[$features])?
+            unsafe fn output(job: &Output<'_>) {
+                // SAFETY: as above.
+                unsafe { outputs::<$vector>(job) }
+            }
+            $(#[$features])?
+            unsafe fn gradient(job: &Gradient<'_>) {
+                // SAFETY: as above.
+                unsafe { gradients::<$vector>(job) }
+            }
+            $(#[$features])?
+            unsafe fn filter(job: &Filter) {
+                // SAFETY: as above.
+                unsafe { filters::<$vector>(job) }
+            }
+            $(#[$features])?
+            unsafe fn fold(job: &Fold) {
+                // SAFETY: as above.
+                unsafe { folds::<$vector>(job) }
+            }
+            $(#[$features])?
+            unsafe fn transpose(
+                from: *const f32,
+                stride: usize,
+                [rows, columns]: [usize; 2],
+                to: *mut f32,
+            ) {
+                const LANES: usize = <$vector>::LANES;
+                for c in (0..columns).step_by(LANES) {
+                    let block = [rows, (columns - c).min(LANES)];
+                    // SAFETY: as above.
+                    unsafe {
+                        let to = to.add(c * 16);
+                        <$vector>::transpose(from.add(c), stride, block, to, 16, LANES);
+                    }
+                }
+            }
+
+            pub static TABLE: Transforms =
+                Transforms { input, output, gradient, filter, fold, transpose };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+transforms!(avx512, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")], Avx512F32);
+#[cfg(target_arch = "x86_64")]
+transforms!(avx2, #[target_feature(enable = "avx2,fma")], Avx2F32);
+transforms!(portable, , Portable32);
+
+/// The transformations of an instruction set, which must be available if they are to run.
+pub(super) fn transforms(isa: Isa) -> &'static Transforms {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &avx512::TABLE,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &avx2::TABLE,
+        _ => &portable::TABLE,
+    }
+}
