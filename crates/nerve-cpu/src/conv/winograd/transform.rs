@@ -1,5 +1,8 @@
 //! The linear transformations of tiles, as additions of vectors over channels.
 
+// The loops over places count, so that they unroll into plain registers without iterators between.
+#![allow(clippy::needless_range_loop)]
+
 use super::super::ConvShape;
 use super::{PLACES, Tiles};
 #[cfg(target_arch = "x86_64")]
@@ -128,25 +131,27 @@ unsafe fn fold<V: Vector<Elem = f32>>(p: [V; 4]) -> [V; 3] {
     }
 }
 
-/// Column `i` of a small matrix.
+/// One row of the places, all a `plane` apart.
 #[inline(always)]
-fn column<V: Copy, const R: usize, const C: usize>(m: &[[V; C]; R], i: usize) -> [V; R] {
-    std::array::from_fn(|r| m[r][i])
-}
-
-#[inline(always)]
-unsafe fn store_places<V: Vector<Elem = f32>>(rows: [[V; 4]; 4], to: *mut f32, plane: usize) {
-    for (i, value) in rows.as_flattened().iter().enumerate() {
+unsafe fn store_row<V: Vector<Elem = f32>>(row: usize, v: [V; 4], to: *mut f32, plane: usize) {
+    for q in 0..4 {
         // SAFETY: the caller's promise.
-        unsafe { value.store(to.add(i * plane)) };
+        unsafe { v[q].store(to.add((4 * row + q) * plane)) };
     }
 }
 
+/// All places.
 #[inline(always)]
 unsafe fn load_places<V: Vector<Elem = f32>>(from: *const f32, plane: usize) -> [[V; 4]; 4] {
     // SAFETY: the caller's promise.
     unsafe {
-        std::array::from_fn(|r| std::array::from_fn(|q| V::load(from.add((4 * r + q) * plane))))
+        let mut m = [[V::zero(); 4]; 4];
+        for r in 0..4 {
+            for q in 0..4 {
+                m[r][q] = V::load(from.add((4 * r + q) * plane));
+            }
+        }
+        m
     }
 }
 
@@ -166,7 +171,9 @@ unsafe fn input_tile<V: Vector<Elem = f32>>(
                 down[r][q] = d[r];
             }
         }
-        store_places([input(down[0]), input(down[1]), input(down[2]), input(down[3])], to, plane);
+        for r in 0..4 {
+            store_row(r, input(down[r]), to, plane);
+        }
     }
 }
 
@@ -180,27 +187,33 @@ unsafe fn inputs<V: Vector<Elem = f32>>(job: &Input<'_>) {
     let (tiles, row) = (Tiles::of(s), s.w * s.c);
     let mut place = tiles.place(job.tiles.start);
     let full = job.channels / V::LANES * V::LANES;
+    // Tiles that see only pixels, no zeros of a border.
+    let dense = s.between == [0; 2];
+    let within =
+        |before: usize, length: usize| before.div_ceil(2)..(before + length).saturating_sub(2) / 2;
+    let (ys, xs) = (within(s.pad[0][0], s.h), within(s.pad[1][0], s.w));
     // SAFETY: `source` names only pixels that exist; the mask keeps to the channels.
     unsafe {
         let mask = V::mask(job.channels - full);
         for i in 0..job.tiles.len() {
             let [n, y, x] = place;
-            let rows: [Option<usize>; 4] = std::array::from_fn(|r| s.source(0, 2 * y + r));
-            let columns: [Option<usize>; 4] = std::array::from_fn(|q| s.source(1, 2 * x + q));
             let image = job.x.add(n * s.h * row);
             let to = job.to.add(i * job.stride);
-            let inside = s.between == [0; 2]
-                && [rows[0], rows[3], columns[0], columns[3]].iter().all(Option::is_some);
+            let inside = dense && y >= ys.start && y < ys.end && x >= xs.start && x < xs.end;
             let mut pixels = [job.zeros; PLACES];
-            for (r, y) in rows.iter().enumerate() {
-                for (q, x) in columns.iter().enumerate() {
-                    if let (Some(y), Some(x)) = (y, x) {
-                        pixels[4 * r + q] = image.add(y * row + x * s.c);
+            if !inside || full < job.channels {
+                for r in 0..4 {
+                    for q in 0..4 {
+                        let at = (s.source(0, 2 * y + r), s.source(1, 2 * x + q));
+                        if let (Some(y), Some(x)) = at {
+                            pixels[4 * r + q] = image.add(y * row + x * s.c);
+                        }
                     }
                 }
             }
             if inside {
-                let corner = pixels[0];
+                let (y, x) = (2 * y - s.pad[0][0], 2 * x - s.pad[1][0]);
+                let corner = image.add(y * row + x * s.c);
                 for c in (0..full).step_by(V::LANES) {
                     let corner = corner.add(c);
                     let load = |r: usize, q: usize| V::load(corner.add(r * row + q * s.c));
@@ -239,15 +252,24 @@ unsafe fn outputs<V: Vector<Elem = f32>>(job: &Output<'_>) {
             let pixel = job.y.add((n * oh + 2 * y) * row + 2 * x * s.co);
             for c in (0..job.columns).step_by(V::LANES) {
                 let m: [[V; 4]; 4] = load_places(job.from.add(i * job.stride + c), job.plane);
-                let columns = [0, 1, 2, 3].map(|q| output(column(&m, q)));
-                let mut results = [output(column(&columns, 0)), output(column(&columns, 1))];
+                let mut rows = [[V::zero(); 4]; 2];
+                for q in 0..4 {
+                    let two = output([m[0][q], m[1][q], m[2][q], m[3][q]]);
+                    rows[0][q] = two[0];
+                    rows[1][q] = two[1];
+                }
+                let mut results = [output(rows[0]), output(rows[1])];
                 let mask = V::mask((job.columns - c).min(V::LANES));
                 if !job.bias.is_null() {
                     let bias = V::load_masked(job.bias.add(c), mask);
-                    results = results.map(|row| row.map(|v| v.add(bias)));
+                    for i in 0..4 {
+                        results[i / 2][i % 2] = results[i / 2][i % 2].add(bias);
+                    }
                 }
                 if job.relu {
-                    results = results.map(|row| row.map(|v| V::zero().max(v)));
+                    for i in 0..4 {
+                        results[i / 2][i % 2] = V::zero().max(results[i / 2][i % 2]);
+                    }
                 }
                 let pixel = pixel.add(c);
                 results[0][0].store_masked(pixel, mask);
@@ -283,15 +305,22 @@ unsafe fn gradients<V: Vector<Elem = f32>>(job: &Gradient<'_>) {
             let (down, across) = (2 * y + 1 < oh, 2 * x + 1 < ow);
             let pixel = job.x.add((n * oh + 2 * y) * row + 2 * x * s.co);
             let at = |there: bool, step: usize| if there { pixel.add(step) } else { job.zeros };
-            let pixels =
-                [[pixel, at(across, s.co)], [at(down, row), at(down && across, row + s.co)]];
+            let (right, below) = (at(across, s.co), at(down, row));
+            let corner = at(down && across, row + s.co);
             let to = job.to.add(i * job.stride);
             for c in (0..job.channels).step_by(V::LANES) {
                 let mask = V::mask((job.channels - c).min(V::LANES));
-                let y = pixels.map(|row| row.map(|p| V::load_masked(p.add(c), mask)));
-                let sides = [gradient(column(&y, 0)), gradient(column(&y, 1))];
-                let places = [0, 1, 2, 3].map(|r| gradient([sides[0][r], sides[1][r]]));
-                store_places(places, to.add(c), job.plane);
+                let left = gradient([
+                    V::load_masked(pixel.add(c), mask),
+                    V::load_masked(below.add(c), mask),
+                ]);
+                let right = gradient([
+                    V::load_masked(right.add(c), mask),
+                    V::load_masked(corner.add(c), mask),
+                ]);
+                for r in 0..4 {
+                    store_row(r, gradient([left[r], right[r]]), to.add(c), job.plane);
+                }
             }
             place = tiles.next(place);
         }
@@ -307,10 +336,20 @@ unsafe fn filters<V: Vector<Elem = f32>>(job: &Filter) {
     // SAFETY: the mask keeps to the lanes; rows of the result are whole vectors.
     unsafe {
         let mask = V::mask(job.lanes);
-        let tap = |i: usize| V::load_masked(job.taps[i], mask);
-        let columns = [0, 1, 2].map(|q| filter([tap(q), tap(3 + q), tap(6 + q)]));
-        let places = [0, 1, 2, 3].map(|r| filter(column(&columns, r)));
-        store_places(places, job.to, job.plane);
+        let mut rows = [[V::zero(); 3]; 4];
+        for q in 0..3 {
+            let four = filter([
+                V::load_masked(job.taps[q], mask),
+                V::load_masked(job.taps[3 + q], mask),
+                V::load_masked(job.taps[6 + q], mask),
+            ]);
+            for r in 0..4 {
+                rows[r][q] = four[r];
+            }
+        }
+        for r in 0..4 {
+            store_row(r, filter(rows[r]), job.to, job.plane);
+        }
     }
 }
 
@@ -326,12 +365,18 @@ unsafe fn folds<V: Vector<Elem = f32>>(job: &Fold) {
             for c in (0..job.columns).step_by(V::LANES) {
                 let mask = V::mask((job.columns - c).min(V::LANES));
                 let p: [[V; 4]; 4] = load_places(job.from.add(r * job.stride + c), job.plane);
-                let columns = [0, 1, 2, 3].map(|q| fold(column(&p, q)));
+                let mut rows = [[V::zero(); 4]; 3];
+                for q in 0..4 {
+                    let three = fold([p[0][q], p[1][q], p[2][q], p[3][q]]);
+                    for y in 0..3 {
+                        rows[y][q] = three[y];
+                    }
+                }
                 let to = job.to.add(r * job.co + c);
                 for y in 0..3 {
-                    let taps = fold(column(&columns, y));
-                    for (x, value) in taps.into_iter().enumerate() {
-                        value.store_masked(to.add((3 * y + x) * job.tap), mask);
+                    let taps = fold(rows[y]);
+                    for x in 0..3 {
+                        taps[x].store_masked(to.add((3 * y + x) * job.tap), mask);
                     }
                 }
             }
