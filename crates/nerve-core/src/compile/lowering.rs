@@ -215,6 +215,12 @@ impl<'a> Lowering<'a> {
         place
     }
 
+    /// Where the elements of an operand lie, for kernels that read them in any order.
+    pub fn elements(&mut self, tensor: &Tensor) -> View {
+        let place = self.view(tensor);
+        self.element_view(&place)
+    }
+
     /// The value of an operand as contiguous elements: where it lies, or a copy.
     pub fn contiguous(&mut self, tensor: &Tensor) -> Region {
         let place = self.view(tensor);

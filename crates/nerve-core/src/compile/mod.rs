@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `simplify` | rewrites the graph into one with less work |
 //! | `standing` | cuts off what need not be computed in every run |
+//! | `absorb` | gives convolutions the padding before them |
 //! | `units` | decides what is computed together, and in which order |
 //! | `lowering` | decides where values lie and emits instructions |
 //! | `memory` | gives the values addresses in one arena |
@@ -11,6 +12,7 @@
 //! | `cost` | says what each instruction costs, for profiles |
 //! | `cached` | keeps plans: for compiled functions by signature, for single values by graph |
 
+mod absorb;
 mod cached;
 mod cost;
 mod explain;

@@ -53,7 +53,7 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
             break;
         }
     }
-    roots
+    super::absorb::absorb_padding(&roots)
 }
 
 #[derive(Default)]

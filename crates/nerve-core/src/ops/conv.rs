@@ -6,10 +6,9 @@ use crate::dtype::DType;
 use crate::op::{Gradients, Lower, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use nerve_cpu::{Activation, ConvShape};
+use nerve_cpu::{Activation, ConvShape, Region};
 
-/// Convolution of images `[n, h, w, c]` that are padded already with filters
-/// `[kh, kw, c / groups, o]`: `[n, oh, ow, o]`.
+/// Convolution of images `[n, h, w, c]` with filters `[kh, kw, c / groups, o]`: `[n, oh, ow, o]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Distance between the places where the filter is applied.
@@ -18,6 +17,35 @@ pub struct Conv {
     pub dilation: [usize; 2],
     /// Number of groups of channels that do not see each other.
     pub groups: usize,
+    /// Zeros to imagine around the image: none where the image is padded already. The compiler
+    /// moves padding in here.
+    pub border: Border,
+}
+
+/// Zeros around an image and between its rows and columns that are not stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Border {
+    /// Above and below, left and right.
+    pub pad: [[usize; 2]; 2],
+    /// Between neighbouring rows, and columns.
+    pub between: [usize; 2],
+}
+
+impl Border {
+    /// `image` with its zeros.
+    fn around(&self, image: &Tensor) -> Tensor {
+        let [[top, bottom], [left, right]] = self.pad.map(|pair| pair.map(|n| n as isize));
+        let [down, across] = self.between;
+        image.pad_general(&[0, top, left, 0], &[0, bottom, right, 0], &[0, down, across, 0], 0.0)
+    }
+
+    /// Height and width of an image with its zeros.
+    fn extents(&self, image: &Shape) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let (n, [before, after]) = (image[axis + 1], self.pad[axis]);
+            before + n + n.saturating_sub(1) * self.between[axis] + after
+        })
+    }
 }
 
 /// The gradient of [`Conv`] with respect to the filters. Inputs: x, dy.
@@ -60,7 +88,8 @@ impl Conv {
 
     /// The part of the image that is enough if only the part `slice` of the result is wanted.
     pub(crate) fn sliced(&self, slice: &Slice, image: &Shape, filter: &Shape) -> Option<Slice> {
-        let plain = self.stride == [1, 1] && slice.step.iter().all(|&step| step == 1);
+        let plain = (self.stride, self.border) == ([1, 1], Border::default())
+            && slice.step.iter().all(|&step| step == 1);
         let all_channels = slice.start[3] == 0 && slice.shape[3] == filter[3];
         if !plain || !all_channels || slice.shape.contains(&0) {
             return None;
@@ -83,7 +112,7 @@ impl Operation for Conv {
         let (x, filter) = (&inputs[0], &inputs[1]);
         let dtype = expect_same(x, filter)?;
         expect_float(x)?;
-        let (&[n, h, w, c], &[kh, kw, i, o]) = (&x.shape()[..], &filter.shape()[..]) else {
+        let (&[n, _, _, c], &[kh, kw, i, o]) = (&x.shape()[..], &filter.shape()[..]) else {
             return Err(format!("images {} and filters {}", x.shape(), filter.shape()));
         };
         let g = self.groups;
@@ -96,10 +125,20 @@ impl Operation for Conv {
                  input channels a group"
             ));
         }
+        let [h, w] = self.border.extents(x.shape());
         Ok(([n, self.extent(0, h, kh)?, self.extent(1, w, kw)?, o].into(), dtype))
     }
 
+    fn decompose(&self, inputs: &[Tensor]) -> Option<Tensor> {
+        let plain = Conv { border: Border::default(), ..*self };
+        let image = self.border.around(&inputs[0]);
+        (*self != plain).then(|| Tensor::apply(plain, &[&image, &inputs[1]]))
+    }
+
     fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
+        if let Some(padded) = self.decompose(inputs) {
+            return Ok(crate::grad::vjp(&padded, dy, inputs));
+        }
         let (x, filter) = (&inputs[0], &inputs[1]);
         let kernel = [filter.shape()[0], filter.shape()[1]];
         let dw = Tensor::apply(ConvWeightGrad { conv: *self, kernel }, &[x, dy]);
@@ -122,8 +161,18 @@ impl Operation for ConvWeightGrad {
         Ok(([kh, kw, channels, dy.shape()[3]].into(), expect_same(x, dy)?))
     }
 
+    fn decompose(&self, inputs: &[Tensor]) -> Option<Tensor> {
+        let plain = Conv { border: Border::default(), ..self.conv };
+        let image = self.conv.border.around(&inputs[0]);
+        let op = ConvWeightGrad { conv: plain, ..*self };
+        (self.conv != plain).then(|| Tensor::apply(op, &[&image, &inputs[1]]))
+    }
+
     /// The result is linear in both operands, as the convolution is in its own.
     fn gradient(&self, inputs: &[Tensor], _: &Tensor, dw: &Tensor) -> Gradients {
+        if let Some(padded) = self.decompose(inputs) {
+            return Ok(crate::grad::vjp(&padded, dw, inputs));
+        }
         let (x, dy) = (&inputs[0], &inputs[1]);
         let dx = self.conv.input_gradient(x.shape(), dw, dy);
         Ok(vec![Some(dx), Some(Tensor::apply(self.conv, &[x, dw]))])
@@ -138,8 +187,9 @@ impl Conv {
     /// The machine's description of applying `kernel` to `x` with `o` channels of results.
     fn geometry(&self, x: &Shape, [kh, kw]: [usize; 2], o: usize) -> ConvShape {
         let &[n, h, w, c] = &x[..] else { unreachable!("images have four axes") };
-        let Conv { stride, dilation, groups } = *self;
-        ConvShape { n, h, w, c, kh, kw, co: o, groups, stride, dilation }
+        let Conv { stride, dilation, groups, border } = *self;
+        let Border { pad, between } = border;
+        ConvShape { n, h, w, c, kh, kw, co: o, groups, stride, dilation, pad, between }
     }
 }
 
@@ -147,15 +197,25 @@ impl Lower for Conv {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
         let [image, weight] = node.inputs() else { unreachable!("two operands") };
         let epilogue = cx.epilogue();
-        let (x, filter) = (cx.contiguous(image), cx.contiguous(weight));
+        let x = cx.contiguous(image);
         let (ty, y) = (float(node.dtype()), cx.output_region(node));
         let kernel = [weight.shape()[0], weight.shape()[1]];
         let shape = self.geometry(image.shape(), kernel, weight.shape()[3]);
-        cx.emit(nerve_cpu::Conv {
+        let nowhere = Region::new(0, 0, 0);
+        let conv = nerve_cpu::Conv {
             bias: epilogue.bias,
             activation: if epilogue.relu { Activation::Relu } else { Activation::None },
-            ..nerve_cpu::Conv::new(ty, shape, x, filter, y)
-        });
+            ..nerve_cpu::Conv::new(ty, shape, x, nowhere, y)
+        };
+        if let Some(bytes) = conv.winograd_bytes() {
+            let (filter, to) = (cx.elements(weight), cx.temporary(bytes));
+            let strides = filter.strides.try_into().expect("filters have four axes");
+            cx.emit(conv.winograd_filter(filter.region, filter.offset, strides, to));
+            cx.emit(conv.with_winograd(to));
+            return;
+        }
+        let filter = cx.contiguous(weight);
+        cx.emit(nerve_cpu::Conv { filter, ..conv });
     }
 
     fn epilogue(&self, node: &Tensor) -> Option<usize> {
@@ -228,7 +288,8 @@ impl Tensor {
         let Conv2dOptions { stride, padding, dilation, groups } = options;
         let x = self.permute(&[0, 2, 3, 1]).pad(&[(0, 0), padding[0], padding[1], (0, 0)], 0.0);
         let filter = weight.permute(&[2, 3, 1, 0]);
-        Tensor::apply(Conv { stride, dilation, groups }, &[&x, &filter]).permute(&[0, 3, 1, 2])
+        let conv = Conv { stride, dilation, groups, border: Border::default() };
+        Tensor::apply(conv, &[&x, &filter]).permute(&[0, 3, 1, 2])
     }
 
     /// Convolution of sequences `[n, c, length]` with filters `[o, c / groups, k]`; `padding` is
