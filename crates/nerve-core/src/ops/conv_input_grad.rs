@@ -164,6 +164,7 @@ impl Operation for ConvInputGrad {
 mod tests {
     use super::*;
     use crate::grad;
+    use crate::ops::Border;
     use crate::testing::sample;
 
     /// By definition: what each output says to the pixels that it saw.
@@ -200,7 +201,7 @@ mod tests {
             ([3, 5], [2, 2], [9, 5], [1, 1], 1),
             ([5, 5], [3, 5], [7, 2], [1, 1], 1),
         ] {
-            let conv = Conv { stride, dilation, groups };
+            let conv = Conv { stride, dilation, groups, border: Border::default() };
             let x = sample([2, image[0], image[1], 2 * groups], 1);
             let filter = sample([kernel[0], kernel[1], 2, 3 * groups], 2);
             let y = Tensor::apply(conv, &[&x, &filter]);
@@ -221,7 +222,8 @@ mod tests {
 
     #[test]
     fn multiplies_no_more_often_than_the_convolution() {
-        let conv = Conv { stride: [2, 2], dilation: [1, 1], groups: 1 };
+        let border = Border::default();
+        let conv = Conv { stride: [2, 2], dilation: [1, 1], groups: 1, border };
         let (x, filter) = (sample([2, 18, 18, 8], 1), sample([3, 3, 8, 16], 2));
         let forward = crate::compile(|a: &[Tensor]| vec![Tensor::apply(conv, &[&a[0], &a[1]])]);
         let backward = crate::compile(|a: &[Tensor]| {
