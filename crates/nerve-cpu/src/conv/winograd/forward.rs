@@ -5,7 +5,7 @@ use super::transform::{Input, Output, transforms};
 use super::{LINE, PLACES, Tiles, WinogradFilter, plane, row_stride};
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
-use crate::gemm::tile::{Repeat, Scalar, Tile};
+use crate::gemm::tile::{Ahead, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Scratch};
 use crate::memory::{Memory, Region};
 
@@ -158,6 +158,7 @@ impl Conv {
                     bias: std::ptr::null(),
                     accumulate: false,
                     activation: Activation::None,
+                    ahead: Ahead::NONE,
                 };
                 let vectors = width / kernels.lanes;
                 for i in 0..PLACES {

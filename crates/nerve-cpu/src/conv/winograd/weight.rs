@@ -5,7 +5,7 @@ use super::transform::{Fold, Gradient, Input, transforms};
 use super::{LINE, PLACES, Tiles, plane, row_stride};
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
-use crate::gemm::tile::{Kernels, Repeat, Scalar, Tile};
+use crate::gemm::tile::{Ahead, Kernels, Repeat, Scalar, Tile};
 use crate::kernel::Scratch;
 use crate::memory::Memory;
 use std::ops::Range;
@@ -120,6 +120,7 @@ impl ConvWeightGrad {
                     bias: std::ptr::null(),
                     accumulate: start > tiles.start,
                     activation: Activation::None,
+                    ahead: Ahead::NONE,
                 };
                 add_products(kernels, &tile, c.len(), co.clone(), longest_c);
                 start += BLOCK;
