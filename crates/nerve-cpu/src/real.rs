@@ -94,8 +94,8 @@ pub(crate) trait Real:
     fn exp<const FMA: bool>(self) -> Self;
     fn ln<const FMA: bool>(self) -> Self;
     fn tanh<const FMA: bool>(self) -> Self;
-    /// 1/(1 + e⁻ˣ).
-    fn sigmoid<const FMA: bool>(self) -> Self;
+    /// 1/(1 + e⁻ˣ); in f32 as `math::gate`.
+    fn gate<const FMA: bool>(self) -> Self;
     #[cfg(test)]
     fn from_f64(value: f64) -> Self;
     #[cfg(test)]
@@ -122,7 +122,7 @@ impl Num for i32 {
 }
 
 macro_rules! real {
-    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $ln:expr, $tanh:expr, $sigmoid:expr) => {
+    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $ln:expr, $tanh:expr, $gate:expr) => {
         impl Num for $t {
             type Sum = f64;
 
@@ -171,8 +171,8 @@ macro_rules! real {
                 $tanh(self)
             }
             #[inline(always)]
-            fn sigmoid<const FMA: bool>(self) -> Self {
-                $sigmoid(self)
+            fn gate<const FMA: bool>(self) -> Self {
+                $gate(self)
             }
             #[cfg(test)]
             fn from_f64(value: f64) -> Self {
@@ -191,7 +191,7 @@ real!(
     math::exp::<FMA>,
     math::log::<FMA>,
     math::tanh::<FMA>,
-    math::sigmoid::<FMA>
+    math::gate::<FMA>
 );
 real!(
     f64,

@@ -51,13 +51,17 @@ fn polynomial<const FMA: bool, const N: usize>(coefficients: [f32; N], x: f32) -
     sum
 }
 
+/// (e^r − 1 − r)/r² for |r| ≤ 0.35.
+#[inline(always)]
+fn exp_rest<const FMA: bool>(r: f32) -> f32 {
+    polynomial::<FMA, 5>([0.5, 0.166_665_77, 0.041_666_554, 0.008_363_203, 0.001_392_621_3], r)
+}
+
 /// e^r·2^n for |r| ≤ 0.35, rounded once even where the result is subnormal; and what the rounding
 /// lost.
 #[inline(always)]
 fn exp_reduced<const FMA: bool>(r: f32, n: i32) -> (f32, f32) {
-    let q =
-        polynomial::<FMA, 5>([0.5, 0.166_665_77, 0.041_666_554, 0.008_363_203, 0.001_392_621_3], r);
-    let p = mul_add::<FMA>(r * r, q, r);
+    let p = mul_add::<FMA>(r * r, exp_rest::<FMA>(r), r);
     let y = 1.0 + p;
     let lost = p - (y - 1.0);
     // Two factors, each a normal number.
@@ -83,6 +87,17 @@ fn exp_parts<const FMA: bool>(x: f32) -> (f32, f32) {
     let n = shifted - ROUND;
     let r = mul_add::<FMA>(n, -LN2_LOW, mul_add::<FMA>(n, -LN2_HIGH, x));
     exp_reduced::<FMA>(r, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+}
+
+/// eˣ for |x| ≤ 87, where neither the result nor a factor of it is subnormal or infinite.
+#[inline(always)]
+fn exp_inside<const FMA: bool>(x: f32) -> f32 {
+    let shifted = mul_add::<FMA>(x, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = mul_add::<FMA>(n, -LN2_LOW, mul_add::<FMA>(n, -LN2_HIGH, x));
+    let p = mul_add::<FMA>(r * r, exp_rest::<FMA>(r), r);
+    // The bits of ROUND are shifted out.
+    (1.0 + p) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()))
 }
 
 /// eˣ.
@@ -180,7 +195,8 @@ pub(crate) fn tanh<const FMA: bool>(x: f32) -> f32 {
         s,
     );
     let small = mul_add::<FMA>(size, s * q, size);
-    let e = exp::<FMA>(-2.0 * size);
+    // From 9.1 on the result is 1.
+    let e = exp_inside::<FMA>(-2.0 * limit(size, 0.0, 10.0));
     let large = (1.0 - e) / (1.0 + e);
     (if size < 0.6 { small } else { large }).copysign(x)
 }
@@ -196,6 +212,13 @@ pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     // First-order correction by what numerator and denominator lost; 1/sum is y or 1 − y.
     let lost = mul_add::<FMA>(-y, sum_lost, if left { e_lost } else { 0.0 });
     mul_add::<FMA>(lost, if left { 1.0 - y } else { y }, y)
+}
+
+/// As [`sigmoid`] in less than half the time, for gates: within 3 ULP for |x| ≤ 80; beyond that the
+/// result stays at 2·10⁻³⁵ or 1.
+#[inline(always)]
+pub(crate) fn gate<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp_inside::<FMA>(limit(-x, -80.0, 80.0)))
 }
 
 /// Error function.

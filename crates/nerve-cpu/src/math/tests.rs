@@ -102,6 +102,26 @@ accuracy! {
 }
 
 #[test]
+fn gates_follow_the_logistic_function() {
+    let worst = |gate: fn(f32) -> f32| {
+        let mut worst = 0.0f64;
+        for i in -800_000..=800_000 {
+            let x = i as f32 * 1e-4;
+            let exact = scalar::sigmoid(f64::from(x));
+            let spacing = f64::from(f32::EPSILON) * 2f64.powi(exact.log2().floor() as i32);
+            worst = worst.max((f64::from(gate(x)) - exact).abs() / spacing);
+        }
+        worst
+    };
+    assert!(worst(super::gate::<false>) <= 3.0 && worst(super::gate::<true>) <= 3.0);
+    for gate in [super::gate::<false>, super::gate::<true>] {
+        assert!(gate(f32::NAN).is_nan());
+        assert_eq!(gate(f32::INFINITY), 1.0);
+        assert!((0.0..2e-35).contains(&gate(f32::NEG_INFINITY)));
+    }
+}
+
+#[test]
 fn special_values() {
     let at = |op, x: f32| {
         let mut y = [0.0; 16];

@@ -17,16 +17,27 @@ pub(super) struct Plane<T> {
     pub at: *mut T,
     pub row: usize,
     pub gate: usize,
+    /// How far away the elements of the next step are; 0 for working memory.
+    pub ahead: isize,
 }
 
 impl<T> Plane<T> {
     /// An array that is not there.
-    pub const NONE: Plane<T> = Plane { at: std::ptr::null_mut(), row: 0, gate: 0 };
+    pub const NONE: Plane<T> = Plane { at: std::ptr::null_mut(), row: 0, gate: 0, ahead: 0 };
 
     /// The same array from element `offset` on.
     pub fn offset(self, offset: usize) -> Plane<T> {
         let at = if self.at.is_null() { self.at } else { self.at.wrapping_add(offset) };
         Plane { at, ..self }
+    }
+
+    /// Asks for the elements of the next step, which lie far from those of this one.
+    #[inline(always)]
+    fn fetch(&self, row: usize, gates: usize, unit: usize) {
+        for gate in 0..gates {
+            let now = self.at.wrapping_add(row * self.row + gate * self.gate + unit);
+            fetch(now.wrapping_offset(self.ahead));
+        }
     }
 
     #[inline(always)]
@@ -36,12 +47,25 @@ impl<T> Plane<T> {
     }
 }
 
+/// Asks for the cache line at `at`, which need not exist.
+#[inline(always)]
+fn fetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this architecture has the instruction, and it never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// One step forward of a block of units.
 pub(super) struct Advance<T> {
     pub cell: Cell,
     pub rows: usize,
     pub units: usize,
-    /// The recurrent sums.
+    /// The recurrent sums; overwritten.
     pub sums: Plane<T>,
     /// The input's part.
     pub x: Plane<T>,
@@ -141,26 +165,32 @@ unsafe fn advance_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Adva
                         put::<V>(all, job.kept.pointer(row, gate, unit), mask);
                     }
                 };
+                job.x.fetch(row, job.cell.gates(), unit);
+                job.y.fetch(row, 1, unit);
+                if !job.kept.at.is_null() {
+                    job.kept.fetch(row, job.cell.kept(), unit);
+                }
                 let h = match job.cell {
                     Cell::Lstm => {
                         let (s, a) = ([sum(0), sum(1), sum(2), sum(3)], [x(0), x(1), x(2), x(3)]);
                         let before = get::<V>(job.c.pointer(row, 0, unit), mask);
-                        let i = lanes!(l => (s[0][l] + a[0][l]).sigmoid::<FMA>());
-                        let f = lanes!(l => (s[1][l] + a[1][l]).sigmoid::<FMA>());
+                        let i = lanes!(l => (s[0][l] + a[0][l]).gate::<FMA>());
+                        let f = lanes!(l => (s[1][l] + a[1][l]).gate::<FMA>());
                         let g = lanes!(l => (s[2][l] + a[2][l]).tanh::<FMA>());
-                        let o = lanes!(l => (s[3][l] + a[3][l]).sigmoid::<FMA>());
+                        let o = lanes!(l => (s[3][l] + a[3][l]).gate::<FMA>());
                         let c = lanes!(l => f[l] * before[l] + i[l] * g[l]);
                         for (gate, all) in [&i, &f, &g, &o, &c].into_iter().enumerate() {
                             keep(gate, all);
                         }
                         put::<V>(&c, job.c.pointer(row, 0, unit), mask);
-                        lanes!(l => o[l] * c[l].tanh::<FMA>())
+                        put::<V>(&o, job.sums.pointer(row, 3, unit), mask);
+                        continue;
                     }
                     Cell::Gru => {
                         let (s, a) = ([sum(0), sum(1), sum(2)], [x(0), x(1), x(2)]);
                         let before = get::<V>(job.before.pointer(row, 0, unit), mask);
-                        let r = lanes!(l => (s[0][l] + a[0][l]).sigmoid::<FMA>());
-                        let z = lanes!(l => (s[1][l] + a[1][l]).sigmoid::<FMA>());
+                        let r = lanes!(l => (s[0][l] + a[0][l]).gate::<FMA>());
+                        let z = lanes!(l => (s[1][l] + a[1][l]).gate::<FMA>());
                         let n = lanes!(l => (a[2][l] + r[l] * s[2][l]).tanh::<FMA>());
                         for (gate, all) in [&r, &z, &n, &s[2]].into_iter().enumerate() {
                             keep(gate, all);
@@ -176,6 +206,32 @@ unsafe fn advance_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Adva
                         lanes!(l => relu(s[l] + a[l]))
                     }
                 };
+                put::<V>(&h, job.after.pointer(row, 0, unit), mask);
+                put::<V>(&h, job.y.pointer(row, 0, unit), mask);
+            }
+        }
+    }
+    if job.cell == Cell::Lstm {
+        // SAFETY: by contract.
+        unsafe { show::<T, V, FMA>(job) };
+    }
+}
+
+/// The second half of an LSTM's step, h = o tanh(c): apart from the first, since within one loop
+/// each turn would wait for its cell state.
+///
+/// # Safety
+/// As [`advance_body`].
+#[inline(always)]
+unsafe fn show<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Advance<T>) {
+    for row in 0..job.rows {
+        for unit in (0..job.units).step_by(V::LANES) {
+            // SAFETY: by contract; the mask ends with the units.
+            unsafe {
+                let mask = V::mask((job.units - unit).min(V::LANES));
+                let o = get::<V>(job.sums.pointer(row, 3, unit), mask);
+                let c = get::<V>(job.c.pointer(row, 0, unit), mask);
+                let h = lanes!(l => o[l] * c[l].tanh::<FMA>());
                 put::<V>(&h, job.after.pointer(row, 0, unit), mask);
                 put::<V>(&h, job.y.pointer(row, 0, unit), mask);
             }
@@ -204,6 +260,14 @@ unsafe fn retreat_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Retr
                     put::<V>(all, job.dsums.pointer(row, gate, unit), mask);
                     put::<V>(all, job.dx.pointer(row, gate, unit), mask);
                 };
+                job.kept.fetch(row, job.cell.kept(), unit);
+                job.dx.fetch(row, job.cell.gates(), unit);
+                job.y.fetch(row, usize::from(job.cell != Cell::Lstm), unit);
+                for (plane, gates) in [(&job.dy, 1), (&job.returned, job.cell.gates())] {
+                    if !plane.at.is_null() {
+                        plane.fetch(row, gates, unit);
+                    }
+                }
                 let (dy, carried) = (
                     get_any::<V>(&job.dy, [row, 0, unit], mask),
                     get::<V>(job.dh.pointer(row, 0, unit), mask),

@@ -147,7 +147,8 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
     let (mut h, rest) = scratch.split_at_mut(count * row);
     let (mut next, rest) = rest.split_at_mut(count * row);
     let (c, sums) = rest.split_at_mut(count * row);
-    let plane = |at: *mut T, row: usize, gate: usize| Plane { at, row, gate };
+    let plane = |at: *mut T, row: usize, gate: usize| Plane { at, row, gate, ahead: 0 };
+    let onward = if shape.reverse { -1 } else { 1 };
     // SAFETY: `check` held all sizes against the regions; the rows of chunks are disjoint.
     unsafe {
         load_state(memory, this.h0, rows.clone(), units, (h.as_mut_ptr(), row));
@@ -159,8 +160,13 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
         );
         let bias = this.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).cast_const());
         let padded = units.next_multiple_of(lanes(this.ty, this.isa));
+        let sequence = |at: *mut T, gates: usize, t: usize| Plane {
+            at: at.add((rows.start * steps + t) * gates * units),
+            row: steps * gates * units,
+            gate: units,
+            ahead: onward * (gates * units) as isize,
+        };
         for (t, _) in walk(shape) {
-            let at = rows.start * steps + t;
             let product = Product {
                 isa: this.isa,
                 rows: count,
@@ -175,16 +181,13 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
                 rows: count,
                 units,
                 sums: plane(sums.as_mut_ptr(), gates * block, block),
-                x: plane(x.add(at * gates * units), steps * gates * units, units),
+                x: sequence(x, gates, t),
                 before: plane(h.as_mut_ptr(), row, 0),
                 after: plane(next.as_mut_ptr(), row, 0),
-                y: plane(out.add(at * units), steps * units, 0),
+                y: sequence(out, 1, t),
                 c: plane(c.as_mut_ptr(), row, 0),
                 kept: match this.keep && kept > 0 {
-                    true => {
-                        let first = out.add(shape.kept_start() + at * kept * units);
-                        plane(first, steps * kept * units, units)
-                    }
+                    true => sequence(out.add(shape.kept_start()), kept, t),
                     false => Plane::NONE,
                 },
             };
@@ -239,7 +242,8 @@ pub(super) unsafe fn backward<T: Scalar + Real>(
     let scratch = scratch.slice::<T>(backward_scratch(shape, this.ty, this.isa));
     let (dh, rest) = scratch.split_at_mut(count * row);
     let (dc, dsums) = rest.split_at_mut(count * row);
-    let plane = |at: *mut T, row: usize, gate: usize| Plane { at, row, gate };
+    let plane = |at: *mut T, row: usize, gate: usize| Plane { at, row, gate, ahead: 0 };
+    let onward = if shape.reverse { 1 } else { -1 };
     let PackB { width, .. } = shape.pack(this.ty, this.isa, false, region(), region());
     let wide = width * lanes(this.ty, this.isa);
     // SAFETY: as in `forward`.
@@ -253,8 +257,11 @@ pub(super) unsafe fn backward<T: Scalar + Real>(
             None => Plane::NONE,
         };
         let (h0, c0) = (state(this.h0), state(this.c0));
-        let sequence = |at: *mut T, gates: usize, t: usize| {
-            plane(at.add((rows.start * steps + t) * gates * units), steps * gates * units, units)
+        let sequence = |at: *mut T, gates: usize, t: usize| Plane {
+            at: at.add((rows.start * steps + t) * gates * units),
+            row: steps * gates * units,
+            gate: units,
+            ahead: onward * (gates * units) as isize,
         };
         let kept_at = |t| sequence(out.add(shape.kept_start()), kept, t);
         for (t, before) in walk(shape).rev() {
