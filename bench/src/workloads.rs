@@ -3,10 +3,10 @@
 use crate::timing::Random;
 use nerve_core::ops::random_key;
 use nerve_core::{DType, Shape, Step, Tensor, compile};
-use nerve_nn::activations::Relu;
+use nerve_nn::activations::{Gelu, Relu};
 use nerve_nn::layers::{
     Conv2d, Conv2dOptions, Dropout, Embedding, Flatten, Linear, Lstm, MaxPool2d, Padding,
-    RecurrentOptions, Sequential,
+    PositionalEncoding, RecurrentOptions, Sequential, TransformerEncoder, TransformerOptions,
 };
 use nerve_nn::losses::{CrossEntropy, Loss, Mse};
 use nerve_nn::models::{ResNet, ResNetOptions, Stem};
@@ -26,6 +26,9 @@ pub enum Workload {
     G,
     /// Classifier of sequences: embedding, LSTM, its last state, cross-entropy, Adam.
     E,
+    /// Classifier of texts: words and their places, four layers of a transformer, the mean over time,
+    /// cross-entropy, Adam.
+    F,
     /// Autoencoder 784-256-64-256-784, squared error, Adam.
     H,
     /// Tabular regression 32-64-64-1, squared error, Adam.
@@ -36,6 +39,8 @@ pub enum Workload {
 const CLASSES: usize = 10;
 /// Steps of a sequence.
 const STEPS: usize = 100;
+/// Words of a text for the transformer.
+const PLACES: usize = 128;
 /// Different words of a sequence.
 const WORDS: usize = 10_000;
 /// Batches that are cycled, so that no step finds its data in the nearest cache.
@@ -43,8 +48,16 @@ const BATCHES: usize = 4;
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 7] =
-        [Workload::B, Workload::C, Workload::D, Workload::E, Workload::G, Workload::H, Workload::I];
+    pub const ALL: [Workload; 8] = [
+        Workload::B,
+        Workload::C,
+        Workload::D,
+        Workload::E,
+        Workload::F,
+        Workload::G,
+        Workload::H,
+        Workload::I,
+    ];
 
     /// Its letter.
     pub fn name(self) -> String {
@@ -57,6 +70,7 @@ impl Workload {
             Workload::B | Workload::C | Workload::G => 64,
             Workload::D | Workload::H => 128,
             Workload::E | Workload::I => 32,
+            Workload::F => 16,
         }
     }
 
@@ -64,6 +78,7 @@ impl Workload {
     fn input(self, n: usize) -> (Shape, DType) {
         let shape: Shape = match self {
             Workload::E => return ([n, STEPS].into(), DType::I32),
+            Workload::F => return ([n, PLACES].into(), DType::I32),
             Workload::B | Workload::H => [n, 784].into(),
             Workload::C | Workload::D => [n, 1, 28, 28].into(),
             Workload::G => [n, 3, 32, 32].into(),
@@ -74,13 +89,13 @@ impl Workload {
 
     /// Classes, where these are the targets.
     fn classes(self) -> usize {
-        if self == Workload::E { 2 } else { CLASSES }
+        if matches!(self, Workload::E | Workload::F) { 2 } else { CLASSES }
     }
 
     /// Shape and type of the targets of a batch; none where the input is its own target.
     fn target(self, n: usize) -> Option<(Shape, DType)> {
         match self {
-            Workload::B | Workload::C | Workload::D | Workload::E | Workload::G => {
+            Workload::B | Workload::C | Workload::D | Workload::E | Workload::F | Workload::G => {
                 Some(([n].into(), DType::I32))
             }
             Workload::H => None,
@@ -91,7 +106,7 @@ impl Workload {
     fn data(self, n: usize, random: &mut Random) -> Batch {
         let count = self.input(n).0.numel();
         let x = match self {
-            Workload::E => Values::Whole(random.classes(count, WORDS as u64)),
+            Workload::E | Workload::F => Values::Whole(random.classes(count, WORDS as u64)),
             Workload::H => Values::Real(random.uniforms(count)),
             _ => Values::Real(random.normals(count)),
         };
@@ -128,6 +143,7 @@ impl Workload {
                 ];
                 Box::new(Sequential::new(layers))
             }
+            Workload::F => Box::new(Encoder::new(params)),
             Workload::G => {
                 let options =
                     ResNetOptions { stem: Stem::Cifar, ..ResNetOptions::resnet18(CLASSES) };
@@ -177,6 +193,38 @@ fn convolutions(params: &Params, padding: Padding) -> Vec<Box<dyn Layer>> {
     }
     layers.push(Box::new(Flatten));
     layers
+}
+
+/// Words and their places through the layers of a transformer; a class from the mean over time.
+struct Encoder {
+    words: Embedding,
+    places: PositionalEncoding,
+    layers: TransformerEncoder,
+    output: Linear,
+}
+
+impl Encoder {
+    fn new(params: &Params) -> Encoder {
+        let options = TransformerOptions { norm_first: true, ..TransformerOptions::new(4, 1024) };
+        let mut encoder = Encoder {
+            words: Embedding::new(&params.at("words"), WORDS, 256),
+            places: PositionalEncoding::learned(&params.at("places"), PLACES, 256),
+            layers: TransformerEncoder::new(&params.at("encoder"), 256, 4, options),
+            output: Linear::new(&params.at("output"), 256, 2),
+        };
+        for layer in &mut encoder.layers.layers {
+            layer.activation = Box::new(Gelu);
+        }
+        encoder
+    }
+}
+
+impl Layer for Encoder {
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let x = self.places.forward(&self.words.forward(x, cx), cx);
+        let x = self.layers.forward(&x, cx).mean_axes(&[1], false);
+        self.output.forward(&x, cx)
+    }
 }
 
 /// Inputs, and targets if the input is not its own.
@@ -341,6 +389,11 @@ mod tests {
     }
 
     #[test]
+    fn the_transformer_learns_a_batch() {
+        falls(Workload::F, 3);
+    }
+
+    #[test]
     fn the_autoencoder_learns_a_batch() {
         falls(Workload::H, 12);
     }
@@ -369,7 +422,7 @@ mod tests {
         };
         assert_eq!(
             Workload::ALL.map(count),
-            [101_770, 1_630_090, 121_930, 1_412_354, 11_173_962, 435_536, 6_337]
+            [101_770, 1_630_090, 121_930, 1_412_354, 5_752_834, 11_173_962, 435_536, 6_337]
         );
     }
 

@@ -140,6 +140,7 @@ ops! {
     Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
     GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum, Recurrent, RecurrentGrad,
+    LayerNorm, LayerNormGrad, Attention, AttentionGrad,
     // Composite.
     BatchNorm, ConvInputGrad,
 }

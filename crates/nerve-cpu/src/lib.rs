@@ -11,6 +11,7 @@
 
 mod arena;
 pub mod argreduce;
+pub mod attention;
 mod bandwidth;
 mod bounds;
 mod caches;
@@ -21,6 +22,7 @@ pub mod fused;
 pub mod gather;
 pub mod gemm;
 pub mod kernel;
+pub mod layer_norm;
 pub mod math;
 pub mod memory;
 mod peak;
@@ -39,6 +41,7 @@ mod testing;
 pub mod threads;
 
 pub use argreduce::{ArgKind, ArgReduce};
+pub use attention::{Attention, AttentionGrad, AttentionShape, Heads};
 pub use bandwidth::peak_bandwidth;
 pub use conv::{Conv, ConvShape, ConvWeightGrad, WinogradFilter};
 pub use copy::Copy;
@@ -47,6 +50,7 @@ pub use fused::{Fused, FusedKernel};
 pub use gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
 pub use gemm::{Activation, Gemm, PackB, SumParts};
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Precision, Scratch};
+pub use layer_norm::{LayerNorm, LayerNormGrad};
 pub use memory::{Buffer, Memory, Region};
 pub use peak::peak_flops;
 pub use pool::{NO_PLACE, Places, Pool, PoolGrad, PoolKind, PoolShape};

@@ -2,6 +2,7 @@
 
 use crate::arena;
 use crate::argreduce::ArgReduce;
+use crate::attention::{Attention, AttentionGrad};
 use crate::conv::{Conv, ConvWeightGrad, WinogradFilter};
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
@@ -9,6 +10,7 @@ use crate::fused::FusedKernel;
 use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
 use crate::gemm::{Gemm, PackB, SumParts};
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
+use crate::layer_norm::{LayerNorm, LayerNormGrad};
 use crate::memory::{ALIGN, Buffer, Memory};
 use crate::pool::{Pool, PoolGrad};
 use crate::recurrent::{Recurrent, RecurrentGrad};
@@ -65,6 +67,14 @@ instructions! {
     Softmax(Softmax),
     /// Gradient of a softmax.
     SoftmaxGrad(SoftmaxGrad),
+    /// Normalised rows.
+    LayerNorm(LayerNorm),
+    /// Gradient of a normalisation.
+    LayerNormGrad(LayerNormGrad),
+    /// Scaled dot-product attention.
+    Attention(Attention),
+    /// Gradient of an attention.
+    AttentionGrad(AttentionGrad),
     /// Cross-entropy of rows of logits.
     CrossEntropy(CrossEntropy),
     /// Gradient of a cross-entropy.

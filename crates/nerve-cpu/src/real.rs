@@ -91,6 +91,9 @@ pub(crate) trait Real:
     const LOWEST: Self;
 
     fn from_usize(value: usize) -> Self;
+    /// The nearest number of this type.
+    fn rounded(value: f64) -> Self;
+    fn sqrt(self) -> Self;
     fn exp<const FMA: bool>(self) -> Self;
     fn ln<const FMA: bool>(self) -> Self;
     fn tanh<const FMA: bool>(self) -> Self;
@@ -157,6 +160,14 @@ macro_rules! real {
             #[inline(always)]
             fn from_usize(value: usize) -> Self {
                 value as $t
+            }
+            #[inline(always)]
+            fn rounded(value: f64) -> Self {
+                value as $t
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
             }
             #[inline(always)]
             fn exp<const FMA: bool>(self) -> Self {

@@ -105,6 +105,32 @@ fn cases() -> Vec<Case> {
             vec![("units", int(4)), ("nonlinearity", text("relu")), ("layers", int(2))],
             &[5, 3],
         ),
+        ("PositionalEncoding", vec![], &[4, 6]),
+        ("positional_encoding", vec![("kind", text("learned"))], &[4, 6]),
+        ("MultiHeadAttention", vec![("heads", int(2))], &[5, 6]),
+        (
+            "multi_head_attention",
+            vec![
+                ("num_heads", int(3)),
+                ("bias", Value::Bool(false)),
+                ("causal", Value::Bool(true)),
+                ("dropout", Value::Float(0.25)),
+            ],
+            &[4, 6],
+        ),
+        ("TransformerEncoderLayer", vec![("heads", int(1)), ("feed_forward", int(8))], &[3, 4]),
+        (
+            "transformer_encoder",
+            vec![
+                ("layers", int(2)),
+                ("nhead", int(2)),
+                ("dim_feedforward", int(5)),
+                ("activation", text("gelu")),
+                ("norm_first", Value::Bool(true)),
+                ("dropout", Value::Float(0.1)),
+            ],
+            &[3, 4],
+        ),
         ("Activation", vec![("activation", text("relu"))], &[9]),
         ("Activation", vec![("activation", text("linear"))], &[9]),
     ];

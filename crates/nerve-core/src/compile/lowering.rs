@@ -309,6 +309,28 @@ impl<'a> Lowering<'a> {
         })
     }
 
+    /// The operand with its last axis side by side, in place if it lies so, else copied: the bytes
+    /// from the first element on, and the elements between neighbours along the other axes.
+    pub fn rows(&mut self, tensor: &Tensor) -> (Region, Vec<usize>) {
+        let place = self.view(tensor);
+        let found = self.as_rows(&place);
+        found.unwrap_or_else(|| {
+            let copy = self.copied(&place);
+            self.places.insert(tensor.id(), copy.clone());
+            self.as_rows(&copy).expect("contiguous rows are rows")
+        })
+    }
+
+    fn as_rows(&self, place: &Placed) -> Option<(Region, Vec<usize>)> {
+        let (last, rest) = place.strided.strides.split_last()?;
+        let side_by_side = *last == 1 || place.strided.dims.last() == Some(&1);
+        let strides: Option<Vec<usize>> = rest.iter().map(|&s| usize::try_from(s).ok()).collect();
+        let view = self.element_view(place);
+        // Regions start at multiples of four bytes, elements of this size do so too.
+        let aligned = view.offset == 0 && is_aligned(place);
+        strides.filter(|_| side_by_side && aligned).map(|strides| (view.region, strides))
+    }
+
     fn as_matrices(&self, place: &Placed) -> Option<Matrices> {
         let strided = &place.strided;
         let (batch, [m, n]) = strided.dims.split_last_chunk::<2>()?;

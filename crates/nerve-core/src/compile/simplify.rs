@@ -2,6 +2,7 @@
 //! cancel, and permutations sink towards the results, so that convolutions and what lies between
 //! them stay in the order that suits the machine.
 
+mod pieces;
 mod pooling;
 mod scaled;
 
@@ -113,9 +114,11 @@ impl Rewriter {
             Op::Binary(binary) => identity(binary.op, inputs)
                 .or_else(|| pooling::mask(binary.op, inputs))
                 .or_else(|| fold_binary(binary.op, inputs))
+                .or_else(|| self.side_by_side(binary.op, inputs))
                 .or_else(|| self.sink(op, inputs)),
             Op::Unary(unary) => fold_unary(unary.op, &inputs[0]).or_else(|| self.sink(op, inputs)),
             Op::Select(_) | Op::Cast(_) => self.sink(op, inputs),
+            Op::Concat(concat) => self.rejoin(concat, inputs),
             Op::Pad(pad) => {
                 let Op::Permute(p) = inputs[0].op() else { return None };
                 let inverse = p.inverse();
@@ -218,6 +221,7 @@ impl Rewriter {
             (Op::Pad(pad), _) if beside(op, pad, x) => {
                 Some(Tensor::full(&op.shape, pad.value.get(), x.dtype()))
             }
+            (Op::Concat(concat), pieces) => self.piece(op, concat, pieces),
             // Most of a sum of padded pieces is nothing, as where an output was split.
             (Op::Binary(binary), [a, b])
                 if binary.op == BinaryOp::Add && pads(x, MOST_PADS).is_some() =>

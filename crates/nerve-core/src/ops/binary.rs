@@ -6,6 +6,7 @@ use crate::op::{Elementwise, Gradients, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use nerve_cpu::fused::{BinaryOp, Compute, Step};
+use std::f64::consts::PI;
 
 /// A function of two elements at the same place. Broadcasting has happened before: shapes agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +80,11 @@ impl Operation for Binary {
             Atan2 => {
                 let norm = a.square() + b.square();
                 (dy * b / &norm, -(dy * a / &norm))
+            }
+            // The slope Φ(a) + a φ(a) has itself the slope (2 − a²) φ(a).
+            GeluGrad => {
+                let density = (a.square() * -0.5).exp() * (2.0 * PI).sqrt().recip();
+                (dy * b * (2.0 - a.square()) * density, Tensor::apply(*self, &[a, dy]))
             }
             Eq | Ne | Lt | Le | Gt | Ge | And | Or | Xor => return Ok(vec![None, None]),
         };

@@ -5,6 +5,7 @@
 //! its own, one file in `nerve-cpu`. The compiler names whatever is then still missing.
 
 mod argreduce;
+mod attention;
 mod batch_norm;
 mod binary;
 mod broadcast;
@@ -16,6 +17,7 @@ mod cumsum;
 mod einsum;
 mod gather;
 mod gather_elements;
+mod layer_norm;
 mod leaf;
 mod masks;
 mod matmul;
@@ -32,6 +34,7 @@ mod source;
 mod unary;
 
 pub use argreduce::ArgReduce;
+pub use attention::{Attention, AttentionGrad};
 pub use batch_norm::BatchNorm;
 pub use binary::{Binary, Select};
 pub use broadcast::Broadcast;
@@ -42,6 +45,7 @@ pub use cross_entropy::{CrossEntropy, CrossEntropyGrad};
 pub use cumsum::CumSum;
 pub use gather::{Gather, ScatterAdd};
 pub use gather_elements::{GatherElements, ScatterAddElements};
+pub use layer_norm::{LayerNorm, LayerNormGrad};
 pub use leaf::{Argument, Constant, ReadVar};
 pub use matmul::Matmul;
 pub use movement::{Permute, Reshape, Slice};

@@ -1,12 +1,12 @@
 //! Functions of one number, changes of dtype, and the end of gradients.
 
-use super::expect_float;
+use super::{Binary, expect_float};
 use crate::dtype::DType;
 use crate::op::{Elementwise, Gradients, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use nerve_cpu::fused::{Compute, Step, UnaryOp};
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, PI};
+use nerve_cpu::fused::{BinaryOp, Compute, Step, UnaryOp};
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2};
 
 /// A function of each element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,12 +65,7 @@ impl Operation for Unary {
             Tanh => dy * (1.0 - y.square()),
             Sigmoid => dy * y * (1.0 - y),
             Erf => dy * (-x.square()).exp() * FRAC_2_SQRT_PI,
-            // x Φ(x) has the derivative Φ(x) + x φ(x).
-            Gelu => {
-                let cdf = ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5;
-                let pdf = (x.square() * -0.5).exp() * (2.0 * PI).sqrt().recip();
-                dy * (cdf + x * pdf)
-            }
+            Gelu => Tensor::apply(Binary { op: BinaryOp::GeluGrad }, &[x, dy]),
             // By the output: the input need not be kept.
             Relu => y.gt(0.0).select(dy, &dy.zeros_like()),
             Not | IsNan | IsFinite => return Ok(vec![None]),

@@ -460,6 +460,10 @@ fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
         Min => a.min(b),
         Rem => a % b,
         Atan2 => a.atan2(b),
+        GeluGrad => {
+            let cdf = 0.5 * (1.0 + erf(a * std::f64::consts::FRAC_1_SQRT_2));
+            b * (cdf + a * (-0.5 * a * a).exp() / (2.0 * std::f64::consts::PI).sqrt())
+        }
         Eq => truth(a == b),
         Ne => truth(a != b),
         Lt => truth(a < b),

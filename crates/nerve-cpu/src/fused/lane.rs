@@ -74,7 +74,8 @@ fn patch(to: &mut [f32], x: &[f32], slow: fn(f32) -> f32) {
 }
 
 macro_rules! float_lane {
-    ($t:ident, $bits:ident, |$to:ident, $x:ident, $fma:ident| { $($op:ident => $body:expr,)* }) => {
+    ($t:ident, $bits:ident, |$to:ident, $x:ident, $fma:ident| { $($op:ident => $body:expr,)* },
+        $slope:expr) => {
         impl Lane for $t {
             type Carry = f64;
 
@@ -151,7 +152,7 @@ macro_rules! float_lane {
             }
 
             #[inline(always)]
-            fn binary<const FMA: bool>(op: BinaryOp, to: &mut [$t], a: &[$t], b: &[$t]) {
+            fn binary<const $fma: bool>(op: BinaryOp, to: &mut [$t], a: &[$t], b: &[$t]) {
                 use BinaryOp::*;
                 match op {
                     Add => map!(to, a, b => a + b),
@@ -163,6 +164,10 @@ macro_rules! float_lane {
                     Min => map!(to, a, b => Self::combine(Reduce::Min, a, b)),
                     Rem => map!(to, a, b => a % b),
                     Atan2 => map!(to, a, b => a.atan2(b)),
+                    GeluGrad => {
+                        let $x = a;
+                        map!(to, $x, b => b * $slope)
+                    }
                     Eq => map!(to, a, b => if a == b { 1.0 } else { 0.0 }),
                     Ne => map!(to, a, b => if a != b { 1.0 } else { 0.0 }),
                     Lt => map!(to, a, b => if a < b { 1.0 } else { 0.0 }),
@@ -208,7 +213,7 @@ float_lane!(f32, u32, |to, x, FMA| {
     Sigmoid => map!(to, x => math::sigmoid::<FMA>(x)),
     Erf => map!(to, x => math::erf::<FMA>(x)),
     Gelu => map!(to, x => math::gelu::<FMA>(x)),
-});
+}, math::gelu_slope::<FMA>(x));
 
 float_lane!(f64, u64, |to, x, FMA| {
     Exp => map!(to, x => x.exp()),
@@ -225,7 +230,7 @@ float_lane!(f64, u64, |to, x, FMA| {
     Sigmoid => map!(to, x => scalar::sigmoid(x)),
     Erf => map!(to, x => scalar::erf(x)),
     Gelu => map!(to, x => scalar::gelu(x)),
-});
+}, scalar::gelu_slope(x));
 
 macro_rules! integer_lane {
     ($t:ident) => {
@@ -306,7 +311,7 @@ macro_rules! integer_lane {
                     Max => map!(to, a, b => a.max(b)),
                     Min => map!(to, a, b => a.min(b)),
                     Rem => map!(to, a, b => if b == 0 { 0 } else { a.wrapping_rem(b) }),
-                    Atan2 => unreachable!("the check refuses {op} on integers"),
+                    Atan2 | GeluGrad => unreachable!("the check refuses {op} on integers"),
                     Eq => map!(to, a, b => (a == b) as $t),
                     Ne => map!(to, a, b => (a != b) as $t),
                     Lt => map!(to, a, b => (a < b) as $t),
@@ -376,7 +381,7 @@ crate::real::per_isa! {
 }
 crate::real::per_isa! {
     /// [`Lane::binary`], compiled for each instruction set.
-    pub(super) fn binary<T: Lane>(op: BinaryOp, to: &mut [T], a: &[T], b: &[T]) => binary_body [FMA]
+    pub(crate) fn binary<T: Lane>(op: BinaryOp, to: &mut [T], a: &[T], b: &[T]) => binary_body [FMA]
 }
 crate::real::per_isa! {
     /// `to = a·b + c`.

@@ -32,7 +32,9 @@ mod types;
 
 pub use kernel::FusedKernel;
 #[cfg(test)]
-pub(crate) use lane::{normal as normal_on, unary as unary_on, uniform as uniform_on};
+pub(crate) use lane::{
+    binary as binary_on, normal as normal_on, unary as unary_on, uniform as uniform_on,
+};
 pub use types::{BinaryOp, Compute, Element, Output, Random, Reduce, Step, UnaryOp, View};
 
 /// A group of elementwise operations over one iteration space, as plain data.

@@ -198,6 +198,9 @@ operations! {
         Rem = "rem",
         /// Angle of the point (b, a). Floats only.
         Atan2 = "atan2",
+        /// b times the slope of [`UnaryOp::Gelu`] at a: Φ(a) + a·φ(a), with the density φ of the
+        /// normal distribution. Floats only.
+        GeluGrad = "gelu_grad",
         /// 1 where a = b, else 0.
         Eq = "eq",
         /// 1 where a ≠ b, else 0.
@@ -222,7 +225,7 @@ operations! {
 impl BinaryOp {
     /// Whether the operation is defined on integers.
     pub const fn on_integers(self) -> bool {
-        !matches!(self, BinaryOp::Atan2)
+        !matches!(self, BinaryOp::Atan2 | BinaryOp::GeluGrad)
     }
 }
 

@@ -13,6 +13,16 @@ pub fn gelu(x: f64) -> f64 {
     0.5 * x * erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
 
+/// The slope of [`gelu`], Φ(x) + x·φ(x) with the density φ of the normal distribution.
+pub fn gelu_slope(x: f64) -> f64 {
+    if x.is_infinite() {
+        return if x > 0.0 { 1.0 } else { 0.0 };
+    }
+    let density = (-0.5 * x * x).exp()
+        * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+    0.5 * erfc(-x * std::f64::consts::FRAC_1_SQRT_2) + x * density
+}
+
 /// `base` to the power of `exponent`, wrapping; 0 for a negative exponent unless `base` is ±1.
 pub fn pow_i64(base: i64, exponent: i64) -> i64 {
     if exponent < 0 {

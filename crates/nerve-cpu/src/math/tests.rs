@@ -1,7 +1,7 @@
 //! Accuracy of the functions, in units in the last place, on every instruction set.
 
 use super::scalar;
-use crate::fused::{UnaryOp, unary_on};
+use crate::fused::{BinaryOp, UnaryOp, binary_on, unary_on};
 use crate::real::testing::isas;
 
 /// Bit patterns in a block, and blocks of all patterns.
@@ -99,6 +99,38 @@ accuracy! {
     sigmoid Sigmoid scalar::sigmoid;
     erf Erf scalar::erf;
     gelu Gelu scalar::gelu;
+}
+
+/// The slope of GELU, over numbers that are evenly spread by their size.
+#[test]
+fn the_slope_of_gelu() {
+    let mut worst = (0.0f64, 0.0f32);
+    for block in 0..200 {
+        let at = |i: usize| (block * BLOCK + i) as f32 / (200 * BLOCK) as f32 * 32.0 - 16.0;
+        let inputs: Vec<f32> = (0..BLOCK).map(at).collect();
+        let (ones, mut outputs) = (vec![1.0f32; BLOCK], vec![0.0f32; BLOCK]);
+        for isa in isas() {
+            binary_on(isa, BinaryOp::GeluGrad, &mut outputs, &inputs, &ones);
+            for (&x, &y) in inputs.iter().zip(&outputs) {
+                let error = (y as f64 - scalar::gelu_slope(x as f64)).abs();
+                if error > worst.0 {
+                    worst = (error, x);
+                }
+            }
+        }
+    }
+    println!("slope of gelu: {:e} at {}", worst.0, worst.1);
+    assert!(worst.0 <= 2.4e-7, "off by {:e} at {}", worst.0, worst.1);
+    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e30, -1e30, 1e-40];
+    let (x, mut y) = ([special, special].concat(), [0.0f32; 16]);
+    for isa in isas() {
+        binary_on(isa, BinaryOp::GeluGrad, &mut y, &x, &[1.0; 16]);
+        assert!(y[0].is_nan());
+        for (x, y) in x.iter().zip(&y).skip(1).take(7) {
+            let exact = scalar::gelu_slope(*x as f64) as f32;
+            assert!((exact - y).abs() <= 2.4e-7, "{x}: {y}, not {exact}");
+        }
+    }
 }
 
 #[test]

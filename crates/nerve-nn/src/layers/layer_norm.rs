@@ -46,10 +46,7 @@ impl Layer for LayerNorm {
             "LayerNorm: expected last axes {normalized}, found {}",
             x.shape()
         );
-        let axes: Vec<isize> = (1..=normalized.rank() as isize).map(|i| -i).collect();
-        let centred = x - x.mean_axes(&axes, true);
-        let variance = centred.square().mean_axes(&axes, true);
-        centred * (variance + self.eps).rsqrt() * self.weight.get() + self.bias.get()
+        x.layer_norm(&self.weight.get(), &self.bias.get(), self.eps)
     }
 }
 

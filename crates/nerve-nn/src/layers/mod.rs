@@ -18,9 +18,12 @@ mod layer_norm;
 mod linear;
 mod lstm;
 mod max_pool2d;
+mod multi_head_attention;
+mod positional_encoding;
 mod recurrent;
 mod rnn;
 mod sequential;
+mod transformer_encoder;
 
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
@@ -35,9 +38,12 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use lstm::Lstm;
 pub use max_pool2d::MaxPool2d;
+pub use multi_head_attention::MultiHeadAttention;
+pub use positional_encoding::PositionalEncoding;
 pub use recurrent::RecurrentOptions;
 pub use rnn::Rnn;
 pub use sequential::{SequenceError, Sequential};
+pub use transformer_encoder::{TransformerEncoder, TransformerEncoderLayer, TransformerOptions};
 
 use crate::context::Context;
 use crate::dims::{extent, product};
@@ -166,7 +172,7 @@ impl Entry {
     }
 }
 
-static LAYERS: [&Entry; 15] = [
+static LAYERS: [&Entry; 19] = [
     &linear::ENTRY,
     &conv2d::ENTRY,
     &conv1d::ENTRY,
@@ -181,6 +187,10 @@ static LAYERS: [&Entry; 15] = [
     &lstm::ENTRY,
     &gru::ENTRY,
     &rnn::ENTRY,
+    &positional_encoding::ENTRY,
+    &multi_head_attention::ENTRY,
+    &transformer_encoder::LAYER,
+    &transformer_encoder::ENTRY,
     &activation::ENTRY,
 ];
 

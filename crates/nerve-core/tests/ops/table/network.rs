@@ -246,8 +246,74 @@ fn losses(all: &mut Vec<Case>) {
     all.push(Case::new("cross_entropy", Smooth, inputs, loss).gives(&[3]));
 }
 
+fn layer_norms(all: &mut Vec<Case>) {
+    for (i, (x, w, view)) in [
+        (&[2, 5][..], &[5][..], View::Plain),
+        (&[3, 4], &[4], View::Transposed),
+        (&[2, 3, 4], &[3, 4], View::Strided),
+        (&[2, 2, 3], &[3], View::Repeated),
+        (&[2, 19], &[19], View::Flipped),
+        (&[1, 2], &[2], View::Plain),
+        (&[0, 3], &[3], View::Plain),
+        (&[3, 0], &[0], View::Plain),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seed = 80_000 + 10 * i as u64;
+        let inputs = || {
+            vec![
+                floats(seed, x, view, (-2.0, 2.0)),
+                floats(seed + 1, w, View::Flipped, (-2.0, 2.0)),
+                float(seed + 2, w),
+            ]
+        };
+        let layer = |x: &[Tensor]| x[0].layer_norm(&x[1], &x[2], 0.3);
+        all.push(Case::new("layer_norm", Smooth, inputs(), layer).gives(x));
+        let rms = |x: &[Tensor]| x[0].rms_norm(&x[1], 0.3);
+        all.push(Case::new("rms_norm", Smooth, inputs()[..2].to_vec(), rms).gives(x));
+    }
+}
+
+fn attention(all: &mut Vec<Case>) {
+    for (i, (q, k, v, y)) in [
+        (&[1, 2, 3, 2][..], &[1, 2, 3, 2][..], &[1, 2, 3, 2][..], &[1, 2, 3, 2][..]),
+        (&[2, 1, 2, 3], &[2, 1, 4, 3], &[2, 1, 4, 1], &[2, 1, 2, 1]),
+        (&[1, 1, 4, 1], &[1, 1, 2, 1], &[1, 1, 2, 2], &[1, 1, 4, 2]),
+        (&[0, 1, 2, 3], &[0, 1, 4, 3], &[0, 1, 4, 1], &[0, 1, 2, 1]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (view, causal) in [(View::Plain, false), (View::Transposed, true)] {
+            let seed = 90_000 + 10 * i as u64;
+            let draw = |at: u64, shape: &[usize]| floats(seed + at, shape, view, (-1.5, 1.5));
+            let inputs = || vec![draw(0, q), draw(1, k), draw(2, v)];
+            let attend = move |x: &[Tensor]| {
+                x[0].scaled_dot_product_attention(&x[1], &x[2], x.get(3), causal, None)
+            };
+            all.push(Case::new("attention", Smooth, inputs(), attend).gives(y));
+            let mut masked = inputs();
+            masked.push(draw(3, &[1, q[1], q[2], k[2]]));
+            all.push(Case::new("attention, masked", Smooth, masked, attend).gives(y));
+        }
+    }
+    // Queries, keys and values from one product, as a layer makes them.
+    let inputs = vec![float(1, &[2, 3, 4]), floats(2, &[4, 12], View::Plain, (-1.0, 1.0))];
+    let itself = |x: &[Tensor]| {
+        let all = x[0].matmul(&x[1]);
+        let [q, k, v] = [0, 1, 2]
+            .map(|i| all.slice(2, 4 * i, 4 * i + 4).reshape([2, 3, 2, 2]).permute(&[0, 2, 1, 3]));
+        let y = q.scaled_dot_product_attention(&k, &v, None, true, None);
+        y.permute(&[0, 2, 1, 3]).reshape([2, 3, 4])
+    };
+    all.push(Case::new("self-attention", Smooth, inputs, itself).gives(&[2, 3, 4]));
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
+    layer_norms(&mut all);
+    attention(&mut all);
     products(&mut all);
     recurrent(&mut all);
     convolutions(&mut all);

@@ -1,0 +1,125 @@
+use super::{Effect, Entry, Layer, Misfit};
+use crate::context::Context;
+use crate::dims::product;
+use crate::init::{Initializer, Normal};
+use crate::params::Params;
+use nerve_core::{DType, Tensor, Var};
+use nerve_formats::spec::{Kind, Param, Spec, Value};
+
+/// Adds to each element of a sequence what says where it stands: attention by itself does not
+/// know the order of what it looks at.
+///
+/// Input `[batch, time, features]`, output the same.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_nn::{Context, Layer, Params, layers::PositionalEncoding};
+/// let waves = PositionalEncoding::sinusoidal();
+/// let y = waves.forward(&Tensor::zeros([1, 3, 2]), &Context::eval()).to_vec::<f32>();
+/// assert_eq!(y, [0.0, 1.0, 1f32.sin(), 1f32.cos(), 2f32.sin(), 2f32.cos()]);
+///
+/// let learned = PositionalEncoding::learned(&Params::new(42).at("position"), 128, 16);
+/// assert_eq!(**learned.forward(&Tensor::zeros([4, 100, 16]), &Context::eval()).shape(), [4, 100, 16]);
+/// ```
+pub struct PositionalEncoding {
+    /// A learned row for each place, `[longest, features]`; none for waves.
+    pub weight: Option<Var>,
+}
+
+impl PositionalEncoding {
+    /// Waves of many lengths: `sin(t / 10000^(i / features))` at the even features i, and the cosine
+    /// of the same at the odd ones after them. Nothing is learned, and any length will do.
+    ///
+    /// Vaswani et al., "Attention is all you need", 2017, section 3.5.
+    pub fn sinusoidal() -> PositionalEncoding {
+        PositionalEncoding { weight: None }
+    }
+
+    /// A learned row for each of `longest` places, normal with deviation 0.02 to begin with.
+    #[track_caller]
+    pub fn learned(params: &Params, longest: usize, features: usize) -> PositionalEncoding {
+        let init = Normal { mean: 0.0, std: 0.02 };
+        PositionalEncoding::with_init(params, longest, features, &init)
+    }
+
+    /// Learned rows with values from an initialiser.
+    #[track_caller]
+    pub fn with_init(
+        params: &Params,
+        longest: usize,
+        features: usize,
+        init: &dyn Initializer,
+    ) -> PositionalEncoding {
+        PositionalEncoding { weight: Some(params.var("weight", [longest, features], init)) }
+    }
+}
+
+/// The waves at `time` places.
+fn waves(time: usize, features: usize) -> Vec<f64> {
+    let wave = |t: usize, i: usize| {
+        let angle = t as f64 / 10_000f64.powf((i - i % 2) as f64 / features as f64);
+        if i % 2 == 0 { angle.sin() } else { angle.cos() }
+    };
+    (0..time).flat_map(|t| (0..features).map(move |i| wave(t, i))).collect()
+}
+
+impl Layer for PositionalEncoding {
+    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
+        let &[_, time, features] = &x.shape()[..] else {
+            panic!("PositionalEncoding: expected [batch, time, features], found {}", x.shape())
+        };
+        match &self.weight {
+            None => {
+                let (table, shape) = (waves(time, features), [time, features]);
+                // A constant of the right type, so that nothing is converted in every step.
+                let single = || table.iter().map(|&wave| wave as f32).collect::<Vec<f32>>();
+                x + match x.dtype() {
+                    DType::F32 => Tensor::from_slice(&single(), shape),
+                    _ => Tensor::from_slice(&table, shape),
+                }
+            }
+            Some(weight) => {
+                let longest = weight.shape()[0];
+                assert!(
+                    time <= longest && features == weight.shape()[1],
+                    "PositionalEncoding: places for {}, found {}",
+                    weight.shape(),
+                    x.shape()
+                );
+                x + weight.get().slice(0, 0, time)
+            }
+        }
+    }
+}
+
+pub(super) static ENTRY: Entry = Entry {
+    spec: Spec {
+        name: "PositionalEncoding",
+        aliases: &["positional_encoding", "PositionEmbedding"],
+        doc: "Adds to each element of a sequence what says where it stands.",
+        params: &[Param::with_default(
+            "kind",
+            Kind::Choice(&["sinusoidal", "learned"]),
+            Value::text("sinusoidal"),
+            "waves of many lengths, or a learned row for each place",
+        )],
+    },
+    takes_indices: false,
+    infer: |args, input| {
+        let &[time, features] = input else {
+            return Err(Misfit {
+                needs: "[time, features]".into(),
+                hint: "put an Embedding before it".into(),
+            });
+        };
+        let learned = args.text("kind") == "learned";
+        let parameters = if learned { product(&[time, features]) } else { 0 };
+        Ok(Effect { parameters, ..Effect::cheap(input, product(input), 1) })
+    },
+    make: |args, input, params| {
+        Box::new(match args.text("kind") {
+            "learned" => PositionalEncoding::learned(params, input[0], input[1]),
+            _ => PositionalEncoding::sinusoidal(),
+        })
+    },
+};
