@@ -3,9 +3,8 @@
 use super::explain;
 use super::plan::Plan;
 use crate::var::{Home, Var};
-use nerve_cpu::fused::{Fused, View};
-use nerve_cpu::{Access, ConvShape, Instruction, PoolShape, Region, Replay};
-use std::collections::HashMap;
+use nerve_cpu::fused::{Fused, Step, View};
+use nerve_cpu::{Access, ConvShape, Instruction, Operand, PoolShape, Region, Replay};
 use std::sync::Arc;
 
 /// What one instruction of a plan is and does.
@@ -41,8 +40,8 @@ impl Plan {
     pub fn costs(&self) -> Vec<Cost> {
         let replay = self.lock();
         let names = Names::new(&replay, self.homes());
-        let cost = |instruction: &Instruction| {
-            let (variables, role) = names.of(instruction);
+        let cost = |(at, instruction): (usize, &Instruction)| {
+            let (variables, role) = names.of(at, instruction);
             Cost {
                 name: instruction.kernel().name(),
                 detail: detail(instruction),
@@ -52,7 +51,7 @@ impl Plan {
                 role,
             }
         };
-        replay.program().instructions().iter().map(cost).collect()
+        replay.program().instructions().iter().enumerate().map(cost).collect()
     }
 }
 
@@ -123,13 +122,19 @@ fn pooling(s: &PoolShape) -> String {
 }
 
 /// Which memory belongs to which variables.
+///
+/// Stretches of the arena belong to one value after another, so what is known of them is known from
+/// one instruction to another.
 struct Names<'a> {
     /// Stretches that hold variables.
     homes: Vec<(Region, &'a Var)>,
-    /// Stretches of the arena that hold gradients, as the variables' places that they end up in.
-    gradients: Vec<(Region, Region)>,
-    /// Stretches that hold copies of one variable: panels that a product reads.
-    copies: HashMap<Region, &'a Var>,
+    /// Instructions that write gradients, and the places of the variables that these are for.
+    gradients: Vec<(usize, Region)>,
+    /// The places of variables that are updated from gradients.
+    updated: Vec<Region>,
+    /// Copies of a variable, from the instruction that writes them on: in another order, or as the
+    /// panels that a product reads.
+    copies: Vec<(usize, Region, &'a Var)>,
 }
 
 impl<'a> Names<'a> {
@@ -146,50 +151,69 @@ impl<'a> Names<'a> {
             Some((Region::new(buffer, home.offset, var.bytes()), var))
         };
         let homes = homes.iter().filter_map(place).collect();
-        let mut names = Names { homes, gradients: Vec::new(), copies: HashMap::new() };
-        for instruction in instructions {
-            names.learn(instruction);
+        let mut names =
+            Names { homes, gradients: Vec::new(), updated: Vec::new(), copies: Vec::new() };
+        for i in 0..instructions.len() {
+            names.learn_copy(i, &instructions[i]);
+            names.learn_gradients(&instructions[..i], &instructions[i]);
         }
         names
     }
 
-    /// An update writes variables and reads a stretch of the arena of the same length: gradients.
-    /// Panels are a copy of what they were packed from.
-    fn learn(&mut self, instruction: &Instruction) {
-        let operands = instruction.operands();
-        match instruction {
-            Instruction::Fused(_) => {
-                for to in operands.iter().filter(|o| o.access != Access::Read) {
-                    let variable = self.homes.iter().any(|(region, _)| *region == to.region);
-                    let from = operands.iter().filter(|o| {
-                        let read = o.access == Access::Read && o.region.buffer == 0;
-                        variable && read && o.region.bytes == to.region.bytes
-                    });
-                    self.gradients.extend(from.map(|o| (o.region, to.region)));
+    /// Panels, and permutations, hold what they were made from.
+    fn learn_copy(&mut self, at: usize, instruction: &Instruction) {
+        let (from, to) = match instruction {
+            Instruction::PackB(pack) => (pack.from, pack.to),
+            Instruction::Fused(fused) => match (&fused.inputs[..], &fused.outputs[..]) {
+                ([from], [to]) if fused.code == [Step::Load(0)] && to.reduce.is_none() => {
+                    (from.region, to.view.region)
                 }
-            }
-            Instruction::PackB(pack) => {
-                if let [var] = self.inside(&pack.from)[..] {
-                    self.copies.insert(pack.to, var);
-                }
-            }
-            _ => {}
+                _ => return,
+            },
+            _ => return,
+        };
+        if let [var] = self.read_at(at, &from)[..] {
+            self.copies.push((at, to, var));
         }
     }
 
-    /// The variables of an instruction, and what it does with them.
-    fn of(&self, instruction: &Instruction) -> (Vec<String>, VariableRole) {
-        let [mut read, mut gradients, mut updated] = [const { Vec::<&Var>::new() }; 3];
-        for operand in instruction.operands() {
-            let region = &operand.region;
-            if operand.access == Access::Read {
-                read.extend(self.inside(region));
-                read.extend(self.copies.get(region));
-            } else {
-                gradients.extend(self.gradients_in(region));
-                updated.extend(self.inside(region));
+    /// An update writes variables and reads a stretch of the arena of the same length: gradients,
+    /// by those who were the last to write there.
+    fn learn_gradients(&mut self, before: &[Instruction], update: &Instruction) {
+        let (operands, Instruction::Fused(_)) = (update.operands(), update) else { return };
+        let homes = &self.homes;
+        let is_home = |region: &Region| homes.iter().any(|(home, _)| home == region);
+        let written = |o: &&Operand| o.access != Access::Read && is_home(&o.region);
+        let mut found = Vec::new();
+        for to in operands.iter().filter(written).map(|o| o.region) {
+            let mut from = operands.iter().map(|o| &o.region);
+            let Some(from) = from.find(|r| r.buffer == 0 && r.bytes == to.bytes) else { continue };
+            self.updated.push(to);
+            let mut last: Vec<Region> = Vec::new();
+            for (at, instruction) in before.iter().enumerate().rev() {
+                for Operand { region, access } in instruction.operands() {
+                    let taken = last.iter().any(|later| later.overlaps(&region));
+                    if access != Access::Read && contains(from, &region) && !taken {
+                        let offset = to.offset + region.offset - from.offset;
+                        found.push((at, Region::new(to.buffer, offset, region.bytes)));
+                        last.push(region);
+                    }
+                }
             }
         }
+        self.gradients.extend(found);
+    }
+
+    /// The variables of instruction number `at`, and what it does with them.
+    fn of(&self, at: usize, instruction: &Instruction) -> (Vec<String>, VariableRole) {
+        let [mut read, mut updated] = [const { Vec::<&Var>::new() }; 2];
+        for Operand { region, access } in instruction.operands() {
+            match access {
+                Access::Read => read.extend(self.read_at(at, &region)),
+                _ => updated.extend(self.inside(&region)),
+            }
+        }
+        let gradients = self.gradients_of(at);
         let (vars, role) = match (&updated[..], &gradients[..]) {
             ([], []) => (read, VariableRole::Read),
             ([], _) => (gradients, VariableRole::Gradient),
@@ -204,16 +228,28 @@ impl<'a> Names<'a> {
         (names, role)
     }
 
-    /// The variables whose gradients lie in this stretch. The same gradients update parameters and
-    /// what the optimizer remembers of them: those that are seen one by one are meant.
-    fn gradients_in(&self, region: &Region) -> Vec<&'a Var> {
-        let here = self.gradients.iter().filter(|(from, _)| contains(from, region));
-        let vars = here.map(|(from, to)| {
-            let offset = to.offset + region.offset - from.offset;
-            self.inside(&Region::new(to.buffer, offset, region.bytes))
-        });
-        let size = |vars: &Vec<&Var>| vars.iter().map(|var| var.bytes()).sum::<usize>();
-        vars.filter(|vars| !vars.is_empty()).min_by_key(size).unwrap_or_default()
+    /// The same gradients update parameters and what the optimizer remembers of them as a whole:
+    /// those that are seen one by one say more.
+    fn gradients_of(&self, at: usize) -> Vec<&'a Var> {
+        let here = self.gradients.iter().filter(|(i, _)| *i == at);
+        let all: Vec<&Var> = here.flat_map(|(_, region)| self.inside(region)).collect();
+        let part = |var: &&Var| {
+            let home = self.homes.iter().find(|(_, known)| known == var);
+            !home.is_some_and(|(home, _)| self.updated.contains(home))
+        };
+        match all.iter().copied().any(|var| part(&var)) {
+            true => all.into_iter().filter(part).collect(),
+            false => all.into_iter().take(1).collect(),
+        }
+    }
+
+    /// The variables that instruction number `at` reads there, themselves or a copy.
+    fn read_at(&self, at: usize, region: &Region) -> Vec<&'a Var> {
+        let copy = |(from, to, _): &&(usize, Region, &Var)| *from < at && to == region;
+        match self.copies.iter().rev().find(copy) {
+            Some((_, _, var)) => vec![var],
+            None => self.inside(region),
+        }
     }
 
     /// The variable that is this stretch; else those that lie in it or hold it.
