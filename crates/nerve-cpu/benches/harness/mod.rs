@@ -5,8 +5,6 @@
 #![allow(dead_code, missing_docs)]
 
 use nerve_cpu::{Buffer, Instruction, Program, Region, Replay};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,8 +76,7 @@ pub fn measure_all(label: &str, operands: Operands, instructions: Vec<Instructio
         return;
     }
     let flops: u64 = instructions.iter().map(|i| i.kernel().flops()).sum();
-    let of = |i: &Instruction| i.operands().iter().map(|o| o.region.bytes).sum::<usize>();
-    let bytes: usize = instructions.iter().map(of).sum();
+    let bytes: usize = instructions.iter().map(bytes).sum();
     let program = Program::new(instructions, &[0, 4 * operands.words.len()]).expect("it fits");
     let memory = Arc::new(Buffer::from_slice(&operands.words));
     let mut replay = Replay::new(program, vec![Some(memory)]);
@@ -87,12 +84,21 @@ pub fn measure_all(label: &str, operands: Operands, instructions: Vec<Instructio
     line(label, seconds, flops, bytes);
 }
 
+/// Bytes that an instruction touches: of a table, the rows that are picked.
+fn bytes(instruction: &Instruction) -> usize {
+    let all = instruction.operands().iter().map(|o| o.region.bytes).sum();
+    match instruction {
+        Instruction::Gather(gather) => 2 * gather.dst.bytes + gather.index.bytes,
+        _ => all,
+    }
+}
+
 /// Prints what was measured, beside the roof.
 pub fn line(label: &str, seconds: f64, flops: u64, bytes: usize) {
     let threads = nerve_cpu::threads();
     let peak = nerve_cpu::peak_flops(threads);
     let compute = peak.map_or(0.0, |peak| flops as f64 / peak);
-    let moving = bytes as f64 / bandwidth(threads, bytes);
+    let moving = bytes as f64 / nerve_cpu::peak_bandwidth(threads, bytes);
     println!(
         "{label:<44} {:>10.2} µs {:>8.1} GFLOP/s {:>8.1} GB/s  {:>4.0} % of {}",
         seconds * 1e6,
@@ -113,15 +119,4 @@ pub fn best(mut run: impl FnMut()) -> f64 {
     let first = once().max(1e-9);
     let rounds = (TIME / first).clamp(5.0, 20_000.0) as usize;
     (0..rounds).map(|_| once()).fold(first, f64::min)
-}
-
-/// Measured once for each power of four.
-fn bandwidth(threads: usize, bytes: usize) -> f64 {
-    thread_local! {
-        static KNOWN: RefCell<BTreeMap<u32, f64>> = const { RefCell::new(BTreeMap::new()) };
-    }
-    let power = bytes.max(4096).ilog2() / 2;
-    KNOWN.with_borrow_mut(|known| {
-        *known.entry(power).or_insert_with(|| nerve_cpu::peak_bandwidth(threads, 4 << (2 * power)))
-    })
 }
