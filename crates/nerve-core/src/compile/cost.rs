@@ -164,6 +164,7 @@ impl<'a> Names<'a> {
     fn learn_copy(&mut self, at: usize, instruction: &Instruction) {
         let (from, to) = match instruction {
             Instruction::PackB(pack) => (pack.from, pack.to),
+            Instruction::WinogradFilter(filter) => (filter.from, filter.to),
             Instruction::Fused(fused) => match (&fused.inputs[..], &fused.outputs[..]) {
                 ([from], [to]) if fused.code == [Step::Load(0)] && to.reduce.is_none() => {
                     (from.region, to.view.region)
