@@ -1,15 +1,16 @@
 //! Padding right before a convolution becomes the convolution's own: its kernel knows where the
-//! zeros are, so that nobody stores them.
+//! zeros are, so that nobody stores them. And the filter is given to it in the form that it is
+//! fastest with.
 
 use crate::op::Op;
-use crate::ops::{Border, Conv, ConvWeightGrad, Pad};
+use crate::ops::{Border, Conv, ConvWeightGrad, Pad, WinogradFilter};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use std::collections::HashMap;
 
-/// The same values as `roots`, with borders in the place of padding. Runs after the other rules,
+/// The same values as `roots`, with borders in the place of padding and filters transformed. Runs after the other rules,
 /// which know how padding is moved and cut.
-pub(super) fn absorb_padding(roots: &[Tensor]) -> Vec<Tensor> {
+pub(super) fn complete_convolutions(roots: &[Tensor]) -> Vec<Tensor> {
     let mut new: HashMap<u64, Tensor> = HashMap::new();
     for node in topological(roots, |_| false) {
         let mut inputs: Vec<Tensor> = node.inputs().iter().map(|t| new[&t.id()].clone()).collect();
@@ -18,6 +19,13 @@ pub(super) fn absorb_padding(roots: &[Tensor]) -> Vec<Tensor> {
             (&mut op, inputs.first_mut())
         {
             absorb(conv, image);
+        }
+        if let (Op::Conv(conv), [image, filter]) = (&op, &mut inputs[..])
+            && let Some(transformed) = WinogradFilter::of(*conv, image, filter)
+        {
+            // Only its shape is still needed.
+            *filter = filter.zeros_like();
+            inputs.push(transformed);
         }
         let same = node.inputs().iter().map(Tensor::id).eq(inputs.iter().map(Tensor::id));
         let changed = match same {

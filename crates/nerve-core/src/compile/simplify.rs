@@ -54,7 +54,7 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
             break;
         }
     }
-    super::absorb::absorb_padding(&roots)
+    super::absorb::complete_convolutions(&roots)
 }
 
 #[derive(Default)]

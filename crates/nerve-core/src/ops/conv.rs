@@ -9,6 +9,9 @@ use crate::tensor::Tensor;
 use nerve_cpu::{Activation, ConvShape, Region};
 
 /// Convolution of images `[n, h, w, c]` with filters `[kh, kw, c / groups, o]`: `[n, oh, ow, o]`.
+///
+/// A third operand is the filter in another form, as the compiler puts it there
+/// ([`WinogradFilter`](super::WinogradFilter)); of the second only the shape counts then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Distance between the places where the filter is applied.
@@ -193,29 +196,32 @@ impl Conv {
     }
 }
 
+impl Conv {
+    /// The instruction, still without its operands.
+    pub(crate) fn kernel(&self, dtype: DType, image: &Shape, filter: &Shape) -> nerve_cpu::Conv {
+        let nowhere = Region::new(0, 0, 0);
+        let shape = self.geometry(image, [filter[0], filter[1]], filter[3]);
+        nerve_cpu::Conv::new(float(dtype), shape, nowhere, nowhere, nowhere)
+    }
+}
+
 impl Lower for Conv {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
-        let [image, weight] = node.inputs() else { unreachable!("two operands") };
+        let (image, filter) = (&node.inputs()[0], &node.inputs()[1]);
         let epilogue = cx.epilogue();
         let x = cx.contiguous(image);
-        let (ty, y) = (float(node.dtype()), cx.output_region(node));
-        let kernel = [weight.shape()[0], weight.shape()[1]];
-        let shape = self.geometry(image.shape(), kernel, weight.shape()[3]);
-        let nowhere = Region::new(0, 0, 0);
         let conv = nerve_cpu::Conv {
+            x,
+            y: cx.output_region(node),
             bias: epilogue.bias,
             activation: if epilogue.relu { Activation::Relu } else { Activation::None },
-            ..nerve_cpu::Conv::new(ty, shape, x, nowhere, y)
+            ..self.kernel(node.dtype(), image.shape(), filter.shape())
         };
-        if let Some(bytes) = conv.winograd_bytes() {
-            let (filter, to) = (cx.elements(weight), cx.temporary(bytes));
-            let strides = filter.strides.try_into().expect("filters have four axes");
-            cx.emit(conv.winograd_filter(filter.region, filter.offset, strides, to));
-            cx.emit(conv.with_winograd(to));
-            return;
-        }
-        let filter = cx.contiguous(weight);
-        cx.emit(nerve_cpu::Conv { filter, ..conv });
+        let conv = match node.inputs().get(2) {
+            Some(transformed) => conv.with_winograd(cx.contiguous(transformed)),
+            None => nerve_cpu::Conv { filter: cx.contiguous(filter), ..conv },
+        };
+        cx.emit(conv);
     }
 
     fn epilogue(&self, node: &Tensor) -> Option<usize> {

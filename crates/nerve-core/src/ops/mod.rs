@@ -32,6 +32,7 @@ mod softmax;
 mod sort;
 mod source;
 mod unary;
+mod winograd_filter;
 
 pub use argreduce::ArgReduce;
 pub use attention::{Attention, AttentionGrad};
@@ -57,6 +58,7 @@ pub use softmax::{Softmax, SoftmaxGrad};
 pub use sort::ArgSort;
 pub use source::{Full, Iota, Random, random_key};
 pub use unary::{Cast, Detach, Unary};
+pub use winograd_filter::WinogradFilter;
 
 use crate::dtype::DType;
 use crate::shape::Shape;
