@@ -8,6 +8,8 @@
 //! The seed is the key of the cipher. The counter holds the number of the block (48 bits), the
 //! step (48 bits) and the stream (32 bits). A block has four words: four `f32`, or two `f64`.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
 pub(crate) mod fill;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 
 mod pieces;
 mod pooling;
+mod raise;
 mod scaled;
 
 use crate::op::{Op, Role};
@@ -54,7 +55,7 @@ pub(super) fn simplify(roots: &[Tensor]) -> Vec<Tensor> {
             break;
         }
     }
-    super::absorb::complete_convolutions(&roots)
+    super::absorb::complete_convolutions(&raise::raise(&roots))
 }
 
 #[derive(Default)]

@@ -48,9 +48,13 @@ pub(super) struct Schedule {
     pub stored: HashSet<u64>,
 }
 
-/// Whether a node is cheaper to compute again than to store: it depends on no large buffer.
+/// Whether a node is cheaper to compute again than to store: it depends on no large buffer. Random
+/// numbers are not: to draw one takes longer than to read one, and most are stored as truth values.
 pub(super) fn recomputable(node: &Tensor) -> bool {
     fn size(node: &Tensor, budget: usize) -> Option<usize> {
+        if let Op::Random(_) = node.op() {
+            return None;
+        }
         let Role::Elementwise(op) = node.op().rule().role() else { return None };
         let mut total = 1;
         if !op.is_source() {

@@ -1,6 +1,7 @@
 //! Tensors that are computed from nothing: equal numbers, counting numbers, random numbers.
 //!
-//! They take no memory in a plan: every fused group that needs one computes it on the spot.
+//! Most take no memory in a plan: every fused group that needs one computes it on the spot. Random
+//! numbers are computed once, and only what comes out of them is kept: the bytes of a mask.
 
 use super::Bits;
 use crate::dtype::DType;
@@ -98,8 +99,7 @@ impl Elementwise for Iota {
 /// Random numbers that are a pure function of a key, a stream and the position.
 ///
 /// Counter-based (Philox 4×32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-/// 2011), so they do not depend on threads, on scheduling or on fusion, and the backward pass may
-/// draw the same ones again instead of storing them.
+/// 2011), so they do not depend on threads, on scheduling or on fusion.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Random {
     /// Uniform on [0, 1) or standard normal.

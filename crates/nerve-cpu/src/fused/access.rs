@@ -73,8 +73,13 @@ fn each_run(outer: &[(usize, isize)], mut visit: impl FnMut(isize)) {
     }
 }
 
-/// Rows and columns of the blocks in which transposed tiles are moved: a cache line each way.
-const BLOCK: usize = 16;
+/// Rows and columns of the blocks in which transposed tiles are moved.
+const BLOCK: usize = 8;
+
+/// Where the blocks of `extent` rows or columns begin. The last one may overlap the one before it.
+fn blocks(extent: usize) -> impl Iterator<Item = usize> {
+    (0..extent.div_ceil(BLOCK)).map(move |i| (i * BLOCK).min(extent - BLOCK))
+}
 
 /// Reads `n` elements at `from` into the first places of `to`.
 ///
@@ -139,77 +144,66 @@ unsafe fn load_transposed<S: Plain, T: Lane, const AVX2: bool>(
     convert: impl Fn(S) -> T + Copy,
 ) {
     assert!(to.len() >= rows * columns);
-    for c0 in (0..columns).step_by(BLOCK) {
-        for r0 in (0..rows).step_by(BLOCK) {
-            let (height, width) = (BLOCK.min(rows - r0), BLOCK.min(columns - c0));
+    if rows < BLOCK || columns < BLOCK || size_of::<T>() != 4 || !AVX2 {
+        for (r, to) in to.chunks_exact_mut(columns).take(rows).enumerate() {
+            for (c, to) in to.iter_mut().enumerate() {
+                // SAFETY: by contract.
+                *to = convert(unsafe { *from.offset(r as isize + c as isize * stride) });
+            }
+        }
+        return;
+    }
+    for c in blocks(columns) {
+        for r in blocks(rows) {
             // SAFETY: by contract every element of the block may be read; the assertion covers
-            // the places written.
+            // the places written; and the processor has AVX2.
             unsafe {
-                let from = from.offset(r0 as isize + c0 as isize * stride);
-                let to = to.as_mut_ptr().add(r0 * columns + c0);
-                if height == BLOCK && width == BLOCK && AVX2 && same_word::<S, T>() {
-                    square(from.cast(), stride, to.cast(), columns);
-                } else if height == BLOCK && width == BLOCK {
-                    let mut block = [[T::default(); BLOCK]; BLOCK];
-                    for (c, block) in block.iter_mut().enumerate() {
-                        let column = from.offset(c as isize * stride).cast::<[S; BLOCK]>();
-                        *block = column.read_unaligned().map(convert);
-                    }
-                    for r in 0..BLOCK {
-                        let mut row = [T::default(); BLOCK];
-                        row.iter_mut().zip(&block).for_each(|(to, column)| *to = column[r]);
-                        to.add(r * columns).cast::<[T; BLOCK]>().write_unaligned(row);
-                    }
-                } else {
-                    for c in 0..width {
-                        for r in 0..height {
-                            let x = *from.offset(r as isize + c as isize * stride);
-                            *to.add(r * columns + c) = convert(x);
-                        }
-                    }
+                let from = from.offset(r as isize + c as isize * stride);
+                let to = to.as_mut_ptr().add(r * columns + c).cast();
+                if TypeId::of::<S>() == TypeId::of::<T>() {
+                    square(from.cast(), stride, to, columns);
+                    continue;
                 }
+                let mut block = [[T::default(); BLOCK]; BLOCK];
+                for (c, block) in block.iter_mut().enumerate() {
+                    let column = from.offset(c as isize * stride).cast::<[S; BLOCK]>();
+                    *block = column.read_unaligned().map(convert);
+                }
+                square(block.as_ptr().cast(), BLOCK as isize, to, columns);
             }
         }
     }
 }
 
-/// Whether both are the same type of 32 bits.
-fn same_word<S: Plain, T: Plain>() -> bool {
-    TypeId::of::<S>() == TypeId::of::<T>() && size_of::<T>() == 4
-}
-
-/// A block of 32-bit words, `to[r][c] = from[r + stride·c]`, by four transpositions in registers.
+/// A block of 32-bit words, `to[r][c] = from[r + stride·c]`, transposed in registers.
 ///
 /// # Safety
 /// The block may be read and written, and the processor has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[inline]
 unsafe fn square(from: *const f32, stride: isize, to: *mut f32, columns: usize) {
     use std::arch::x86_64::*;
-    for (r, c) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
-        // SAFETY: by contract.
-        unsafe {
-            let from = from.offset(r as isize + c as isize * stride);
-            let to = to.add(r * columns + c);
-            let row = |i: isize| _mm256_loadu_ps(from.offset(i * stride));
-            // Pairs, then quadruples, then halves: 24 shuffles for 64 words.
-            let pairs = [0, 2, 4, 6].map(|i| {
-                let (a, b) = (row(i), row(i + 1));
-                [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]
-            });
-            let quadruple = |i: usize, j: usize| {
-                let (a, b) = (pairs[i][j], pairs[i + 1][j]);
-                [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)]
-            };
-            for j in 0..2 {
-                let (low, high) = (quadruple(0, j), quadruple(2, j));
-                for k in 0..2 {
-                    let r = 2 * j + k;
-                    let first = _mm256_permute2f128_ps::<0x20>(low[k], high[k]);
-                    let second = _mm256_permute2f128_ps::<0x31>(low[k], high[k]);
-                    _mm256_storeu_ps(to.add(r * columns), first);
-                    _mm256_storeu_ps(to.add((r + 4) * columns), second);
-                }
+    // SAFETY: by contract.
+    unsafe {
+        let row = |i: isize| _mm256_loadu_ps(from.offset(i * stride));
+        // Pairs, then quadruples, then halves: 24 shuffles for 64 words.
+        let pairs = [0, 2, 4, 6].map(|i| {
+            let (a, b) = (row(i), row(i + 1));
+            [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]
+        });
+        let quadruple = |i: usize, j: usize| {
+            let (a, b) = (pairs[i][j], pairs[i + 1][j]);
+            [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)]
+        };
+        for j in 0..2 {
+            let (low, high) = (quadruple(0, j), quadruple(2, j));
+            for k in 0..2 {
+                let r = 2 * j + k;
+                let first = _mm256_permute2f128_ps::<0x20>(low[k], high[k]);
+                let second = _mm256_permute2f128_ps::<0x31>(low[k], high[k]);
+                _mm256_storeu_ps(to.add(r * columns), first);
+                _mm256_storeu_ps(to.add((r + 4) * columns), second);
             }
         }
     }

@@ -9,6 +9,9 @@ use std::ops::Range;
 /// Points of a chunk, about: enough that handing one out costs nothing beside it.
 const GRAIN: usize = 32 * 1024;
 
+/// A random number takes as long as this many ordinary points.
+pub(super) const RANDOM: usize = 4;
+
 /// A reduction is cut into parts only where fewer independent chunks than this can be had.
 const ENOUGH_CHUNKS: usize = 16;
 
@@ -18,8 +21,13 @@ const WORTH_PARTS: usize = 4;
 /// Never more parts than this.
 const MAX_PARTS: usize = 64;
 
-/// Rows and columns of a tile in which some operand is transposed.
-const SQUARE: usize = 32;
+/// Columns of a tile in which some operand is transposed: all of them where there are few, so that
+/// what is stored row by row is in one piece.
+const COLUMNS: usize = 32;
+const FEW_COLUMNS: usize = 64;
+
+/// Its rows, a multiple of this where there are enough.
+const ROWS: usize = 8;
 
 /// A dimension of the iteration space, with the stride of every operand along it.
 #[derive(Clone, Debug)]
@@ -107,7 +115,8 @@ impl Geometry {
         let scattered = (0..reduces.len())
             .map(|o| reduces[o] && loops[outer..].iter().any(|l| !reduced(&l.steps, o)))
             .collect();
-        let (pieces, parts) = cut(fused.points(), outer_rounds, inner_rounds);
+        let work = fused.points().saturating_mul(if ordered { RANDOM } else { 1 });
+        let (pieces, parts) = cut(work, outer_rounds, inner_rounds);
         let shapes = (0..1 << tile_dims.iter().filter(|t| t.block < dims[t.dim].extent).count())
             .map(|number| shape(fused, &dims, &tile_dims, number, positions.len()))
             .collect();
@@ -218,8 +227,12 @@ struct TileDim {
 fn choose_tile(dims: &[Dim], tile: usize, views: usize) -> Vec<TileDim> {
     let Some(last) = dims.len().checked_sub(1) else { return Vec::new() };
     if let Some(across) = transposed(dims, views) {
-        let width = dims[last].extent.min(SQUARE);
-        let height = dims[across].extent.min(tile / width);
+        let width = match dims[last].extent {
+            few @ ..=FEW_COLUMNS => few,
+            _ => COLUMNS,
+        };
+        let height = tile / width;
+        let height = dims[across].extent.min((height - height % ROWS).max(1));
         let width = dims[last].extent.min(tile / height);
         return vec![TileDim { dim: across, block: height }, TileDim { dim: last, block: width }];
     }
@@ -322,8 +335,12 @@ fn shape(fused: &Fused, dims: &[Dim], tile: &[TileDim], number: usize, positions
 }
 
 /// Into how many pieces the outer rounds are cut, and into how many parts the inner ones.
-fn cut(points: usize, outer_rounds: usize, inner_rounds: usize) -> (usize, usize) {
-    let wanted = points.div_ceil(GRAIN).max(1);
+fn cut(work: usize, outer_rounds: usize, inner_rounds: usize) -> (usize, usize) {
+    // Even numbers, which two or four threads can share.
+    let wanted = match work.div_ceil(GRAIN) {
+        few @ ..8 => few.max(1).next_power_of_two(),
+        many => many.next_multiple_of(8),
+    };
     let pieces = outer_rounds.min(wanted).max(1);
     let enough = wanted.min(ENOUGH_CHUNKS);
     if pieces >= enough || wanted < WORTH_PARTS {

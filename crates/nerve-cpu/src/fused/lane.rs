@@ -8,6 +8,8 @@ use super::{BinaryOp, Reduce, UnaryOp};
 use crate::math::{self, scalar};
 use crate::memory::Plain;
 use crate::random::{self, Key};
+use crate::simd::Isa;
+use std::any::TypeId;
 
 /// Lengths of stretches are padded to a multiple of this: the lanes of the widest f32 vector.
 pub(super) const STEP: usize = 16;
@@ -392,8 +394,21 @@ crate::real::per_isa! {
     pub(super) fn select<T: Lane>(to: &mut [T], c: &[T], a: &[T], b: &[T]) => select_body
 }
 crate::real::per_isa! {
-    /// [`Lane::uniform`], compiled for each instruction set.
-    pub(crate) fn uniform<T: Lane>(to: &mut [T], key: Key, first: u64) => uniform_body
+    fn uniform_on<T: Lane>(to: &mut [T], key: Key, first: u64) => uniform_body
+}
+
+/// [`Lane::uniform`] on each instruction set.
+pub(crate) fn uniform<T: Lane>(isa: Isa, to: &mut [T], key: Key, first: u64) {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 && TypeId::of::<T>() == TypeId::of::<f32>() {
+        let len = to.len();
+        // SAFETY: the elements are f32, and the instruction set was found on this processor.
+        unsafe {
+            let to = std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<f32>(), len);
+            return random::avx512::uniform(to, key, first);
+        }
+    }
+    uniform_on(isa, to, key, first);
 }
 crate::real::per_isa! {
     /// [`Lane::normal`], compiled for each instruction set.

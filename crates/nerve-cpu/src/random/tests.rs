@@ -86,7 +86,9 @@ fn words_carry_seed_and_step() {
 fn runs_agree_with_single_numbers() {
     let key = Key::new(99, 1, 1 << 40);
     for isa in isas() {
-        for (first, len) in [(0, 1000), (3, 130), (61, 7), ((1 << 34) + 5, 64), (130, 0)] {
+        for (first, len) in
+            [(0, 1000), (3, 130), (61, 7), ((1 << 34) + 5, 64), ((1 << 34) - 70, 200), (130, 0)]
+        {
             let mut f = vec![0.0f32; len];
             let mut d = vec![0.0f64; len];
             uniform_on(isa, &mut f, key, first);

@@ -9,8 +9,8 @@ use nerve_formats::spec::{Kind, Param, Spec};
 ///
 /// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
 ///
-/// The mask is a function of seed, step and position, so it is not stored: the backward pass draws
-/// it again.
+/// The mask is a function of seed, step and position. It is drawn once and kept for the backward
+/// pass, a byte an element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// The share that is set to zero, from 0 up to but not including 1.

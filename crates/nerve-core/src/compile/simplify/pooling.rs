@@ -24,7 +24,8 @@ pub(super) fn mask(op: BinaryOp, inputs: &[Tensor]) -> Option<Tensor> {
 
 /// Where there is a place, in the arithmetic of `like`, so that it joins the groups of its users.
 fn has_place(places: &Tensor, like: &Tensor) -> Tensor {
-    places.to_dtype(like.dtype()).ne(f64::from(NO_PLACE))
+    let none = Tensor::full(places.shape(), f64::from(NO_PLACE), like.dtype());
+    places.to_dtype(like.dtype()).ne(none)
 }
 
 /// The places of which `mask` is [`has_place`].
@@ -40,13 +41,30 @@ fn places_of(mask: &Tensor) -> Option<(&MaxPlace, &Tensor)> {
     }
 }
 
-/// The gradient of a maximum whose dy is masked by a ReLU: what has no place goes nowhere.
+/// The gradient of a maximum whose dy is masked by a ReLU: what has no place goes nowhere. The mask
+/// may have been applied to permuted elements.
 pub(super) fn grad(op: &PoolGrad, inputs: &[Tensor]) -> Option<Tensor> {
     let [masked, places] = inputs else { return None };
+    let (permute, masked) = match masked.op() {
+        Op::Permute(permute) => (Some(permute), &masked.inputs()[0]),
+        _ => (None, masked),
+    };
     let (Op::Select(_), [mask, dy, zero]) = (masked.op(), masked.inputs()) else { return None };
+    let mask = match (permute, mask.op()) {
+        (None, _) => mask,
+        (Some(outer), Op::Permute(inner)) if inner.inverse() == *outer => &mask.inputs()[0],
+        _ => return None,
+    };
     let (place, positive) = places_of(mask)?;
     let same = place.pool == op.pool && positive.inputs()[0].id() == places.inputs().first()?.id();
-    (same && constant(zero) == Some(0.0)).then(|| Tensor::apply(*op, &[dy, positive]))
+    if !same || constant(zero) != Some(0.0) {
+        return None;
+    }
+    let dy = match permute {
+        Some(permute) => &Tensor::apply(permute.clone(), &[dy]),
+        None => dy,
+    };
+    Some(Tensor::apply(*op, &[dy, positive]))
 }
 
 /// What to sum up instead of the gradient of a maximum: to which element of a window its gradient
