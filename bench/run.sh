@@ -131,11 +131,12 @@ for round in $(seq "$ROUNDS"); do
         [ -n "$(both "$name" "$peers")" ] || continue
         words=$(both "$can" "$workloads")
         [ -n "$words" ] || continue
-        own=$words
-        case $mode in *bf16*) own=$(for word in $words; do printf '%s+bf16 ' "$word"; done) ;; esac
         # Nerve runs before each mode, so that both meet the machine in the same state.
         # shellcheck disable=SC2086
-        record '' "$nerve" $own >&2 </dev/null
+        case $mode in
+        *bf16*) record '' env NERVE_BENCH_BF16=1 "$nerve" $words >&2 </dev/null ;;
+        *) record '' "$nerve" $words >&2 </dev/null ;;
+        esac
         # shellcheck disable=SC2086
         peer "$name" "$mode" $words >&2 </dev/null
     done
