@@ -138,6 +138,96 @@ fn weight(label: &str, shape: ConvShape) {
     measure(label, list, &sizes, share);
 }
 
+/// Numbers between -1 and 1.
+fn noise(count: usize, mut seed: u64) -> Vec<f32> {
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Largest and mean error of `values`, as shares of the root of the mean square of `exact`.
+fn errors(values: &[f32], exact: &[f64]) -> [f64; 2] {
+    let count = exact.len() as f64;
+    let scale = (exact.iter().map(|v| v * v).sum::<f64>() / count).sqrt();
+    let error = values.iter().zip(exact).map(|(&v, e)| (f64::from(v) - e).abs() / scale);
+    [error.clone().fold(0.0, f64::max), error.sum::<f64>() / count]
+}
+
+/// Runs instructions over buffers that hold these values; gives the last buffer.
+fn run(list: Vec<Instruction>, buffers: Vec<Arc<Buffer>>, arena: usize) -> Arc<Buffer> {
+    let sizes: Vec<usize> = [arena].into_iter().chain(buffers.iter().map(|b| b.bytes())).collect();
+    let program = Program::new(list, &sizes).expect("a program that fits its buffers");
+    let last = buffers.last().expect("there is a result").clone();
+    Replay::new(program, buffers.into_iter().map(Some).collect()).run().expect("no indices");
+    last
+}
+
+/// The errors of both algorithms against the convolution in f64, of the result and of the weight
+/// gradient.
+fn accuracy(n: usize, side: usize, [c, co]: [usize; 2]) {
+    let (pad, dilation, stride, between) = ([[1; 2]; 2], [1; 2], [1; 2], [0; 2]);
+    let (h, w, kh, kw, groups) = (side, side, 3, 3, 1);
+    let s = ConvShape { n, h, w, c, kh, kw, co, groups, stride, dilation, pad, between };
+    let (x, filter, dy) = (noise(n * h * w * c, 1), noise(9 * c * co, 2), noise(n * h * w * co, 3));
+    let wide = |v: &[f32]| {
+        Arc::new(Buffer::from_slice(&v.iter().map(|&v| v.into()).collect::<Vec<f64>>()))
+    };
+    let single = |v: &[f32]| Arc::new(Buffer::from_slice(v));
+    let region = |i: u32, n: usize, ty: Float| Region::new(i, 0, n * ty.bytes());
+    let conv = |ty| {
+        let [x, f, y] =
+            [(1, x.len()), (2, filter.len()), (3, dy.len())].map(|(i, n)| region(i, n, ty));
+        Conv::new(ty, s, x, f, y)
+    };
+    let exact = vec![wide(&x), wide(&filter), Arc::new(Buffer::zeroed(8 * dy.len()))];
+    let exact = run(vec![conv(Float::F64).into()], exact, 0).to_vec::<f64>(0..dy.len());
+    let buffers = || vec![single(&x), single(&filter), single(&dy)];
+    let direct = run(vec![conv(Float::F32).into()], buffers(), 0).to_vec::<f32>(0..dy.len());
+    let conv = conv(Float::F32);
+    let to = region(0, 16 * c * co.next_multiple_of(16), Float::F32);
+    let strides = [3 * c * co, c * co, co, 1].map(|n| n as isize);
+    let list = vec![
+        conv.winograd_filter(conv.filter, 0, strides, to).into(),
+        conv.with_winograd(to).into(),
+    ];
+    let fewer = run(list, buffers(), to.bytes).to_vec::<f32>(0..dy.len());
+    let ([dm, da], [wm, wa]) = (errors(&direct, &exact), errors(&fewer, &exact));
+    println!(
+        "{n} of {side}×{side} {c}→{co}      direct {dm:.1e} {da:.1e}  winograd {wm:.1e} {wa:.1e}"
+    );
+
+    let grad = |ty: Float, winograd| {
+        let [x, dy] = [(1, x.len()), (2, dy.len())].map(|(i, n)| region(i, n, ty));
+        let new =
+            ConvWeightGrad { winograd, ..ConvWeightGrad::new(ty, s, x, dy, region(0, 0, ty)) };
+        let parts = new.parts();
+        let from = region(0, parts * filter.len(), ty);
+        let sum = SumParts {
+            ty,
+            parts,
+            len: filter.len(),
+            from,
+            to: region(3, filter.len(), ty),
+            accumulate: false,
+        };
+        (vec![ConvWeightGrad { dw: from, ..new }.into(), sum.into()], from.bytes)
+    };
+    let (list, arena) = grad(Float::F64, false);
+    let exact = vec![wide(&x), wide(&dy), Arc::new(Buffer::zeroed(8 * filter.len()))];
+    let exact = run(list, exact, arena).to_vec::<f64>(0..filter.len());
+    let [direct, fewer] = [false, true].map(|winograd| {
+        let (list, arena) = grad(Float::F32, winograd);
+        let dw = run(list, vec![single(&x), single(&dy), single(&filter)], arena);
+        errors(&dw.to_vec::<f32>(0..filter.len()), &exact)
+    });
+    let ([dm, da], [wm, wa]) = (direct, fewer);
+    println!(
+        "{n} of {side}×{side} {c}→{co}, dW  direct {dm:.1e} {da:.1e}  winograd {wm:.1e} {wa:.1e}"
+    );
+}
+
 fn main() {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
@@ -160,6 +250,14 @@ fn main() {
         convolution(64, 8, [256, 256], 3, 1);
         convolution(64, 8, [256, 512], 3, 2);
         convolution(64, 4, [512, 512], 3, 1);
+    }
+    if wanted("accuracy") {
+        println!("largest and mean error, in units of the root mean square of the result");
+        accuracy(64, 14, [32, 64]);
+        accuracy(16, 32, [64, 64]);
+        accuracy(16, 16, [128, 128]);
+        accuracy(16, 8, [256, 256]);
+        accuracy(16, 4, [512, 512]);
     }
     if wanted("single") {
         convolution(1, 32, [3, 64], 3, 1);

@@ -206,9 +206,9 @@ fn large_shapes() -> Vec<ConvShape> {
         ConvShape { n: 2, c: 48, co: 96, groups: 2, dilation: [2, 2], ..base },
         ConvShape { n: 6, c: 100, co: 100, groups: 100, ..base },
         ConvShape { pad: [[1; 2]; 2], ..base },
-        ConvShape { n: 3, c: 70, co: 100, stride: [2, 2], pad: [[1, 0], [2, 1]], ..base },
-        ConvShape { n: 2, c: 70, co: 100, between: [1, 1], pad: [[2, 2], [1, 2]], ..base },
-        ConvShape { n: 2, h: 60, w: 60, c: 40, pad: [[1; 2]; 2], dilation: [2, 1], ..base },
+        ConvShape { n: 3, c: 40, co: 70, stride: [2, 2], pad: [[1, 0], [2, 1]], ..base },
+        ConvShape { n: 2, co: 30, between: [1, 1], pad: [[2, 2], [1, 2]], ..base },
+        ConvShape { n: 2, h: 40, w: 50, co: 8, c: 40, pad: [[1; 2]; 2], dilation: [2, 1], ..base },
         ConvShape { n: 3, w: 40, c: 50, co: 50, groups: 50, pad: [[1; 2]; 2], ..base },
         ConvShape { n: 20, h: 1, w: 300, c: 12, kh: 1, kw: 5, stride: [1, 2], ..base },
     ]

@@ -34,7 +34,10 @@ pub use filter::WinogradFilter;
 pub(super) use weight::Strips;
 
 use super::ConvShape;
+use crate::gemm::drive::piece;
 use crate::kernel::Float;
+use crate::simd::prefetch;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Places of a transformed tile.
@@ -108,6 +111,57 @@ impl Tiles {
             (_, true) => [n, y, x + 1],
             (true, false) => [n, y + 1, 0],
             (false, false) => [n + 1, 0, 0],
+        }
+    }
+}
+
+/// Pixels that are read or written soon. Tiles come from memory and go there in bursts, between
+/// long products that touch only the cache: while those run, the caches ask for them.
+#[derive(Clone, Debug)]
+struct Soon {
+    /// The first of the channels, in the first of all pixels.
+    at: *const f32,
+    pixels: Range<usize>,
+    /// Elements between pixels.
+    stride: usize,
+    channels: usize,
+}
+
+impl Soon {
+    /// The pixels under some tiles, or a few more.
+    fn input(s: &ConvShape, x: *const f32, tiles: Range<usize>, channels: usize) -> Soon {
+        // Between spread pixels there is little to wait for.
+        let dense = s.between == [0; 2] && !tiles.is_empty();
+        let place = |i: usize, first: usize| {
+            let [n, y, _] = Tiles::of(s).place(i);
+            (n * s.h + (2 * y + first).saturating_sub(s.pad[0][0]).min(s.h)) * s.w
+        };
+        let pixels = if dense { place(tiles.start, 0)..place(tiles.end - 1, 4) } else { 0..0 };
+        Soon { at: x, pixels, stride: s.c, channels }
+    }
+
+    /// The results of some tiles, or a few more.
+    fn output(s: &ConvShape, y: *const f32, tiles: Range<usize>, channels: usize) -> Soon {
+        let place = |i: usize, first: usize| {
+            let [n, y, _] = Tiles::of(s).place(i);
+            (n * s.oh() + (2 * y + first).min(s.oh())) * s.ow()
+        };
+        let pixels = match tiles.is_empty() {
+            true => 0..0,
+            false => place(tiles.start, 0)..place(tiles.end - 1, 2),
+        };
+        Soon { at: y, pixels, stride: s.co, channels }
+    }
+
+    /// Asks for part number `part` of `parts`.
+    #[inline]
+    fn ask<const HOW: u8>(&self, part: usize, parts: usize) {
+        let pixels = piece(self.pixels.len(), parts, part);
+        for pixel in self.pixels.start + pixels.start..self.pixels.start + pixels.end {
+            let at = self.at.wrapping_add(pixel * self.stride);
+            for c in (0..self.channels).step_by(LINE) {
+                prefetch::<HOW, _>(at.wrapping_add(c));
+            }
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::super::{Conv, ConvShape};
 use super::transform::{Input, Output, transforms};
-use super::{LINE, PLACES, Tiles, WinogradFilter, plane, row_stride};
+use super::{LINE, PLACES, Soon, Tiles, WinogradFilter, plane, row_stride};
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::tile::{Ahead, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Scratch};
 use crate::memory::{Memory, Region};
+use crate::simd::Prefetch;
 
 /// Bytes of transformed pixels in a block: with the filter and the products they fill L2.
 const BLOCK_BYTES: usize = 448 * 1024;
@@ -140,7 +141,13 @@ impl Conv {
                 stride,
                 plane: between,
             });
-            for panel in piece(s.co.div_ceil(wide), plan.groups, group) {
+            let next = match block + 1 < plan.blocks {
+                true => piece(plan.tiles, plan.blocks, block + 1),
+                false => 0..0,
+            };
+            let next = Soon::input(s, memory.ptr::<f32>(self.x), next, s.c);
+            let panels = piece(s.co.div_ceil(wide), plan.groups, group);
+            for (number, panel) in panels.clone().enumerate() {
                 let first = panel * wide;
                 let columns = wide.min(s.co - first);
                 let width = columns.next_multiple_of(kernels.lanes);
@@ -160,10 +167,19 @@ impl Conv {
                     activation: Activation::None,
                     ahead: Ahead::NONE,
                 };
-                let vectors = width / kernels.lanes;
+                let (vectors, tallest) = (width / kernels.lanes, kernels.tallest(plan.width));
+                let bands = tiles.len().div_ceil(tallest);
+                let y = memory.ptr::<f32>(self.y).add(first);
+                let results = Soon::output(s, y, tiles.clone(), columns);
                 for i in 0..PLACES {
+                    next.ask::<{ Prefetch::FAR }>(number * PLACES + i, panels.len() * PLACES);
+                    results.ask::<{ Prefetch::WRITE }>(i, PLACES);
                     tile.b = panel.add(i * s.c * width);
-                    for band in pieces(0..tiles.len(), kernels.tallest(plan.width)) {
+                    for (number, band) in pieces(0..tiles.len(), tallest).enumerate() {
+                        // The matrix of the next place, or of the next panel.
+                        let rows = piece(s.c, bands, number);
+                        let at = tile.b.wrapping_add((s.c + rows.start) * width);
+                        tile.ahead = Ahead { at, stride: width, rows: rows.len() };
                         tile.a = pixels.as_ptr().add(i * between + band.start * stride);
                         let to = i * between_products + band.start * wide;
                         tile.c = products.as_mut_ptr().add(to);
@@ -177,7 +193,7 @@ impl Conv {
                     from: products.as_ptr(),
                     stride: wide,
                     plane: between_products,
-                    y: memory.ptr::<f32>(self.y).add(first),
+                    y,
                     columns,
                     bias: self.bias.map_or(std::ptr::null(), bias),
                     relu: self.activation == Activation::Relu,

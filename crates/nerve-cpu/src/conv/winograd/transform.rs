@@ -202,10 +202,14 @@ unsafe fn inputs<V: Vector<Elem = f32>>(job: &Input<'_>) {
             let inside = dense && y >= ys.start && y < ys.end && x >= xs.start && x < xs.end;
             let mut pixels = [job.zeros; PLACES];
             if !inside || full < job.channels {
+                let mut columns = [None; 4];
+                for q in 0..4 {
+                    columns[q] = s.source(1, 2 * x + q);
+                }
                 for r in 0..4 {
+                    let Some(y) = s.source(0, 2 * y + r) else { continue };
                     for q in 0..4 {
-                        let at = (s.source(0, 2 * y + r), s.source(1, 2 * x + q));
-                        if let (Some(y), Some(x)) = at {
+                        if let Some(x) = columns[q] {
                             pixels[4 * r + q] = image.add(y * row + x * s.c);
                         }
                     }

@@ -2,12 +2,13 @@
 
 use super::super::{ConvShape, ConvWeightGrad};
 use super::transform::{Fold, Gradient, Input, transforms};
-use super::{LINE, PLACES, Tiles, plane, row_stride};
+use super::{LINE, PLACES, Soon, Tiles, plane, row_stride};
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::tile::{Ahead, Kernels, Repeat, Scalar, Tile};
 use crate::kernel::Scratch;
 use crate::memory::Memory;
+use crate::simd::Prefetch;
 use std::ops::Range;
 
 /// Most channels of a strip, of either side: 16 matrices of sums for two strips fill a quarter of
@@ -122,7 +123,12 @@ impl ConvWeightGrad {
                     activation: Activation::None,
                     ahead: Ahead::NONE,
                 };
-                add_products(kernels, &tile, c.len(), co.clone(), longest_c);
+                let next = block.end..tiles.end.min(block.end + BLOCK);
+                let x = memory.ptr::<f32>(self.x).add(c.start);
+                let dy = memory.ptr::<f32>(self.dy).add(co.start);
+                let soon =
+                    [Soon::input(s, x, next.clone(), c.len()), Soon::output(s, dy, next, co.len())];
+                add_products(kernels, &tile, c.len(), co.clone(), longest_c, &soon);
                 start += BLOCK;
             }
             let tap = s.c * s.co;
@@ -148,12 +154,14 @@ unsafe fn add_products(
     rows: usize,
     columns: Range<usize>,
     longest: usize,
+    soon: &[Soon; 2],
 ) {
     // Whole vectors: what lies beyond the columns is zero, or is never folded.
     let columns = columns.len().next_multiple_of(kernels.lanes);
     let wide = kernels.width(rows, columns) * kernels.lanes;
     let [a_plane, b_plane] = [first.a_strides[1], first.b_stride].map(|n| plane(BLOCK, n));
     for place in 0..PLACES {
+        soon.iter().for_each(|pixels| pixels.ask::<{ Prefetch::FAR }>(place, PLACES));
         for column in (0..columns).step_by(wide) {
             let width = wide.min(columns - column);
             for band in pieces(0..rows, kernels.tallest(wide / kernels.lanes)) {
