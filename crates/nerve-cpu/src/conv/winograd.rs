@@ -18,7 +18,20 @@
 //! products have the tiles as their depth; see [`ConvWeightGrad`](super::ConvWeightGrad).
 //!
 //! # Accuracy
-//! The transformations only add and halve. Measured against f64, the largest error is TABLE
+//! The transformations only add and halve, and the sums are a ninth as long. Errors against f64 for
+//! random values in -1 .. 1, in units of the root mean square of the result, largest and mean
+//! (`cargo bench -p nerve-cpu --bench conv -- accuracy`):
+//!
+//! | shape, images | direct | Winograd | weight gradient, direct | Winograd |
+//! |---|---|---|---|---|
+//! | 14×14, 32→64, 64 | 3.8e-6, 2.0e-7 | 1.3e-6, 1.5e-7 | 1.6e-6, 2.8e-7 | 1.2e-6, 2.2e-7 |
+//! | 32×32, 64→64, 16 | 5.2e-6, 3.0e-7 | 1.6e-6, 2.0e-7 | 1.3e-6, 2.4e-7 | 1.5e-6, 2.2e-7 |
+//! | 16×16, 128→128, 16 | 6.7e-6, 4.1e-7 | 2.2e-6, 2.8e-7 | 9.5e-7, 1.6e-7 | 1.4e-6, 2.1e-7 |
+//! | 8×8, 256→256, 16 | 9.8e-6, 5.6e-7 | 2.9e-6, 3.9e-7 | 8.1e-7, 1.1e-7 | 1.6e-6, 2.1e-7 |
+//! | 4×4, 512→512, 16 | 1.3e-5, 7.1e-7 | 5.0e-6, 5.7e-7 | 9.5e-7, 8.0e-8 | 2.5e-6, 2.1e-7 |
+//!
+//! So results are nearer to the truth than direct sums, which are nine times as long. Weight
+//! gradients are as near where many pixels are summed, and up to three times as far where few are.
 //!
 //! Larger tiles (F(4×4, 3×3)) would save more multiplications, but their errors are ten times as
 //! large; they are not here. `NERVE_WINOGRAD=0` in the environment turns the algorithm off.
