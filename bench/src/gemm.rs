@@ -1,11 +1,12 @@
 //! Workload A: products of square matrices through the graph, as a user would write them.
 
 use crate::timing::Random;
+use crate::workloads::precision;
 use nerve_core::{DType, Step, Tensor, compile};
 
 /// The product of two matrices of `n` rows and columns, with numbers in them.
 pub fn product(n: usize) -> Step {
-    let matmul = compile(|args: &[Tensor]| vec![args[0].matmul(&args[1])]);
+    let matmul = compile(|args: &[Tensor]| vec![args[0].matmul(&args[1])]).precision(precision());
     let step = matmul.step(&[([n, n].into(), DType::F32), ([n, n].into(), DType::F32)]);
     let mut random = Random(n as u64);
     step.write(0, &random.normals(n * n));

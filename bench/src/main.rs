@@ -4,7 +4,8 @@
 //! FILE... --svg FILE` what the lines of nerve and its peers say side by side.
 //!
 //! Each line of output is `RESULT <tab> framework <tab> mode <tab> workload <tab> metric <tab>
-//! value <tab> spread`, as the peers' programs print it. `BENCH_FAST=1` is for a quick look.
+//! value <tab> spread`, as the peers' programs print it. `BENCH_FAST=1` is for a quick look,
+//! `NERVE_BENCH_BF16=1` for products of bf16.
 #![forbid(unsafe_code)]
 
 mod gemm;
@@ -14,7 +15,7 @@ mod table;
 mod timing;
 mod workloads;
 
-use nerve_core::Step;
+use nerve_core::{Precision, Step};
 use peer::{Call, Peer};
 use std::error::Error;
 use std::process::ExitCode;
@@ -70,7 +71,8 @@ struct Nerve {
 impl Peer for Nerve {
     fn names(&self) -> [String; 2] {
         let (isa, threads) = (nerve_cpu::isa().name(), nerve_core::threads());
-        [format!("nerve {}", env!("CARGO_PKG_VERSION")), format!("{isa} {threads}T")]
+        let bf16 = if workloads::precision() == Precision::Bf16 { "+bf16" } else { "" };
+        [format!("nerve {}", env!("CARGO_PKG_VERSION")), format!("{isa}{bf16} {threads}T")]
     }
 
     fn product(&self, n: usize) -> Call {

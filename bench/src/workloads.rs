@@ -2,7 +2,7 @@
 
 use crate::timing::Random;
 use nerve_core::ops::random_key;
-use nerve_core::{DType, Shape, Step, Tensor, compile};
+use nerve_core::{DType, Precision, Shape, Step, Tensor, compile};
 use nerve_nn::activations::{Gelu, Relu};
 use nerve_nn::layers::{
     Conv2d, Conv2dOptions, Dropout, Embedding, Flatten, Linear, Lstm, MaxPool2d, Padding,
@@ -276,6 +276,14 @@ pub struct Training {
 
 const SEED: u64 = 1;
 
+/// How exactly products are computed: `NERVE_BENCH_BF16=1` makes a difference.
+pub fn precision() -> Precision {
+    match std::env::var_os("NERVE_BENCH_BF16") {
+        Some(_) => Precision::Bf16,
+        None => Precision::Full,
+    }
+}
+
 impl Training {
     /// Builds and compiles all that a step needs; nothing has been computed yet.
     pub fn new(workload: Workload) -> Training {
@@ -287,7 +295,8 @@ impl Training {
             let loss = workload.loss(&output, args.get(2).unwrap_or(&args[1]));
             optimizer.minimize(&loss);
             vec![loss]
-        });
+        })
+        .precision(precision());
         let batch = workload.batch();
         let mut signature = vec![([4].into(), DType::I32), workload.input(batch)];
         signature.extend(workload.target(batch));
@@ -330,7 +339,8 @@ impl Inference {
     /// Builds and compiles the network for batches of `n`.
     pub fn new(workload: Workload, n: usize) -> Inference {
         let model = workload.model(&Params::new(SEED));
-        let forward = compile(|args: &[Tensor]| vec![model.forward(&args[0], &Context::eval())]);
+        let forward = compile(|args: &[Tensor]| vec![model.forward(&args[0], &Context::eval())])
+            .precision(precision());
         let step = forward.step(&[workload.input(n)]);
         let output = vec![0.0; step.read::<f32>(0).len()];
         Inference { step, data: Cycle::new(workload, n), output }

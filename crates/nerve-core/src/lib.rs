@@ -42,7 +42,7 @@ mod var;
 pub use compile::{Compiled, Cost, Plan, Step, VariableRole, compile};
 pub use dtype::{DType, Element};
 pub use grad::{Source, grad};
-pub use nerve_cpu::{RunError, set_threads, threads};
+pub use nerve_cpu::{Precision, RunError, set_threads, threads};
 pub use op::Op;
 pub use shape::Shape;
 pub use tensor::{ShapeError, Tensor};

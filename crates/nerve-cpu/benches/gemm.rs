@@ -1,11 +1,12 @@
 //! Products and convolutions against the peak: `cargo bench -p nerve-cpu --bench gemm`.
 //!
 //! The peak is measured beside each figure, since processors change their clock with what runs.
-//! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads.
+//! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads,
+//! `NERVE_BENCH_BF16` products rounded to bf16.
 
 use nerve_cpu::{
-    Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Gemm, Instruction, Program, Region,
-    Replay, SumParts,
+    Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Gemm, Instruction, Precision,
+    Program, Region, Replay, SumParts,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,14 @@ fn best_of(runs: usize, mut run: impl FnMut()) -> f64 {
         best = best.min(start.elapsed());
     }
     best.as_nanos() as f64
+}
+
+/// How exactly products are computed: `NERVE_BENCH_BF16` makes a difference.
+fn precision() -> Precision {
+    match std::env::var_os("NERVE_BENCH_BF16") {
+        Some(_) => Precision::Bf16,
+        None => Precision::Full,
+    }
 }
 
 /// Bytes that no cache holds.
@@ -66,7 +75,7 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], cold: bool) {
         let gemm = Gemm {
             a_strides: strides(turned[0], m, k),
             b_strides: strides(turned[1], k, n),
-            activation: Activation::None,
+            precision: precision(),
             ..Gemm::new(Float::F32, [m, n, k], region(0), region(1), region(2))
         }
         .arranged();

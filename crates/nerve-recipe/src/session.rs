@@ -7,7 +7,7 @@ use crate::model::Card;
 use crate::predictor::{ModelError, Network, Predictor};
 use crate::recipe::{Recipe, items, path};
 use crate::run::{HISTORY, RunFolder};
-use nerve_core::Step;
+use nerve_core::{Precision, Step};
 use nerve_data::{DataError, Dataset, Loader, LoaderOptions, labels, mnist};
 use nerve_formats::FormatError;
 use nerve_formats::spec::{Item, Target};
@@ -48,6 +48,7 @@ pub struct Session {
     epochs: u64,
     batch: usize,
     seed: u64,
+    precision: Precision,
 }
 
 impl Session {
@@ -83,6 +84,10 @@ impl Session {
             epochs: recipe.trainer.usize("epochs") as u64,
             batch: recipe.trainer.usize("batch_size"),
             seed: recipe.seed(),
+            precision: match recipe.trainer.text("precision") {
+                "bf16" => Precision::Bf16,
+                _ => Precision::Full,
+            },
             data,
             network,
             card,
@@ -110,7 +115,13 @@ impl Session {
     }
 
     fn trainer(&self, stop: Arc<AtomicBool>) -> Trainer<'_> {
-        let options = Options { epochs: self.epochs, seed: self.seed, stop, ..Options::default() };
+        let options = Options {
+            epochs: self.epochs,
+            seed: self.seed,
+            precision: self.precision,
+            stop,
+            ..Options::default()
+        };
         Trainer::new(&*self.network.model, &*self.loss, &*self.optimizer)
             .metrics(build(&self.metrics))
             .options(options)

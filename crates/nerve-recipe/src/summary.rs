@@ -32,6 +32,8 @@ pub struct Summary {
     pub rows: Vec<Row>,
     /// Examples in one step.
     pub batch: usize,
+    /// Of the operands of matrix products: `f32` or `bf16`.
+    pub precision: String,
     /// Numbers that the optimizer keeps for each parameter.
     pub slots: usize,
     /// Bytes of the data set in memory.
@@ -136,6 +138,7 @@ impl Summary {
             "parameters": number(self.parameters()),
             "flops": number(self.flops()),
             "batch_size": self.batch,
+            "precision": self.precision,
             "activation_bytes": number(self.activation_bytes()),
             "training_bytes": number(self.training_bytes()),
         })
@@ -204,6 +207,7 @@ impl Recipe {
             input: input.shape.clone(),
             rows,
             batch: self.trainer.usize("batch_size"),
+            precision: self.trainer.text("precision").into(),
             slots: slots(self.trainer.item("optimizer")),
             data_bytes: product(&input.shape) * (input.train + input.test) as u128,
         };

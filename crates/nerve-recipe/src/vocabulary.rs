@@ -134,6 +134,12 @@ pub static TRAINER: Spec = Spec {
             Value::text("adam"),
             "how the parameters follow the gradient",
         ),
+        Param::with_default(
+            "precision",
+            Kind::Choice(&["f32", "bf16"]),
+            Value::text("f32"),
+            "of the operands of matrix products; parameters, gradients and sums are f32 in any case",
+        ),
     ],
 };
 

@@ -4,7 +4,7 @@ use crate::callback::Scores;
 use crate::error::TrainError;
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
-use nerve_core::{DType, Step, Tensor};
+use nerve_core::{DType, Precision, Step, Tensor};
 use nerve_data::{Batch, Loader};
 use nerve_nn::losses::Loss;
 use nerve_nn::{Context, Layer};
@@ -74,7 +74,7 @@ impl<'a> Evaluator<'a> {
                     let output = model.forward(&args[0], &Context::eval());
                     results(loss, metrics, &output, &args[1])
                 });
-                none.insert(Plans::new(loader, function)?)
+                none.insert(Plans::new(loader, function, Precision::Full)?)
             }
         };
         let mut means = Means::new(metrics.len());
@@ -102,7 +102,7 @@ impl<'a> Evaluator<'a> {
 /// If the shapes of the data do not fit the network.
 pub fn first_use(model: &dyn Layer, loader: &Loader) -> Result<(Step, usize), TrainError> {
     let forward: Traced<'_> = Box::new(|args| vec![model.forward(&args[0], &Context::eval())]);
-    Plans::new(loader, forward)?.first(loader, (0, 0))
+    Plans::new(loader, forward, Precision::Full)?.first(loader, (0, 0))
 }
 
 /// The results of a plan: the loss, then the sums of the metrics.

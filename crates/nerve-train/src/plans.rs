@@ -2,7 +2,7 @@
 
 use crate::error::TrainError;
 use nerve_core::ops::random_key;
-use nerve_core::{Compiled, DType, Shape, Step, Tensor, compile};
+use nerve_core::{Compiled, DType, Precision, Shape, Step, Tensor, compile};
 use nerve_data::{Array, Batch, DataError, Element, Field, Loader, Values};
 
 /// Rows of the arguments: input, target, key of the random numbers.
@@ -17,12 +17,17 @@ pub(crate) struct Plans<'a> {
 }
 
 impl<'a> Plans<'a> {
-    pub fn new(loader: &Loader, function: Traced<'a>) -> Result<Plans<'a>, TrainError> {
+    pub fn new(
+        loader: &Loader,
+        function: Traced<'a>,
+        precision: Precision,
+    ) -> Result<Plans<'a>, TrainError> {
         let [input, target, ..] = loader.fields() else {
             return Err(TrainError::Fields { found: loader.fields().len() });
         };
         let fields = [input.clone(), target.clone()];
-        Ok(Plans { compiled: compile(function), fields, steps: Vec::new() })
+        let compiled = compile(function).precision(precision);
+        Ok(Plans { compiled, fields, steps: Vec::new() })
     }
 
     fn step(&mut self, rows: usize) -> &Step {

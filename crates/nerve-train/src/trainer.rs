@@ -6,7 +6,7 @@ use crate::evaluate::{Evaluation, Evaluator, Means, results};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
-use nerve_core::Step;
+use nerve_core::{Precision, Step};
 use nerve_data::Loader;
 use nerve_nn::losses::Loss;
 use nerve_nn::optim::Optimizer;
@@ -40,6 +40,9 @@ pub struct Options {
     /// The seed of what is random in a step (dropout). The order of the data has that of the
     /// loader.
     pub seed: u64,
+    /// How exactly the matrix products of a step take their operands. Parameters, gradients and
+    /// all else have single precision in any case, and so has the evaluation.
+    pub precision: Precision,
     /// Once true, the training stops after the step in hand. For signal handlers.
     pub stop: Arc<AtomicBool>,
     /// Epochs and steps that are done already: a training that continues another, from its
@@ -58,9 +61,15 @@ pub struct Done {
 }
 
 impl Default for Options {
-    /// 20 epochs from the beginning, seed 42, nobody to stop it.
+    /// 20 epochs from the beginning, seed 42, in full precision, nobody to stop it.
     fn default() -> Self {
-        Options { epochs: 20, seed: 42, stop: Arc::default(), done: Done::default() }
+        Options {
+            epochs: 20,
+            seed: 42,
+            precision: Precision::Full,
+            stop: Arc::default(),
+            done: Done::default(),
+        }
     }
 }
 
@@ -223,7 +232,8 @@ impl<'a> Trainer<'a> {
     /// # Panics
     /// As [`Trainer::fit`].
     pub fn first_step(&self, train: &Loader) -> Result<(Step, usize), TrainError> {
-        Plans::new(train, self.traced())?.first(train, (self.options.seed, 1))
+        Plans::new(train, self.traced(), self.options.precision)?
+            .first(train, (self.options.seed, 1))
     }
 
     fn epochs(
@@ -233,7 +243,7 @@ impl<'a> Trainer<'a> {
         validation: Option<&Loader>,
     ) -> Result<Outcome, TrainError> {
         let begin = Instant::now();
-        let mut plans = Plans::new(train, self.traced())?;
+        let mut plans = Plans::new(train, self.traced(), self.options.precision)?;
         let mut evaluator = Evaluator::new(self.model, self.loss, &self.metrics);
         for epoch in self.options.done.epochs + 1..=self.options.epochs {
             run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;

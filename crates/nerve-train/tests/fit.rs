@@ -1,5 +1,6 @@
 //! Trainings of small networks on small synthetic images.
 
+use nerve_core::Precision;
 use nerve_data::{Arrays, DataError, Element, Field, Loader, LoaderOptions};
 use nerve_nn::activations::Relu;
 use nerve_nn::layers::{
@@ -104,6 +105,22 @@ fn a_network_learns_and_the_history_says_so() {
     assert!(last.val_metrics[0] > 0.95, "{:?}", fit.history);
     assert!(last.metrics[1] >= last.metrics[0] && last.val_metrics[1] >= last.val_metrics[0]);
     assert!(fit.history.rows.windows(2).all(|pair| pair[0].time_s <= pair[1].time_s));
+}
+
+/// Products of bf16 change the numbers a little, what is learned not at all.
+#[test]
+fn products_of_bf16_learn_as_well() {
+    let full = train(options(12), None, &mut []);
+    let rounded = || train(Options { precision: Precision::Bf16, ..options(12) }, None, &mut []);
+    let runs = [1, 2].map(|threads| {
+        nerve_core::set_threads(threads);
+        rounded()
+    });
+    assert!(runs[0].state == runs[1].state, "one and two threads");
+    assert!(runs[0].state != full.state, "as exact as f32");
+    let [full, rounded] = [&full, &runs[0]].map(|run| run.fit.history.last().unwrap());
+    assert!((full.val_metrics[0] - rounded.val_metrics[0]).abs() < 0.02, "{full:?} {rounded:?}");
+    assert!((full.loss - rounded.loss).abs() < 0.2 * full.loss, "{full:?} {rounded:?}");
 }
 
 #[test]

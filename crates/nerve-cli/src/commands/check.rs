@@ -50,6 +50,10 @@ pub fn run(args: &Check) -> Result<(), Failure> {
         time_text(epoch),
         time_text(epoch * epochs as f64),
     ));
+    if summary.precision != "f32" {
+        let line = format!("Precision     matrix products of {}, else f32\n", summary.precision);
+        text.push_str(&line);
+    }
     Ok(output::result(&text)?)
 }
 

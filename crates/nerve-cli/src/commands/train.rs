@@ -40,11 +40,15 @@ pub fn run(args: &Train) -> Result<(), Failure> {
         complain(&header(&recipe, &session, &folder, threads));
         complain(&summary.table());
         complain(&format!(
-            "{} parameters ({}) · activations at batch {}: {}",
+            "{} parameters ({}) · activations at batch {}: {}{}",
             thousands(summary.parameters()),
             bytes_text(summary.parameters() * 4),
             summary.batch,
-            bytes_text(summary.activation_bytes())
+            bytes_text(summary.activation_bytes()),
+            match summary.precision.as_str() {
+                "f32" => String::new(),
+                other => format!(" · matrix products of {other}"),
+            }
         ));
         overrides(&recipe);
     }

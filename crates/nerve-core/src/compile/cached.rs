@@ -7,7 +7,7 @@ use crate::ops::Argument;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use crate::trace;
-use nerve_cpu::{Buffer, Replay, RunError};
+use nerve_cpu::{Buffer, Precision, Replay, RunError};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ const MOST: usize = 8;
 /// A function of tensors, traced once for each list of shapes and types of its arguments.
 pub struct Compiled<F> {
     function: F,
+    precision: Precision,
     plans: Mutex<Vec<(Signature, Arc<Plan>)>>,
 }
 
@@ -38,10 +39,25 @@ pub struct Compiled<F> {
 /// assert_eq!(norm.call(&[&x])[0].item::<f32>(), 5.0);
 /// ```
 pub fn compile<F: Fn(&[Tensor]) -> Vec<Tensor>>(function: F) -> Compiled<F> {
-    Compiled { function, plans: Mutex::default() }
+    Compiled { function, precision: Precision::Full, plans: Mutex::default() }
 }
 
 impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
+    /// How exactly matrix products take single-precision operands. With [`Precision::Bf16`] they
+    /// round them to bf16; what goes in and comes out, sums, and all else stay single precision.
+    ///
+    /// ```
+    /// use nerve_core::{Precision, Tensor, compile};
+    /// let product = compile(|a: &[Tensor]| vec![a[0].matmul(&a[1])]).precision(Precision::Bf16);
+    /// // 8 bits of significand: 1 + 1/128 has as many, 1 + 1/512 is rounded to 1.
+    /// let a = Tensor::from_slice(&[1.0f32 + 1.0 / 128.0, 1.0 + 1.0 / 512.0], [2, 1]);
+    /// let y = product.call(&[&a.broadcast_to([2, 8]), &Tensor::ones([8, 8])]);
+    /// assert_eq!(y[0].to_vec::<f32>()[7..9], [8.0 + 8.0 / 128.0, 8.0]);
+    /// ```
+    pub fn precision(self, precision: Precision) -> Self {
+        Compiled { precision, plans: Mutex::default(), ..self }
+    }
+
     /// The function's results for `arguments`, in fresh memory.
     ///
     /// # Panics
@@ -155,7 +171,12 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
                 node.location()
             );
         }
-        let plan = Plan::new(&Graph { outputs: &outputs, writes: &writes, arguments: &[] });
+        let plan = Plan::new(&Graph {
+            outputs: &outputs,
+            writes: &writes,
+            arguments: &[],
+            precision: self.precision,
+        });
         drop(arguments);
         let mut plans = self.locked();
         // Another thread may have been faster.
@@ -374,7 +395,8 @@ pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
     let known = locked().plans.get(&key).cloned();
     let plan = known.unwrap_or_else(|| {
         let (root, arguments) = cut(&order, &arguments);
-        let graph = Graph { outputs: &[root], writes: &[], arguments: &arguments };
+        let precision = Precision::Full;
+        let graph = Graph { outputs: &[root], writes: &[], arguments: &arguments, precision };
         let plan = Arc::new(Plan::new(&graph));
         remember(key, plan.clone());
         plan

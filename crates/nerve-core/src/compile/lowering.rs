@@ -7,7 +7,7 @@ use crate::op::{Op, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use nerve_cpu::fused::{BinaryOp, Compute, Element, Fused, Output, Step, View};
-use nerve_cpu::{Copy, Float, Instruction, Region, SumParts};
+use nerve_cpu::{Copy, Float, Instruction, Precision, Region, SumParts};
 use std::collections::HashMap;
 
 /// Buffers from this number on are not buffers of the plan yet, but slots of the arena that have
@@ -57,6 +57,7 @@ pub struct Lowering<'a> {
     /// The instruction that applies an operation to a node, where another may add a result to it.
     shared: HashMap<(Op, u64), usize>,
     epilogue: Epilogue,
+    pub(super) precision: Precision,
 }
 
 /// A batch of matrices in memory.
@@ -98,6 +99,7 @@ impl<'a> Lowering<'a> {
             instructions: Vec::new(),
             shared: HashMap::new(),
             epilogue: Epilogue::default(),
+            precision: Precision::Full,
         }
     }
 
@@ -125,6 +127,11 @@ impl<'a> Lowering<'a> {
     /// Bias and activation to apply to the result of the unit that is being lowered.
     pub fn epilogue(&self) -> Epilogue {
         self.epilogue.clone()
+    }
+
+    /// How exactly products are to be computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Adds an instruction.

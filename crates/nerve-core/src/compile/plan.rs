@@ -9,7 +9,7 @@ use crate::op::{Op, Role};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use crate::var::{self, Home, Var};
-use nerve_cpu::{Buffer, Instruction, Program, Replay, RunError};
+use nerve_cpu::{Buffer, Instruction, Precision, Program, Replay, RunError};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{self, AtomicU64};
@@ -52,6 +52,8 @@ pub(super) struct Graph<'a> {
     pub writes: &'a [(Var, Tensor)],
     /// Nodes that stand for arguments although they are other leaves: node, argument, offset.
     pub arguments: &'a [(u64, usize, usize)],
+    /// How exactly products are computed.
+    pub precision: Precision,
 }
 
 impl Plan {
@@ -64,7 +66,8 @@ impl Plan {
         let mut plan = Plan::of_simple(graph, &split.roots, moves);
         if !split.standing.is_empty() {
             let (nodes, buffers): (Vec<Tensor>, _) = split.standing.into_iter().unzip();
-            let first = Graph { outputs: &nodes, writes: &[], arguments: &[] };
+            let precision = graph.precision;
+            let first = Graph { outputs: &nodes, writes: &[], arguments: &[], precision };
             let first = Plan::of_simple(&first, &nodes, moves);
             plan.standing = Some(Box::new(Standing::new(first, buffers)));
         }
@@ -374,6 +377,7 @@ impl<'a> Planner<'a> {
     ) -> (Vec<Instruction>, usize) {
         let emit = |addresses: Option<&[usize]>| {
             let mut cx = Lowering::new(schedule, &self.leaves, &self.destinations, addresses);
+            cx.precision = self.graph.precision;
             cx.run();
             self.copy_results(&mut cx, outputs, values);
             (cx.instructions, cx.slots)

@@ -64,6 +64,7 @@ impl Lower for Matmul {
             b_strides: b.strides,
             b_batch: b.batch,
             c_batch: m * n,
+            precision: cx.precision(),
             bias: epilogue.bias,
             activation: if epilogue.relu { Activation::Relu } else { Activation::None },
             ..Gemm::new(ty, [*m, n, *k], a.region, b.region, c)

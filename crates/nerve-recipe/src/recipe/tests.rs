@@ -160,6 +160,19 @@ fn f04_ranges() {
 }
 
 #[test]
+fn the_precision_is_one_of_two() {
+    assert_eq!(load(&mnist()).unwrap().trainer.text("precision"), "f32");
+    let with =
+        |word: &str| mnist().replace("epochs = 5", &format!("epochs = 5\nprecision = {word}"));
+    let recipe = load(&with("\"bf16\"")).unwrap();
+    assert_eq!(recipe.summary(&images(), None).unwrap().precision, "bf16");
+    for word in ["\"f16\"", "\"BF16\"", "16"] {
+        let text = load(&with(word)).unwrap_err().to_string();
+        assert!(text.contains("bf16"), "{word}: {text}");
+    }
+}
+
+#[test]
 fn f12_a_newer_format_says_which_version_is_needed() {
     let text = broken("schema = 1", "schema = 2\nfuture = true");
     assert!(text.contains("error[E2108]: this recipe is written in format 2"), "{text}");
