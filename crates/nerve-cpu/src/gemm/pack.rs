@@ -5,7 +5,7 @@ use super::tile::{Kernels, Scalar};
 use crate::bounds;
 use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
-use crate::simd::{Isa, Vector};
+use crate::simd::{Isa, Prefetch, Vector, prefetch};
 use std::ops::Range;
 
 /// Copies `depth` steps of `columns` values into a panel: step `d` becomes `width` values at
@@ -19,6 +19,10 @@ pub(crate) struct Pack<T> {
     pub to: *mut T,
     pub width: usize,
 }
+
+/// Rows that are asked for before they are copied. They may lie a page apart, where the processor
+/// does not see the next one coming.
+pub(crate) const AHEAD: usize = 2 * STEPS;
 
 /// `to[d, c] = from[d * stride + c]`.
 ///
@@ -34,6 +38,10 @@ pub(crate) unsafe fn pack_rows<V: Vector>(p: &Pack<V::Elem>) {
         for d in 0..p.depth {
             let from = p.from.add(d * p.stride);
             let to = p.to.add(d * p.width);
+            let ahead = from.wrapping_add(AHEAD * p.stride);
+            for v in 0..p.width.div_ceil(V::LANES) {
+                prefetch::<{ Prefetch::FAR }, _>(ahead.wrapping_add(v * V::LANES));
+            }
             for v in 0..full {
                 V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
             }

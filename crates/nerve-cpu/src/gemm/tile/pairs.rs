@@ -4,9 +4,9 @@
 //! f32. So a panel of pairs is a panel of half as many steps, and the tile is the same tile over a
 //! vector whose multiply-add takes pairs.
 
-use super::super::pack::Pack;
+use super::super::pack::{AHEAD, Pack};
 use super::{Kernels, Tile, avx512, tile};
-use crate::simd::{Avx512F32, Avx512Pairs, Vector};
+use crate::simd::{Avx512F32, Avx512Pairs, Prefetch, Vector, prefetch};
 use std::arch::x86_64::*;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -26,6 +26,9 @@ unsafe fn pack_rows(p: &Pack<f32>) {
             for d in (0..p.depth).step_by(2) {
                 let from = p.from.wrapping_add(d * p.stride + c);
                 let last = if d + 1 < p.depth { there } else { 0 };
+                let ahead = from.wrapping_add(AHEAD * p.stride);
+                prefetch::<{ Prefetch::FAR }, _>(ahead);
+                prefetch::<{ Prefetch::FAR }, _>(ahead.wrapping_add(p.stride));
                 let low = _mm512_maskz_loadu_ps(there, from);
                 let high = _mm512_maskz_loadu_ps(last, from.wrapping_add(p.stride));
                 let [low, high] = [low, high].map(|values| {
