@@ -246,6 +246,27 @@ fn a_layer_over_sequences_is_one_product() {
     }
 }
 
+/// Queries, keys and values are read where one product leaves them, and their gradients are written
+/// where the gradients of that product read them: nothing is cut, padded or added up.
+#[test]
+fn attention_copies_nothing() {
+    let f = compile(|a: &[Tensor]| {
+        let all = a[0].matmul(&a[1]);
+        let [q, k, v] = [0, 1, 2]
+            .map(|i| all.slice(2, 8 * i, 8 * i + 8).reshape([2, 5, 2, 4]).permute(&[0, 2, 1, 3]));
+        let y = q.scaled_dot_product_attention(&k, &v, None, false, None);
+        let y = y.permute(&[0, 2, 1, 3]).reshape([2, 5, 8]);
+        grad(&y.square().sum(), &[&a[1]])
+    });
+    let plan = f.plan(&[([2, 5, 8].into(), DType::F32), ([8, 24].into(), DType::F32)]);
+    let helpers = ["pack_b", "sum_parts"];
+    let work: Vec<Line> =
+        lines(&plan).into_iter().filter(|l| !helpers.contains(&l.name.as_str())).collect();
+    let names: Vec<&str> = work.iter().map(|l| l.name.as_str()).collect();
+    let expected = ["gemm", "attention", "fused", "attention_grad", "gemm"];
+    assert_eq!(names, expected, "{}", plan.explain());
+}
+
 /// A product whose plain result is wanted too keeps it: nothing is absorbed.
 #[test]
 fn a_result_is_not_absorbed() {
