@@ -61,7 +61,7 @@ impl Operands {
 
 fn scattered(i: usize, below: u32) -> u32 {
     let mixed = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    (mixed * u64::from(below) >> 32) as u32
+    ((mixed * u64::from(below)) >> 32) as u32
 }
 
 /// Times an instruction and prints: time, operations and bytes a second, and the share of the
