@@ -325,3 +325,92 @@ impl Tensor {
         self.unsqueeze(2).conv2d(&weight.unsqueeze(2), options).squeeze(2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample;
+    use crate::{compile, grad};
+
+    fn same() -> Conv2dOptions {
+        Conv2dOptions { padding: [(1, 1); 2], ..Conv2dOptions::default() }
+    }
+
+    /// A convolution, and both its gradients.
+    fn block(inputs: &[Tensor]) -> Vec<Tensor> {
+        let (x, w) = (&inputs[0], &inputs[1]);
+        let y = (x.conv2d(w, same()) + 0.5).relu();
+        let mut all = grad(&y.square().sum(), &[x, w]);
+        all.push(y);
+        all
+    }
+
+    /// The largest of the differences, as a share of the largest value.
+    fn difference(a: &Tensor, b: &Tensor) -> f64 {
+        let (a, b) = (a.to_vec::<f32>(), b.to_vec::<f64>());
+        let largest = b.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        a.iter().zip(&b).fold(0.0, |m: f64, (&a, b)| m.max((f64::from(a) - b).abs())) / largest
+    }
+
+    #[test]
+    fn fewer_multiplications_give_the_same_values() {
+        let inputs = [sample([8, 32, 9, 10], 1), sample([48, 32, 3, 3], 2)];
+        let singles = inputs.each_ref().map(|t| t.to_dtype(DType::F32).evaluated());
+        for (found, exact) in block(&singles).iter().zip(block(&inputs)) {
+            let difference = difference(found, &exact);
+            assert!(difference < 2e-6, "{difference}");
+        }
+    }
+
+    /// The names of the instructions of a training step.
+    fn instructions(dtype: DType) -> Vec<String> {
+        let step = compile(block)
+            .step(&[([64, 32, 14, 14].into(), dtype), ([64, 32, 3, 3].into(), dtype)]);
+        let names = step.plan().explain().lines().skip(1).map(|line| {
+            let word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            line.split_whitespace().find(word).unwrap_or_default().to_string()
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn padding_is_never_stored_and_filters_are_read_where_they_lie() {
+        let names = instructions(DType::F32);
+        let count = |name: &str| names.iter().filter(|n| *n == name).count();
+        assert_eq!(count("conv"), 2, "{names:?}");
+        assert_eq!(count("conv_weight_grad"), 1, "{names:?}");
+        // Unless the environment turns it off.
+        if count("winograd_filter") > 0 {
+            assert_eq!(count("winograd_filter"), 2, "{names:?}");
+        }
+        // The image, its gradient and the filter's are permuted; what is left is arithmetic.
+        let single = count("fused");
+        let double = instructions(DType::F64);
+        let double = double.iter().filter(|n| *n == "fused").count();
+        assert!(single <= double, "{single} {double}");
+        assert!(single <= 6, "{names:?}");
+    }
+
+    #[test]
+    fn an_imagined_border_is_padding() {
+        let border = Border { pad: [[1, 0], [2, 1]], between: [1, 0] };
+        let plain = Conv { stride: [1, 2], dilation: [1, 1], groups: 1, border: Border::default() };
+        let conv = Conv { border, ..plain };
+        let (x, w) = (sample([2, 3, 4, 2], 1), sample([2, 3, 2, 3], 2));
+        let results = [(conv, x.clone()), (plain, border.around(&x))].map(|(conv, image)| {
+            let y = Tensor::apply(conv, &[&image, &w]);
+            let slopes = grad(&y.square().sum(), &[&x, &w]);
+            [y.to_vec::<f64>(), slopes[0].to_vec(), slopes[1].to_vec()]
+        });
+        for (a, b) in results[0].iter().flatten().zip(results[1].iter().flatten()) {
+            assert!((a - b).abs() < 1e-12, "{a} {b}");
+        }
+        let dy = sample([2, 5, 3, 3], 3);
+        let [found, exact] =
+            [(conv, x.clone()), (plain, border.around(&x))].map(|(conv, image)| {
+                let op = ConvWeightGrad { conv, kernel: [2, 3] };
+                Tensor::apply(op, &[&image, &dy]).to_vec::<f64>()
+            });
+        assert!(found.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+}
