@@ -58,7 +58,7 @@ impl PositionalEncoding {
 fn waves(time: usize, features: usize) -> Vec<f64> {
     let wave = |t: usize, i: usize| {
         let angle = t as f64 / 10_000f64.powf((i - i % 2) as f64 / features as f64);
-        if i % 2 == 0 { angle.sin() } else { angle.cos() }
+        if i.is_multiple_of(2) { angle.sin() } else { angle.cos() }
     };
     (0..time).flat_map(|t| (0..features).map(move |i| wave(t, i))).collect()
 }
