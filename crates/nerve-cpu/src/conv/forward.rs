@@ -191,6 +191,7 @@ impl Conv {
     }
 
     /// One strip of output channels for some lines.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one loop")]
     unsafe fn strip<T: Scalar>(
         &self,
         kernels: &Kernels<T>,
