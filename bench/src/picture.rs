@@ -70,12 +70,8 @@ fn bar(svg: &mut String, axis: &Axis, y: f64, row: &Row, (ratio, who): (f64, &st
     let name = format!("{}  {}", row.workload, row.metric);
     text(svg, (LEFT - 12.0, base), "end", &name);
     let places = if ratio < 10.0 { 2 } else { 0 };
-    // Beside the bar, at its far end.
-    let value = format!("{ratio:.places$}");
-    match ratio >= 1.0 {
-        true => text(svg, (end + 5.0, base), "", &value),
-        false => text(svg, (end - 5.0, base), "end", &value),
-    }
+    // Right of the bar, where there is room.
+    text(svg, (end.max(one) + 5.0, base), "", &value);
     text(svg, (RIGHT + 50.0, base), "small", who);
 }
 

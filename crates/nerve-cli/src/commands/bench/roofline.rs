@@ -45,8 +45,9 @@ pub fn picture(profile: &Profile, roofs: &Roofs, title: &str) -> String {
     text(&mut svg, (LEFT, 42.0), "small", about);
     grid(&mut svg, &axes);
     draw_roofs(&mut svg, &axes, roofs);
+    let mut labels = Vec::new();
     for (i, line) in dots.iter().enumerate() {
-        dot(&mut svg, &axes, line, profile.sum, i < NAMED);
+        dot(&mut svg, &axes, line, profile.sum, (i < NAMED).then_some(&mut labels));
     }
     svg.push_str("</svg>\n");
     svg
@@ -64,6 +65,8 @@ impl Axes {
         let (low, high) = ends(intensities.chain([0.1, 100.0]));
         let speeds = dots.iter().map(|line| speed(line)).chain(roofs.flops).chain([1e9]);
         let (slow, fast) = ends(speeds);
+        // What takes no time worth a name may lie on the floor.
+        let slow = slow.max(fast / 1e5);
         Axes { x: [low.log10(), high.log10()], y: [slow.log10(), (1.6 * fast).log10()] }
     }
 
@@ -72,7 +75,8 @@ impl Axes {
     }
 
     fn y(&self, speed: f64) -> f64 {
-        BOTTOM - (BOTTOM - TOP) * (speed.log10() - self.y[0]) / (self.y[1] - self.y[0])
+        let place = (speed.log10() - self.y[0]) / (self.y[1] - self.y[0]);
+        BOTTOM - (BOTTOM - TOP) * place.max(0.0)
     }
 }
 
@@ -150,7 +154,8 @@ fn draw_roofs(svg: &mut String, axes: &Axes, roofs: &Roofs) {
     }
 }
 
-fn dot(svg: &mut String, axes: &Axes, line: &Line, all: f64, named: bool) {
+/// `labels` are the heights of the names so far, where this dot gets one too.
+fn dot(svg: &mut String, axes: &Axes, line: &Line, all: f64, labels: Option<&mut Vec<f64>>) {
     let share = line.seconds / all;
     let (x, y, radius) = (axes.x(intensity(line)), axes.y(speed(line)), 3.0 + 40.0 * share.sqrt());
     let class = if line.roof.compute { "dot" } else { "dot memory" };
@@ -169,11 +174,16 @@ fn dot(svg: &mut String, axes: &Axes, line: &Line, all: f64, named: bool) {
             100.0 * line.reached()
         ))
     );
-    if named {
+    if let Some(labels) = labels {
+        let mut base = y + 4.0;
+        while labels.iter().any(|other| (other - base).abs() < 12.0) {
+            base += 12.0;
+        }
+        labels.push(base);
         let label = format!("{} {name}", line.number);
         match x > RIGHT - 160.0 {
-            true => text(svg, (x - radius - 3.0, y + 4.0), "small end", &label),
-            false => text(svg, (x + radius + 3.0, y + 4.0), "small", &label),
+            true => text(svg, (x - radius - 3.0, base), "small end", &label),
+            false => text(svg, (x + radius + 3.0, base), "small", &label),
         }
     }
 }
