@@ -71,7 +71,7 @@ fn bar(svg: &mut String, axis: &Axis, y: f64, row: &Row, (ratio, who): (f64, &st
     text(svg, (LEFT - 12.0, base), "end", &name);
     let places = if ratio < 10.0 { 2 } else { 0 };
     // Right of the bar, where there is room.
-    text(svg, (end.max(one) + 5.0, base), "", &value);
+    text(svg, (end.max(one) + 5.0, base), "", &format!("{ratio:.places$}"));
     text(svg, (RIGHT + 50.0, base), "small", who);
 }
 
