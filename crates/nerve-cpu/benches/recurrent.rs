@@ -44,7 +44,7 @@ fn walks(cell: Cell, batch: usize, steps: usize, units: usize) {
         ty,
         shape,
         x: whole(1),
-        packed: whole(2),
+        weights: whole(2),
         bias: None,
         h0: None,
         c0: None,

@@ -89,6 +89,8 @@ pub struct RecurrentShape {
 
 /// Most rows of a chunk: enough to make up for reading the weights at each step.
 const ROWS: usize = 16;
+/// Weights from which on a chunk has twice as many rows: half of a second-level cache in f32.
+const LARGE: usize = 128 * 1024;
 
 impl RecurrentShape {
     /// `[batch, units]`: one state.
@@ -139,7 +141,15 @@ impl RecurrentShape {
     }
 
     fn rows_per_chunk(&self) -> usize {
-        self.batch.div_ceil(2).clamp(1, ROWS)
+        // Weights that do not fit the second-level cache have to serve more rows.
+        let large = self.cell.gates() * self.units * self.units > LARGE;
+        self.batch.div_ceil(2).clamp(1, if large { 2 * ROWS } else { ROWS })
+    }
+
+    /// Whether [`Recurrent`] reads its weights from panels: where its chunks are single rows, they
+    /// are read once a step as they are.
+    pub fn packs(&self) -> bool {
+        self.rows_per_chunk() > 1
     }
 
     fn chunks(&self) -> usize {
@@ -187,8 +197,6 @@ impl RecurrentShape {
 
 /// Walks sequences forward: outputs and final states from the input's part of the gates.
 ///
-/// Recurrent weights are `[gates · units, units]`, packed by
-/// [`pack_instruction`](Recurrent::pack_instruction).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent {
     /// Type of all elements.
@@ -197,8 +205,9 @@ pub struct Recurrent {
     pub shape: RecurrentShape,
     /// The input's part of the gates, biases included, `[batch, steps, gates · units]`.
     pub x: Region,
-    /// The packed recurrent weights.
-    pub packed: Region,
+    /// The recurrent weights: if [`packs`](RecurrentShape::packs) says so, in panels that
+    /// [`pack_instruction`](Recurrent::pack_instruction) wrote, else `[gates · units, units]`.
+    pub weights: Region,
     /// A bias of the recurrent sums, `[gates · units]`.
     pub bias: Option<Region>,
     /// The first state h, `[batch, units]`; zeros without it.
@@ -252,7 +261,7 @@ impl Recurrent {
 
     /// The instruction that packs the weights at `from` to `packed`; to be run before.
     pub fn pack_instruction(&self, from: Region) -> PackB {
-        self.shape.pack(self.ty, self.isa, true, from, self.packed)
+        self.shape.pack(self.ty, self.isa, true, from, self.weights)
     }
 }
 
@@ -268,11 +277,11 @@ fn check_operands(
     shape: &RecurrentShape,
     ty: Float,
     isa: Isa,
-    packed: Region,
+    weights: (Region, usize),
     states: [Option<Region>; 4],
 ) -> Result<(), String> {
     check_isa(isa)?;
-    holds("recurrent weights", packed, shape.packed(ty, isa), ty.bytes())?;
+    holds("recurrent weights", weights.0, weights.1, ty.bytes())?;
     for state in states.into_iter().flatten() {
         holds("recurrent state", state, shape.state(), ty.bytes())?;
     }
@@ -293,7 +302,7 @@ impl Kernel for Recurrent {
 
     fn operands(&self, visit: &mut dyn FnMut(Operand)) {
         visit(Operand::read(self.x));
-        visit(Operand::read(self.packed));
+        visit(Operand::read(self.weights));
         for region in [self.bias, self.h0, self.c0].into_iter().flatten() {
             visit(Operand::read(region));
         }
@@ -310,7 +319,11 @@ impl Kernel for Recurrent {
         }
         holds("recurrent output", self.out, shape.outputs(self.keep), bytes)?;
         let states = [self.h0, self.c0, None, None];
-        check_operands(shape, self.ty, self.isa, self.packed, states)?;
+        let weights = match shape.packs() {
+            true => shape.packed(self.ty, self.isa),
+            false => gates * shape.units * shape.units,
+        };
+        check_operands(shape, self.ty, self.isa, (self.weights, weights), states)?;
         apart(self)
     }
 
@@ -364,7 +377,8 @@ impl Kernel for RecurrentGrad {
         }
         holds("recurrent gradient", self.to, shape.gradients(), bytes)?;
         let states = [self.h0, self.c0, self.dh, self.dc];
-        check_operands(shape, self.ty, self.isa, self.packed, states)?;
+        let weights = (self.packed, shape.packed(self.ty, self.isa));
+        check_operands(shape, self.ty, self.isa, weights, states)?;
         apart(self)
     }
 

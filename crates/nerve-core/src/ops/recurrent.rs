@@ -252,10 +252,12 @@ impl Lower for Recurrent {
         let h0 = given(&inputs[2], cx);
         let third = inputs.get(3).and_then(|t| given(t, cx));
         let (bias, c0) = if self.cell == Cell::Gru { (third, None) } else { (None, third) };
-        let packed = cx.temporary(nerve_cpu::Recurrent::packed_bytes(&shape, ty));
         let (keep, out, isa) = (self.keep, cx.output_region(node), nerve_cpu::isa());
-        let walk = nerve_cpu::Recurrent { ty, shape, x, packed, bias, h0, c0, keep, out, isa };
-        cx.emit(walk.pack_instruction(weights));
+        let mut walk = nerve_cpu::Recurrent { ty, shape, x, weights, bias, h0, c0, keep, out, isa };
+        if shape.packs() {
+            walk.weights = cx.temporary(nerve_cpu::Recurrent::packed_bytes(&shape, ty));
+            cx.emit(walk.pack_instruction(weights));
+        }
         cx.emit(walk);
     }
 }

@@ -106,6 +106,21 @@ pub(super) struct Retreat<T> {
     pub returned: Plane<T>,
 }
 
+/// The recurrent sums of one row, straight from the weights: where there are few rows, packing
+/// takes longer than reading.
+pub(super) struct Sums<T> {
+    /// `[sums, units]`.
+    pub weights: *const T,
+    pub sums: usize,
+    pub units: usize,
+    /// The state, `[units]`.
+    pub h: *const T,
+    /// `[sums]`, or null.
+    pub bias: *const T,
+    /// `[sums]`.
+    pub to: *mut T,
+}
+
 /// A value for each lane.
 macro_rules! lanes {
     ($l:ident => $value:expr) => {{
@@ -321,6 +336,59 @@ unsafe fn retreat_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Retr
     }
 }
 
+/// As many sums at a time as a vector has lanes, each over a row of weights; then their lanes are
+/// exchanged and added up.
+///
+/// # Safety
+/// As [`Vector`]; all that the job names is there.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // Counted loops unroll into plain registers.
+unsafe fn sums_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Sums<T>) {
+    const MOST: usize = crate::real::LANES;
+    let whole = job.units / V::LANES * V::LANES;
+    let (mut lanes, mut turned) = ([T::ZERO; MOST * MOST], [T::ZERO; MOST * MOST]);
+    for first in (0..job.sums).step_by(V::LANES) {
+        let count = (job.sums - first).min(V::LANES);
+        // SAFETY: by contract; where fewer rows are left, the last one is read again.
+        unsafe {
+            let row = |i: usize| job.weights.add((first + i.min(count - 1)) * job.units);
+            let mut sums = [V::zero(); MOST];
+            for unit in (0..whole).step_by(V::LANES) {
+                let h = V::load(job.h.add(unit));
+                for i in 0..V::LANES {
+                    sums[i] = sums[i].fma(V::load(row(i).add(unit)), h);
+                }
+            }
+            if whole < job.units {
+                let mask = V::mask(job.units - whole);
+                let h = V::load_masked(job.h.add(whole), mask);
+                for i in 0..V::LANES {
+                    sums[i] = sums[i].fma(V::load_masked(row(i).add(whole), mask), h);
+                }
+            }
+            for i in 0..V::LANES {
+                sums[i].store(lanes.as_mut_ptr().add(i * V::LANES));
+            }
+            let (from, to) = (lanes.as_ptr(), turned.as_mut_ptr());
+            V::transpose(from, V::LANES, [V::LANES; 2], to, V::LANES, V::LANES);
+            let mut all = [V::zero(); 4];
+            for i in 0..V::LANES {
+                all[i % 4] = all[i % 4].add(V::load(turned.as_ptr().add(i * V::LANES)));
+            }
+            let mut all = all[0].add(all[1]).add(all[2].add(all[3]));
+            let mask = V::mask(count);
+            if !job.bias.is_null() {
+                all = all.add(V::load_masked(job.bias.add(first), mask));
+            }
+            all.store_masked(job.to.add(first), mask);
+        }
+    }
+}
+
+per_isa!(
+    /// The recurrent sums of one row; the job names what is there, for the caller to see to.
+    pub(super) fn row_sums<T: Real>(job: &Sums<T>) => sums_body [V, FMA]
+);
 per_isa!(
     /// One step forward. The planes hold the rows and units of the job; this is for the caller to
     /// see to.

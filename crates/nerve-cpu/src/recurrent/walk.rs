@@ -1,6 +1,6 @@
 //! One chunk: some sequences from their first step to the last, or back.
 
-use super::cell::{Advance, Plane, Retreat, advance, retreat};
+use super::cell::{Advance, Plane, Retreat, Sums, advance, retreat, row_sums};
 use super::{Cell, Recurrent, RecurrentGrad, RecurrentShape};
 use crate::gemm::Activation;
 use crate::gemm::drive::pieces;
@@ -16,7 +16,7 @@ const LINE: usize = 16;
 
 /// Elements of working memory of a chunk forward: h twice, c, and the sums of a block.
 pub(super) fn forward_scratch(shape: &RecurrentShape, ty: Float, isa: Isa) -> usize {
-    let block = block(shape, ty, isa);
+    let block = if shape.packs() { block(shape, ty, isa) } else { shape.units };
     let row = 3 * shape.units.next_multiple_of(LINE) + block * shape.cell.gates();
     shape.rows_per_chunk() * row
 }
@@ -141,7 +141,7 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
     if rows.is_empty() || units == 0 {
         return;
     }
-    let block = block(shape, this.ty, this.isa);
+    let block = if shape.packs() { block(shape, this.ty, this.isa) } else { units };
     let (count, row) = (rows.len(), units.next_multiple_of(LINE));
     let scratch = scratch.slice::<T>(forward_scratch(shape, this.ty, this.isa));
     let (mut h, rest) = scratch.split_at_mut(count * row);
@@ -155,7 +155,7 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
         load_state(memory, this.c0, rows.clone(), units, (c.as_mut_ptr(), row));
         let (x, weights, out) = (
             memory.ptr::<T>(this.x),
-            memory.ptr::<T>(this.packed).cast_const(),
+            memory.ptr::<T>(this.weights).cast_const(),
             memory.ptr::<T>(this.out),
         );
         let bias = this.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).cast_const());
@@ -191,7 +191,12 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
                     false => Plane::NONE,
                 },
             };
-            for unit in (0..units).step_by(block) {
+            if !shape.packs() {
+                let (h, to) = (h.as_ptr(), sums.as_mut_ptr());
+                row_sums(this.isa, &Sums { weights, sums: gates * units, units, h, bias, to });
+                advance(this.isa, &job);
+            }
+            for unit in (0..units).step_by(block).filter(|_| shape.packs()) {
                 let columns = block.min(units - unit);
                 for gate in 0..gates {
                     let panel = weights.add((gate * padded + unit) * units);
