@@ -352,22 +352,26 @@ unsafe fn sums_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Sums<T>
         // SAFETY: by contract; where fewer rows are left, the last one is read again.
         unsafe {
             let row = |i: usize| job.weights.add((first + i.min(count - 1)) * job.units);
-            let mut sums = [V::zero(); MOST];
-            for unit in (0..whole).step_by(V::LANES) {
-                let h = V::load(job.h.add(unit));
-                for i in 0..V::LANES {
-                    sums[i] = sums[i].fma(V::load(row(i).add(unit)), h);
+            // Four rows at a time, so that the weights are read nearly in the order of memory.
+            for four in (0..V::LANES).step_by(4) {
+                let rows = [row(four), row(four + 1), row(four + 2), row(four + 3)];
+                let mut sums = [V::zero(); 4];
+                for unit in (0..whole).step_by(V::LANES) {
+                    let h = V::load(job.h.add(unit));
+                    for i in 0..4 {
+                        sums[i] = sums[i].fma(V::load(rows[i].add(unit)), h);
+                    }
                 }
-            }
-            if whole < job.units {
-                let mask = V::mask(job.units - whole);
-                let h = V::load_masked(job.h.add(whole), mask);
-                for i in 0..V::LANES {
-                    sums[i] = sums[i].fma(V::load_masked(row(i).add(whole), mask), h);
+                if whole < job.units {
+                    let mask = V::mask(job.units - whole);
+                    let h = V::load_masked(job.h.add(whole), mask);
+                    for i in 0..4 {
+                        sums[i] = sums[i].fma(V::load_masked(rows[i].add(whole), mask), h);
+                    }
                 }
-            }
-            for i in 0..V::LANES {
-                sums[i].store(lanes.as_mut_ptr().add(i * V::LANES));
+                for i in 0..4 {
+                    sums[i].store(lanes.as_mut_ptr().add((four + i) * V::LANES));
+                }
             }
             let (from, to) = (lanes.as_ptr(), turned.as_mut_ptr());
             V::transpose(from, V::LANES, [V::LANES; 2], to, V::LANES, V::LANES);
