@@ -9,7 +9,9 @@ const WIDTH: f64 = 900.0;
 /// Where the axis begins and ends.
 const LEFT: f64 = 200.0;
 const RIGHT: f64 = 690.0;
-const TOP: f64 = 66.0;
+const TOP: f64 = 94.0;
+/// Letters of a small line.
+const WRAP: usize = 130;
 const LINE: f64 = 20.0;
 /// Where ratios are marked.
 const MARKS: [f64; 13] = [0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0];
@@ -41,7 +43,9 @@ pub fn bars(rows: &[Row], title: &str) -> String {
         escaped(if title.is_empty() { "nerve and its peers" } else { title }),
     );
     text(&mut svg, (12.0, 24.0), "title", "nerve against the fastest peer of each row");
-    text(&mut svg, (12.0, 42.0), "small", title);
+    for (i, line) in lines(title).iter().enumerate() {
+        text(&mut svg, (12.0, 42.0 + 14.0 * i as f64), "small", line);
+    }
     let mut free = 0.0;
     for mark in MARKS.into_iter().filter(|&mark| axis.holds(mark)) {
         let (x, class) = (axis.x(mark), if mark == 1.0 { "one" } else { "grid" });
@@ -58,6 +62,18 @@ pub fn bars(rows: &[Row], title: &str) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// The parts between commas, as many to a line as fit.
+fn lines(title: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in title.split(", ") {
+        match lines.last_mut().filter(|line| line.len() + part.len() < WRAP) {
+            Some(line) => line.extend([", ", part]),
+            None => lines.push(part.to_string()),
+        }
+    }
+    lines
 }
 
 fn bar(svg: &mut String, axis: &Axis, y: f64, row: &Row, (ratio, who): (f64, &str)) {
@@ -126,6 +142,14 @@ mod tests {
         assert!(svg.contains("two cores &amp; more") && svg.contains(">1.60<"), "{svg}");
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
         assert!(!svg.contains("NaN") && !svg.contains("=\"inf"), "{svg}");
+    }
+
+    #[test]
+    fn long_titles_break_at_commas() {
+        let title = "versions of peers 1.2.3, ".repeat(9);
+        let lines = lines(title.trim_end_matches(", "));
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.len() <= WRAP), "{lines:?}");
+        assert_eq!(lines.join(", ") + ", ", title);
     }
 
     #[test]
