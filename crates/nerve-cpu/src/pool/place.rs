@@ -149,7 +149,7 @@ pub(super) struct Settle {
 impl Settle {
     #[inline(always)]
     fn settle<T: Real, P: Place>(self, (top, place): (T, P)) -> (T, P) {
-        let none = self.positive & !(top > T::ZERO);
+        let none = self.positive & ((top <= T::ZERO) | top.is_nan());
         let place = if none { P::new(NO_PLACE.into()) } else { place };
         (if self.relu { rectified(top) } else { top }, place)
     }
