@@ -501,3 +501,30 @@ fn threads_do_not_change_bits() {
     }
     assert!(bits[0] == bits[1] && bits[0] == bits[2]);
 }
+
+/// Rows of a batch walk through a recurrent layer apart from each other.
+#[test]
+fn threads_do_not_change_the_bits_of_a_recurrence() {
+    let big = |seed: u64, shape: &[usize]| {
+        let mut rng = Rng(seed);
+        let count = shape.iter().product();
+        let data: Vec<f64> = (0..count).map(|_| rng.range(-0.3, 0.3)).collect();
+        tensor(&data, shape, DType::F32)
+    };
+    let (x, w, h) = (big(1, &[37, 6, 160]), big(2, &[160, 40]), big(3, &[37, 40]));
+    let step = compile(|a: &[Tensor]| {
+        let [y, last, c] = a[0].lstm(&a[1], &a[2], &a[2], false);
+        let loss = y.square().sum() + last.exp().sum() + c.sum();
+        let mut all = grad(&loss, &[&a[0], &a[1], &a[2]]);
+        all.push(y);
+        all
+    });
+    let mut bits: Vec<Vec<Vec<u64>>> = Vec::new();
+    for threads in [1, 2, 3] {
+        set_threads(threads);
+        let results = step.call(&[&x, &w, &h]);
+        let of = |t: &Tensor| values(t).iter().map(|v| v.to_bits()).collect();
+        bits.push(results.iter().map(of).collect());
+    }
+    assert!(bits[0] == bits[1] && bits[0] == bits[2]);
+}

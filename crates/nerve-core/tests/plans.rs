@@ -215,6 +215,31 @@ fn what_nobody_asks_for_is_not_computed() {
     assert_eq!(plan.arena_bytes(), 0, "{}", plan.explain());
 }
 
+/// The gradient adds what it needs to the walk that is there, and nothing is filled with the zeros
+/// that most of the gradient of the last state is.
+#[test]
+fn a_sequence_is_walked_once_each_way() {
+    let shapes = [[4, 6, 20], [20, 5, 0]].map(|s| s.into_iter().filter(|&n| n > 0).collect());
+    let [x, weights]: [Vec<usize>; 2] = shapes;
+    let last = |a: &[Tensor]| {
+        let zero = Tensor::zeros([4, 5]);
+        a[0].lstm(&a[1], &zero, &zero, false)[1].clone()
+    };
+    let signature = [(x.into(), DType::F32), (weights.into(), DType::F32)];
+    let used = compile(|a: &[Tensor]| vec![last(a)]).plan(&signature);
+    assert_eq!(count(&used, "lstm"), 1, "{}", used.explain());
+    let trained = compile(|a: &[Tensor]| {
+        let loss = last(a).square().sum();
+        grad(&loss, &[&a[0], &a[1]])
+    });
+    let trained = trained.plan(&signature);
+    assert_eq!((count(&trained, "lstm"), count(&trained, "lstm_grad")), (1, 1));
+    assert_eq!(count(&trained, "gemm"), 1, "{}", trained.explain());
+    assert!(trained.arena_bytes() > used.arena_bytes(), "what the gradient needs is kept");
+    let fills = lines(&trained).into_iter().filter(|l| l.detail.contains("f32[4, 6, 5]")).count();
+    assert_eq!(fills, 0, "{}", trained.explain());
+}
+
 #[test]
 fn movements_cost_nothing() {
     let f = compile(|a: &[Tensor]| {
