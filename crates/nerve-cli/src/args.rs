@@ -155,7 +155,8 @@ Examples:
 
 The roof of an instruction is what binds it: its operations at the peak of the processor, or its
 operands at the speed of the memory that they fit into, both measured beforehand. `reached` is the
-time at that roof as a share of the time taken. Small instructions stay below: starting them counts.")]
+time at that roof as a share of the time taken. Small instructions stay below: starting them counts.
+Convolutions by Winograd's algorithm pass it: they need fewer operations than are counted.")]
 pub struct Bench {
     /// A recipe file, or the name of a built-in recipe: mnist
     #[arg(value_name = "RECIPE")]

@@ -162,17 +162,7 @@ impl<'a> Names<'a> {
 
     /// Panels, and permutations, hold what they were made from.
     fn learn_copy(&mut self, at: usize, instruction: &Instruction) {
-        let (from, to) = match instruction {
-            Instruction::PackB(pack) => (pack.from, pack.to),
-            Instruction::WinogradFilter(filter) => (filter.from, filter.to),
-            Instruction::Fused(fused) => match (&fused.inputs[..], &fused.outputs[..]) {
-                ([from], [to]) if fused.code == [Step::Load(0)] && to.reduce.is_none() => {
-                    (from.region, to.view.region)
-                }
-                _ => return,
-            },
-            _ => return,
-        };
+        let Some((from, to)) = moved(instruction) else { return };
         if let [var] = self.read_at(at, &from)[..] {
             self.copies.push((at, to, var));
         }
@@ -196,7 +186,8 @@ impl<'a> Names<'a> {
                     let taken = last.iter().any(|later| later.overlaps(&region));
                     if access != Access::Read && contains(from, &region) && !taken {
                         let offset = to.offset + region.offset - from.offset;
-                        found.push((at, Region::new(to.buffer, offset, region.bytes)));
+                        let place = Region::new(to.buffer, offset, region.bytes);
+                        found.extend(makers(before, at).into_iter().map(|at| (at, place)));
                         last.push(region);
                     }
                 }
@@ -265,6 +256,36 @@ impl<'a> Names<'a> {
         let whole = |home: &Region| overlap.iter().any(|(o, _)| o != home && contains(home, o));
         overlap.iter().filter(|(home, _)| !whole(home)).map(|(_, var)| *var).collect()
     }
+}
+
+/// Where an instruction that only moves, or adds up parts, reads and writes.
+fn moved(instruction: &Instruction) -> Option<(Region, Region)> {
+    match instruction {
+        Instruction::PackB(pack) => Some((pack.from, pack.to)),
+        Instruction::WinogradFilter(filter) => Some((filter.from, filter.to)),
+        Instruction::SumParts(sum) => Some((sum.from, sum.to)),
+        Instruction::Fused(fused) => match (&fused.inputs[..], &fused.outputs[..]) {
+            ([from], [to]) if fused.code == [Step::Load(0)] && to.reduce.is_none() => {
+                Some((from.region, to.view.region))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An instruction, and, where it only moves or adds up parts, those before it that made these.
+fn makers(instructions: &[Instruction], at: usize) -> Vec<usize> {
+    let mut makers = vec![at];
+    let mut now = at;
+    while let Some((from, _)) = moved(&instructions[now]) {
+        let writes = |o: &Operand| o.access != Access::Read && o.region.overlaps(&from);
+        let writer = instructions[..now].iter().rposition(|i| i.operands().iter().any(writes));
+        let Some(writer) = writer.filter(|_| from.buffer == 0) else { break };
+        makers.push(writer);
+        now = writer;
+    }
+    makers
 }
 
 fn contains(outer: &Region, inner: &Region) -> bool {

@@ -154,8 +154,8 @@ fn draw_roofs(svg: &mut String, axes: &Axes, roofs: &Roofs) {
     }
 }
 
-/// `labels` are the heights of the names so far, where this dot gets one too.
-fn dot(svg: &mut String, axes: &Axes, line: &Line, all: f64, labels: Option<&mut Vec<f64>>) {
+/// `labels` are the names so far, where this dot gets one too.
+fn dot(svg: &mut String, axes: &Axes, line: &Line, all: f64, labels: Option<&mut Vec<Label>>) {
     let share = line.seconds / all;
     let (x, y, radius) = (axes.x(intensity(line)), axes.y(speed(line)), 3.0 + 40.0 * share.sqrt());
     let class = if line.roof.compute { "dot" } else { "dot memory" };
@@ -175,16 +175,31 @@ fn dot(svg: &mut String, axes: &Axes, line: &Line, all: f64, labels: Option<&mut
         ))
     );
     if let Some(labels) = labels {
+        let label = format!("{} {name}", line.number);
+        let width = 6.5 * label.chars().count() as f64;
+        let right = x + radius + 3.0 + width < RIGHT;
+        let start = if right { x + radius + 3.0 } else { x - radius - 3.0 - width };
         let mut base = y + 4.0;
-        while labels.iter().any(|other| (other - base).abs() < 12.0) {
+        // Below whatever is there already.
+        while labels.iter().any(|other| other.overlaps(start, width, base)) {
             base += 12.0;
         }
-        labels.push(base);
-        let label = format!("{} {name}", line.number);
-        match x > RIGHT - 160.0 {
-            true => text(svg, (x - radius - 3.0, base), "small end", &label),
-            false => text(svg, (x + radius + 3.0, base), "small", &label),
-        }
+        labels.push(Label { start, width, base });
+        text(svg, (start, base), "small", &label);
+    }
+}
+
+/// Where a name stands.
+struct Label {
+    start: f64,
+    width: f64,
+    base: f64,
+}
+
+impl Label {
+    fn overlaps(&self, start: f64, width: f64, base: f64) -> bool {
+        let beside = self.start + self.width < start || start + width < self.start;
+        !beside && (self.base - base).abs() < 12.0
     }
 }
 
