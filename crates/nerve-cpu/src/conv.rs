@@ -10,6 +10,7 @@
 //! Filters of 3 by 3 elements have a second algorithm with fewer multiplications ([`winograd`]).
 
 mod border;
+mod few;
 mod forward;
 #[cfg(test)]
 mod tests;

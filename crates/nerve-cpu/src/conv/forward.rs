@@ -2,6 +2,7 @@
 
 use super::ConvShape;
 use super::border::Block;
+use super::few::Few;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
@@ -139,6 +140,13 @@ impl Conv {
         best.0
     }
 
+    fn direct_chunks<T: Scalar>(&self, kernels: &Kernels<T>) -> usize {
+        match Few::of(self, kernels) {
+            Some(few) => few.chunks(self),
+            None => self.plan(kernels).cuts.iter().product(),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.shape.results() == 0
     }
@@ -150,6 +158,10 @@ impl Conv {
         scratch: &mut Scratch<'_>,
     ) {
         let kernels = T::kernels(self.isa);
+        if let Some(few) = Few::of(self, kernels) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.run_few(&few, kernels, chunk, memory, scratch) };
+        }
         let plan = self.plan(kernels);
         let groups = if self.shape.depthwise() { 1 } else { self.shape.groups };
         let lines = piece(plan.lines.count, plan.cuts[0], chunk / plan.cuts[1]);
@@ -179,6 +191,9 @@ impl Conv {
 
     /// Elements of working memory: the panel, and a block of images with their border.
     fn scratch<T: Scalar>(&self, kernels: &Kernels<T>) -> usize {
+        if let Some(few) = Few::of(self, kernels) {
+            return few.scratch(kernels);
+        }
         let most = self.shape.bordered(self.block_lines());
         self.panel(&self.plan(kernels), kernels) + most
     }
@@ -409,11 +424,10 @@ impl Kernel for Conv {
         if self.winograd.is_some() {
             return self.winograd_chunks();
         }
-        let [lines, strips] = match self.ty {
-            Float::F32 => self.plan(f32::kernels(self.isa)).cuts,
-            Float::F64 => self.plan(f64::kernels(self.isa)).cuts,
-        };
-        lines * strips
+        match self.ty {
+            Float::F32 => self.direct_chunks(f32::kernels(self.isa)),
+            Float::F64 => self.direct_chunks(f64::kernels(self.isa)),
+        }
     }
 
     fn flops(&self) -> u64 {

@@ -1,9 +1,13 @@
+use super::few::Few;
 use super::*;
+use crate::gemm::tile::Scalar;
 use crate::gemm::{Activation, SumParts};
 use crate::kernel::{Float, Kernel, run_alone};
 use crate::memory::{Buffer, Region};
+use crate::program::{Instruction, Program, Replay};
 use crate::simd::Isa;
 use crate::testing::{Random, every_machine, fill, load};
+use std::sync::Arc;
 
 pub(super) const PLAIN: ConvShape = ConvShape {
     n: 1,
@@ -232,6 +236,91 @@ fn large_weight_gradients_match_the_sums() {
             verify_weight(shape, ty, isa, &mut random);
         }
     });
+}
+
+/// Few pixels, many channels: the filter passes by in stretches.
+fn shapes_of_few_pixels() -> Vec<ConvShape> {
+    let base = ConvShape { h: 4, w: 4, c: 130, co: 75, pad: [[1; 2]; 2], ..PLAIN };
+    vec![
+        base,
+        ConvShape { n: 3, h: 7, w: 5, c: 33, co: 16, stride: [2, 1], ..base },
+        ConvShape { n: 2, c: 96, co: 90, groups: 2, dilation: [2, 1], pad: [[2; 2]; 2], ..base },
+        ConvShape { h: 3, w: 4, c: 64, co: 200, between: [1, 2], ..base },
+        ConvShape { n: 2, kh: 1, kw: 1, c: 515, co: 3, pad: [[0; 2]; 2], ..base },
+        ConvShape { h: 1, w: 3, kh: 1, c: 40, co: 1, pad: [[0; 2], [1; 2]], ..base },
+        ConvShape { n: 1, h: 3, w: 3, c: 300, co: 50, pad: [[0; 2]; 2], ..base },
+    ]
+}
+
+#[test]
+fn convolutions_of_few_pixels_match_the_sums() {
+    let mut random = Random::new(15);
+    every_machine(|ty, isa| {
+        for shape in shapes_of_few_pixels() {
+            for _ in 0..4 {
+                verify_forward(shape, ty, isa, &mut random);
+            }
+        }
+    });
+}
+
+#[test]
+fn where_there_are_few_pixels_the_channels_are_shared() {
+    let shape = ConvShape { h: 4, w: 4, c: 512, co: 512, pad: [[1; 2]; 2], ..PLAIN };
+    let isa = crate::simd::isa();
+    let conv = |shape| Conv::new(Float::F32, shape, EMPTY, EMPTY, EMPTY);
+    let of = |shape| Few::of(&conv(shape), f32::kernels(isa));
+    assert!(of(shape).is_some_and(|few| few.chunks(&conv(shape)).is_multiple_of(2)));
+    assert!(
+        of(ConvShape { n: 64, ..shape }).is_none() && of(ConvShape { c: 3, ..shape }).is_none()
+    );
+    assert!(of(ConvShape { groups: 512, ..shape }).is_none());
+}
+
+/// The bits of a convolution and its weight gradient, by each algorithm that there is for them.
+fn bits(shape: ConvShape, threads: usize) -> Vec<u32> {
+    crate::set_threads(threads);
+    let plain = ConvWeightGrad::new(Float::F32, shape, EMPTY, EMPTY, EMPTY);
+    let panels = 16 * shape.c * (shape.co + 15);
+    let direct = ConvWeightGrad { winograd: false, ..plain.clone() };
+    let fewer = ConvWeightGrad { winograd: true, ..plain };
+    let most = fewer.parts().max(direct.parts());
+    let (results, filter) = (shape.results(), shape.filter());
+    // One buffer for what is read and what is written.
+    let mut end = 0;
+    let [x, w, direct_y, y, u, direct_dw, dw] =
+        [shape.images(), filter, results, results, panels, most * filter, most * filter].map(|n| {
+            let start = end;
+            end += (4 * n).next_multiple_of(64);
+            Region::new(1, start, 4 * n)
+        });
+    let mut random = Random::new(16);
+    let all: Vec<f32> = (0..end / 4).map(|_| random.value() as f32).collect();
+    let memory = Arc::new(Buffer::from_slice(&all));
+    let conv = Conv::new(Float::F32, shape, x, w, direct_y);
+    let strides = [3 * shape.c * shape.co, shape.c * shape.co, shape.co, 1].map(|n| n as isize);
+    let gradient = |grad: &ConvWeightGrad, dw| ConvWeightGrad { x, dy: y, dw, ..grad.clone() };
+    let list: Vec<Instruction> = vec![
+        conv.clone().into(),
+        conv.winograd_filter(w, 0, strides, u).into(),
+        Conv { y, ..conv }.with_winograd(u).into(),
+        gradient(&direct, direct_dw).into(),
+        gradient(&fewer, dw).into(),
+    ];
+    let program = Program::new(list, &[0, memory.bytes()]).unwrap();
+    Replay::new(program, vec![Some(memory.clone())]).run().unwrap();
+    memory.to_vec::<f32>(0..end / 4).into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let few = ConvShape { h: 4, w: 4, c: 256, co: 256, pad: [[1; 2]; 2], ..PLAIN };
+    for shape in [few, ConvShape { n: 9, h: 15, w: 14, c: 48, co: 80, ..few }] {
+        let one = bits(shape, 1);
+        for threads in [2, 3] {
+            assert!(bits(shape, threads) == one, "{threads} threads, {shape:?}");
+        }
+    }
 }
 
 #[test]
