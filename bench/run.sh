@@ -25,6 +25,7 @@ torch   eager                       A1 B C I rss cold
 torch   eager+fused:malloc          B E F H I
 torch   eager+cl+fused:malloc       C D G
 torch   eager+cl+fused+bf16:malloc  G
+torch   eager+fused+bf16:malloc     F
 torch   compile+bf16                F
 jax     jit                         cold rss
 jax     jit+rpool:malloc            B C D F H I
@@ -107,12 +108,12 @@ peer() {
     esac
 }
 
-# Adds the result lines of a command, with a word added to the mode. A peer that fails is told and
-# left out: the others are still worth having.
+# Adds the result lines of a command, with a word added to the mode. A peer that fails or does not
+# end is told and left out: the others are still worth having.
 record() {
     suffix=$1
     shift
-    { "$@" || echo "failed: $*" >&2; } | awk -F '\t' -v OFS='\t' -v suffix="$suffix" '
+    { timeout 900 "$@" || echo "failed: $*" >&2; } | awk -F '\t' -v OFS='\t' -v suffix="$suffix" '
         $1 == "RESULT" { $3 = $3 suffix; print; fflush() }' | tee -a "$PEERS/results.tsv" "$lines"
 }
 
