@@ -40,6 +40,18 @@ pub(crate) trait Lane: Plain + PartialOrd + Default {
     fn unary<const FMA: bool>(op: UnaryOp, to: &mut [Self], x: &[Self]);
     /// `to[i] = op(a[i], b[i])`.
     fn binary<const FMA: bool>(op: BinaryOp, to: &mut [Self], a: &[Self], b: &[Self]);
+    /// `to[i] = a[i]·s + b[i]·t`, with b² for b if `square`. Floats only, as [`Lane::scaled`].
+    fn blend<const FMA: bool>(
+        to: &mut [Self],
+        a: &[Self],
+        b: &[Self],
+        scalars: [Self; 2],
+        square: bool,
+    );
+    /// `to[i] = w[i] − m[i]·f / (√v[i] + e)`.
+    fn scaled<const FMA: bool>(to: &mut [Self], operands: [&[Self]; 3], scalars: [Self; 2]);
+    /// `c − a·b`.
+    fn mul_sub<const FMA: bool>(a: Self, b: Self, c: Self) -> Self;
     /// Random numbers `first`, `first + 1`, …
     fn uniform(to: &mut [Self], key: Key, first: u64);
     /// Random numbers `first`, `first + 1`, …
@@ -124,6 +136,34 @@ macro_rules! float_lane {
             #[inline(always)]
             fn mul_add<const FMA: bool>(a: Self, b: Self, c: Self) -> Self {
                 if FMA { a.mul_add(b, c) } else { a * b + c }
+            }
+            #[inline(always)]
+            fn mul_sub<const FMA: bool>(a: Self, b: Self, c: Self) -> Self {
+                if FMA { (-a).mul_add(b, c) } else { c - a * b }
+            }
+
+            #[inline(always)]
+            fn blend<const FMA: bool>(
+                to: &mut [$t],
+                a: &[$t],
+                b: &[$t],
+                [s, t]: [$t; 2],
+                square: bool,
+            ) {
+                if square {
+                    map!(to, a, b => <Self as Lane>::mul_add::<FMA>(a, s, b * b * t));
+                } else {
+                    map!(to, a, b => <Self as Lane>::mul_add::<FMA>(a, s, b * t));
+                }
+            }
+
+            #[inline(always)]
+            fn scaled<const FMA: bool>(to: &mut [$t], [w, m, v]: [&[$t]; 3], [f, e]: [$t; 2]) {
+                let len = to.len().min(w.len()).min(m.len()).min(v.len()) & !(STEP - 1);
+                let operands = w[..len].iter().zip(&m[..len]).zip(&v[..len]);
+                for (to, ((&w, &m), &v)) in to[..len].iter_mut().zip(operands) {
+                    *to = w - m * f / (v.sqrt() + e);
+                }
             }
 
             #[inline(always)]
@@ -283,6 +323,17 @@ macro_rules! integer_lane {
             fn mul_add<const FMA: bool>(a: Self, b: Self, c: Self) -> Self {
                 a.wrapping_mul(b).wrapping_add(c)
             }
+            #[inline(always)]
+            fn mul_sub<const FMA: bool>(a: Self, b: Self, c: Self) -> Self {
+                c.wrapping_sub(a.wrapping_mul(b))
+            }
+
+            fn blend<const FMA: bool>(_: &mut [$t], _: &[$t], _: &[$t], _: [$t; 2], _: bool) {
+                unreachable!("a run of floats")
+            }
+            fn scaled<const FMA: bool>(_: &mut [$t], _: [&[$t]; 3], _: [$t; 2]) {
+                unreachable!("a run of floats")
+            }
 
             #[inline(always)]
             fn unary<const FMA: bool>(op: UnaryOp, to: &mut [$t], x: &[$t]) {
@@ -359,6 +410,31 @@ fn mul_add_body<T: Lane, const FMA: bool>(to: &mut [T], a: &[T], b: &[T], c: &[T
 }
 
 #[inline(always)]
+fn mul_sub_body<T: Lane, const FMA: bool>(to: &mut [T], a: &[T], b: &[T], c: &[T]) {
+    let len = to.len().min(a.len()).min(b.len()).min(c.len()) & !(STEP - 1);
+    let (a, b, c) = (&a[..len], &b[..len], &c[..len]);
+    for (((to, &a), &b), &c) in to[..len].iter_mut().zip(a).zip(b).zip(c) {
+        *to = T::mul_sub::<FMA>(a, b, c);
+    }
+}
+
+#[inline(always)]
+fn blend_body<T: Lane, const FMA: bool>(
+    to: &mut [T],
+    a: &[T],
+    b: &[T],
+    scalars: [T; 2],
+    square: bool,
+) {
+    T::blend::<FMA>(to, a, b, scalars, square);
+}
+
+#[inline(always)]
+fn scaled_body<T: Lane, const FMA: bool>(to: &mut [T], operands: [&[T]; 3], scalars: [T; 2]) {
+    T::scaled::<FMA>(to, operands, scalars);
+}
+
+#[inline(always)]
 fn select_body<T: Lane>(to: &mut [T], c: &[T], a: &[T], b: &[T]) {
     let len = to.len().min(a.len()).min(b.len()).min(c.len()) & !(STEP - 1);
     let (a, b, c) = (&a[..len], &b[..len], &c[..len]);
@@ -388,6 +464,20 @@ crate::real::per_isa! {
 crate::real::per_isa! {
     /// `to = a·b + c`.
     pub(super) fn mul_add<T: Lane>(to: &mut [T], a: &[T], b: &[T], c: &[T]) => mul_add_body [FMA]
+}
+crate::real::per_isa! {
+    /// `to = c − a·b`.
+    pub(super) fn mul_sub<T: Lane>(to: &mut [T], a: &[T], b: &[T], c: &[T]) => mul_sub_body [FMA]
+}
+crate::real::per_isa! {
+    /// [`Lane::blend`], compiled for each instruction set.
+    pub(super) fn blend<T: Lane>(to: &mut [T], a: &[T], b: &[T], scalars: [T; 2], square: bool)
+        => blend_body [FMA]
+}
+crate::real::per_isa! {
+    /// [`Lane::scaled`], compiled for each instruction set.
+    pub(super) fn scaled<T: Lane>(to: &mut [T], operands: [&[T]; 3], scalars: [T; 2])
+        => scaled_body [FMA]
 }
 crate::real::per_isa! {
     /// `to = a` where `c` is nonzero, else `b`.

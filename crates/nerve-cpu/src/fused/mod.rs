@@ -26,6 +26,7 @@ mod plan;
 #[cfg(test)]
 mod reference;
 mod run;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -2,6 +2,7 @@
 
 use super::geometry::Geometry;
 use super::lane::TILE_BYTES;
+use super::runs::{self, Run};
 use super::{BinaryOp, Fused, Step};
 use crate::memory::ALIGN;
 
@@ -11,6 +12,8 @@ pub(super) struct Plan {
     pub(super) geometry: Geometry,
     /// The steps, improved; those that no output needs are in neither list below.
     pub(super) code: Vec<Step>,
+    /// The runs that are computed in the place of some steps.
+    pub(super) runs: Vec<Option<Run>>,
     /// Steps whose values are the same in every tile, in order.
     pub(super) once: Vec<usize>,
     /// The other steps, in order.
@@ -39,17 +42,22 @@ impl Plan {
         let mut code = fused.code.clone();
         let invariant = invariant(fused, &geometry);
         contract(&mut code, fused, &invariant);
-        let used = used(&code, fused);
+        let runs = runs::find(&code, fused, &invariant);
+        let uses = |step: usize, visit: &mut dyn FnMut(u16)| match runs[step] {
+            Some(run) => run.uses(visit),
+            None => code[step].uses(visit),
+        };
+        let used = used(&uses, fused);
         let of = |wanted: bool| {
             (0..code.len()).filter(|&i| used[i] && invariant[i] == wanted).collect::<Vec<_>>()
         };
         let (once, each) = (of(true), of(false));
-        let (register, registers) = registers(&code, fused, &once, &each);
+        let (register, registers) = registers(&uses, fused, &once, &each);
         let (direct, forward) = short_cuts(&code, fused, &invariant);
         let long = each.len() >= LONG;
         let streamed = |&i: &usize| long && fused.inputs[i].region.bytes > STREAMED;
         let streamed = (0..fused.inputs.len()).filter(streamed).collect();
-        Plan { geometry, code, once, each, register, registers, direct, forward, streamed }
+        Plan { geometry, code, runs, once, each, register, registers, direct, forward, streamed }
     }
 
     /// Bytes of scratch memory: see [`super::run`].
@@ -116,13 +124,16 @@ fn contract(code: &mut [Step], fused: &Fused, invariant: &[bool]) {
     }
 }
 
+/// Calls back with each value that a step uses.
+type Uses<'a> = &'a dyn Fn(usize, &mut dyn FnMut(u16));
+
 /// Which values some output needs.
-fn used(code: &[Step], fused: &Fused) -> Vec<bool> {
-    let mut used = vec![false; code.len()];
+fn used(uses: Uses<'_>, fused: &Fused) -> Vec<bool> {
+    let mut used = vec![false; fused.code.len()];
     fused.outputs.iter().for_each(|output| used[output.value as usize] = true);
-    for i in (0..code.len()).rev() {
+    for i in (0..used.len()).rev() {
         if used[i] {
-            code[i].uses(|value| used[value as usize] = true);
+            uses(i, &mut |value| used[value as usize] = true);
         }
     }
     used
@@ -130,17 +141,17 @@ fn used(code: &[Step], fused: &Fused) -> Vec<bool> {
 
 /// Gives each value a register: to those computed once one of their own, to the others one that is
 /// free. The result of a step never shares a register with what it is computed from.
-fn registers(code: &[Step], fused: &Fused, once: &[usize], each: &[usize]) -> (Vec<usize>, usize) {
-    let mut register = vec![0; code.len()];
+fn registers(uses: Uses<'_>, fused: &Fused, once: &[usize], each: &[usize]) -> (Vec<usize>, usize) {
+    let mut register = vec![0; fused.code.len()];
     let mut count = 0;
     for &value in once {
         register[value] = count;
         count += 1;
     }
     let permanent = count;
-    let mut last_use = vec![0; code.len()];
+    let mut last_use = vec![0; fused.code.len()];
     for &step in each {
-        code[step].uses(|value| last_use[value as usize] = step);
+        uses(step, &mut |value| last_use[value as usize] = step);
     }
     for output in &fused.outputs {
         last_use[output.value as usize] = usize::MAX;
@@ -153,7 +164,7 @@ fn registers(code: &[Step], fused: &Fused, once: &[usize], each: &[usize]) -> (V
             count - 1
         });
         let mut ended = Vec::new();
-        code[step].uses(|value| {
+        uses(step, &mut |value| {
             let value = value as usize;
             if last_use[value] == step && !is_once(value) && !ended.contains(&register[value]) {
                 ended.push(register[value]);

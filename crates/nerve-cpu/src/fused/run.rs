@@ -6,6 +6,7 @@ use super::access::{Convert, index, load, store};
 use super::geometry::Shape;
 use super::lane::{self, Lane};
 use super::plan::Plan;
+use super::runs::Run;
 use super::{Fused, Output, Random, Step, View, check};
 use crate::kernel::Scratch;
 use crate::memory::Memory;
@@ -313,6 +314,18 @@ impl<'a, T: Convert> Runner<'a, T> {
         };
         // SAFETY: by contract.
         let value = |v: u16| unsafe { self.value(v, shape) };
+        if let Some(run) = self.plan.runs[number] {
+            let scalar = |v: u16| value(v)[0];
+            return match run {
+                Run::MulSub { a, b, c } => lane::mul_sub(isa, to, value(a), value(b), value(c)),
+                Run::Blend { a, s, b, t, square } => {
+                    lane::blend(isa, to, value(a), value(b), [scalar(s), scalar(t)], square);
+                }
+                Run::Scaled { w, m, f, v, e } => {
+                    lane::scaled(isa, to, [w, m, v].map(value), [scalar(f), scalar(e)]);
+                }
+            };
+        }
         match self.plan.code[number] {
             Step::Load(_) => unreachable!("loads are no computation"),
             Step::Const(bits) => to.fill(T::constant(bits)),

@@ -7,6 +7,7 @@ use crate::memory::{Buffer, Region};
 use crate::real::testing::{On, isas, run_backwards};
 
 mod precision;
+mod runs;
 
 /// A small generator of test cases (splitmix64).
 struct Cases(u64);

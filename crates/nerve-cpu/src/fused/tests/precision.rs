@@ -5,7 +5,7 @@ use super::*;
 use crate::Kernel;
 
 /// A group over contiguous operands in buffers 0, 1, …, the outputs after the inputs.
-fn group(
+pub(super) fn group(
     compute: Compute,
     dims: &[usize],
     inputs: usize,
