@@ -137,7 +137,7 @@ ops! {
     // Movement.
     Reshape, Permute, Broadcast, Slice,
     // With kernels.
-    Pad, Concat, Reduce, Matmul, Conv, ConvWeightGrad, WinogradFilter, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
+    Pad, Concat, Reduce, Matmul, Panels, Conv, ConvWeightGrad, WinogradFilter, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
     GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum, Recurrent, RecurrentGrad,
     LayerNorm, LayerNormGrad, Attention, AttentionGrad,

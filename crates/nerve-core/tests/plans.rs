@@ -8,7 +8,7 @@
 mod common;
 
 use nerve_core::ops::Conv2dOptions;
-use nerve_core::{Arena, DType, Plan, Tensor, Var, compile, grad};
+use nerve_core::{Arena, DType, Plan, Precision, Tensor, Var, compile, grad};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -371,6 +371,64 @@ fn what_depends_on_variables_alone_is_computed_when_they_change() {
     let moved = check();
     arena.var().set(arena.var().get() * 0.5);
     assert_ne!(check(), moved);
+}
+
+/// A weight `[outputs, inputs]` is packed when it has changed, and the product with the panels gives
+/// the bits that it gives without them, for any precision and number of threads.
+#[test]
+fn weights_are_packed_when_they_change() {
+    let (w, b) = (Var::new("w", random(1, &[200, 150])), Var::new("b", random(2, &[200])));
+    for precision in [Precision::Full, Precision::Bf16] {
+        let layer = |x: &Tensor, w: &Tensor| (x.matmul(&w.t()) + b.get()).relu();
+        let standing = compile(|a: &[Tensor]| vec![layer(&a[0], &w.get())]).precision(precision);
+        let given = compile(|a: &[Tensor]| vec![layer(&a[0], &a[1])]).precision(precision);
+        for rows in [1, 5, 16, 33, 130] {
+            let x = random(rows as u64, &[rows, 150]);
+            let check = || {
+                let call = || standing.call(&[&x]).remove(0).to_vec::<f32>();
+                let found = call();
+                assert_eq!(found, given.call(&[&x, &w.get()]).remove(0).to_vec::<f32>(), "{rows}");
+                let threads = nerve_core::threads();
+                for n in [1, 2, 3] {
+                    nerve_core::set_threads(n);
+                    assert_eq!(found, call(), "{rows} rows, {n} threads");
+                }
+                nerve_core::set_threads(threads);
+                found
+            };
+            let before = check();
+            let plan = standing.plan(&[(x.shape().clone(), x.dtype())]);
+            assert_eq!(count(&plan, "pack_b"), 0, "{}", plan.explain());
+            assert_eq!(count(&plan, "gemm"), 1, "{}", plan.explain());
+            // A few rows are multiplied with the rows of the weight as it lies.
+            let packed = plan.explain_standing().is_some_and(|text| text.contains("pack_b"));
+            assert_eq!(packed, rows > 4, "{rows} rows: {:?}", plan.explain_standing());
+            w.set(w.get() * 1.5);
+            assert_ne!(check(), before);
+        }
+    }
+}
+
+/// Several matrices on the right, in f64; what is one matrix repeated is left as it is.
+#[test]
+fn batches_of_weights_are_packed() {
+    let to_f64 = |t: Tensor| t.cast(DType::F64).evaluated();
+    let (w, one) = (random(1, &[3, 20, 30]), random(2, &[1, 20, 30]));
+    let (w, one) = (Var::new("w", to_f64(w)), Var::new("one", to_f64(one)));
+    let x = to_f64(random(3, &[3, 40, 30]));
+    let turned = |t: &Tensor| t.permute(&[0, 2, 1]);
+    let product = |x: &Tensor, w: &Tensor, one: &Tensor| {
+        vec![x.matmul(&turned(w)), x.matmul(&turned(one).broadcast_to([3, 30, 20]))]
+    };
+    let standing = compile(|a: &[Tensor]| product(&a[0], &w.get(), &one.get()));
+    let found = standing.call(&[&x]);
+    let expected = compile(|a| product(&a[0], &a[1], &a[2])).call(&[&x, &w.get(), &one.get()]);
+    for (a, b) in found.iter().zip(&expected) {
+        assert_eq!(a.to_vec::<f64>(), b.to_vec::<f64>());
+    }
+    let plan = standing.plan(&[(x.shape().clone(), x.dtype())]);
+    let text = plan.explain_standing().unwrap_or_default();
+    assert_eq!(text.matches("pack_b").count(), 1, "{text}");
 }
 
 /// What the step writes does not stand.

@@ -231,8 +231,21 @@ impl Gemm {
         if plan.path != Path::Tiles || plan.b != SourceB::PackHere || !shared {
             return None;
         }
+        self.panel_bytes()
+    }
+
+    /// Bytes of the panels that [`pack_instruction`](Gemm::pack_instruction) fills; `None` if they
+    /// are more than there can be.
+    pub fn panel_bytes(&self) -> Option<usize> {
         let columns = self.n.checked_next_multiple_of(lanes(self.ty, self.isa))?;
         self.b_items().checked_mul(columns)?.checked_mul(self.steps())?.checked_mul(self.ty.bytes())
+    }
+
+    /// Whether the product is faster if B was packed before it and the packing costs nothing: where
+    /// it would otherwise have to be packed, or to change sides.
+    pub fn prepacking_pays(&self) -> bool {
+        let some = self.m > 0 && self.n > 0 && self.k > 0 && self.batch > 0;
+        some && self.path() == Path::Tiles && self.plan().b == SourceB::PackHere
     }
 
     /// The instruction that packs B into `into`, which has at least

@@ -339,26 +339,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn as_matrices(&self, place: &Placed) -> Option<Matrices> {
-        let strided = &place.strided;
-        let (batch, [m, n]) = strided.dims.split_last_chunk::<2>()?;
-        let shape = [&[batch.iter().product::<usize>()], &[*m, *n][..]].concat();
-        let flat = strided.reshape(&shape.into())?;
-        // Strides of axes of extent 1 may be anything; the machine wants one of the two to be 1.
-        let &[batch, mut rows, mut columns] = &flat.strides[..] else { return None };
-        if *n == 1 && rows != 1 {
-            columns = 1;
-        }
-        if *m == 1 && columns != 1 {
-            rows = 1;
-        }
-        let stride = |s: isize| usize::try_from(s).ok();
-        let (strides, batch) = ([stride(rows)?, stride(columns)?], stride(batch)?);
+        let (strides, batch) = matrix_strides(&place.strided)?;
         let view = self.element_view(place);
-        (strides.contains(&1) && view.offset == 0).then_some(Matrices {
-            region: view.region,
-            strides,
-            batch,
-        })
+        (view.offset == 0).then_some(Matrices { region: view.region, strides, batch })
     }
 
     fn slot(&mut self, bytes: usize, home: Option<(u32, usize)>) -> usize {
@@ -617,6 +600,25 @@ impl Group<'_, '_> {
         (source.dtype() == DType::Bool || matches!(source.op(), Op::Iota(_)))
             && self.is_inline(source)
     }
+}
+
+/// Elements between rows and between columns of the matrices that the last two axes are, one of
+/// which is 1, and between matrices; `None` if they lie otherwise.
+pub(super) fn matrix_strides(strided: &Strided) -> Option<([usize; 2], usize)> {
+    let (batch, [m, n]) = strided.dims.split_last_chunk::<2>()?;
+    let shape = [&[batch.iter().product::<usize>()], &[*m, *n][..]].concat();
+    let flat = strided.reshape(&shape.into())?;
+    // Strides of axes of extent 1 may be anything; the machine wants one of the two to be 1.
+    let &[batch, mut rows, mut columns] = &flat.strides[..] else { return None };
+    if *n == 1 && rows != 1 {
+        columns = 1;
+    }
+    if *m == 1 && columns != 1 {
+        rows = 1;
+    }
+    let stride = |s: isize| usize::try_from(s).ok();
+    let strides = [stride(rows)?, stride(columns)?];
+    Some((strides, stride(batch)?)).filter(|_| strides.contains(&1))
 }
 
 /// Whether the first element lies where an operand may start: at a multiple of four bytes.

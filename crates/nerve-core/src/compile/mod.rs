@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `simplify` | rewrites the graph into one with less work |
 //! | `standing` | cuts off what need not be computed in every run |
+//! | `prepack` | packs weights of matrix products that stand |
 //! | `absorb` | gives convolutions the padding before them |
 //! | `units` | decides what is computed together, and in which order |
 //! | `lowering` | decides where values lie and emits instructions |
@@ -19,6 +20,7 @@ mod explain;
 mod lowering;
 mod memory;
 mod plan;
+mod prepack;
 mod simplify;
 mod standing;
 mod strided;

@@ -62,7 +62,7 @@ impl Plan {
         let moves = var::moves();
         let roots: Vec<Tensor> =
             graph.outputs.iter().chain(graph.writes.iter().map(|w| &w.1)).cloned().collect();
-        let split = standing::split(&simplify::simplify(&roots), graph.writes);
+        let split = standing::split(&simplify::simplify(&roots), graph.writes, graph.precision);
         let mut plan = Plan::of_simple(graph, &split.roots, moves);
         if !split.standing.is_empty() {
             let (nodes, buffers): (Vec<Tensor>, _) = split.standing.into_iter().unzip();

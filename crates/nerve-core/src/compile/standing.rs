@@ -3,10 +3,11 @@
 //! variable has changed, not in every run, by a plan of its own into memory that stays.
 
 use super::plan::Plan;
+use super::prepack::prepack;
 use crate::op::{Op, Role};
 use crate::tensor::{Tensor, topological};
 use crate::var::Var;
-use nerve_cpu::{Buffer, RunError};
+use nerve_cpu::{Buffer, Precision, RunError};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,11 +31,10 @@ pub(super) struct Split {
     pub standing: Vec<(Tensor, Arc<Buffer>)>,
 }
 
-/// Cuts off what stands, if the plan writes the variables `writes`.
-pub(super) fn split(roots: &[Tensor], writes: &[(Var, Tensor)]) -> Split {
-    let order = topological(roots, |_| false);
+/// What each node depends on, if the plan writes the variables `writes`.
+fn all_stands(order: &[Tensor], writes: &[(Var, Tensor)]) -> HashMap<u64, Stands> {
     let mut stands: HashMap<u64, Stands> = HashMap::new();
-    for node in &order {
+    for node in order {
         let value = match node.op() {
             // Random numbers are drawn again rather than stored.
             Op::Argument(_) | Op::Random(_) => Stands::No,
@@ -48,6 +48,15 @@ pub(super) fn split(roots: &[Tensor], writes: &[(Var, Tensor)]) -> Split {
         };
         stands.insert(node.id(), value);
     }
+    stands
+}
+
+/// Cuts off what stands, if the plan writes the variables `writes`.
+pub(super) fn split(roots: &[Tensor], writes: &[(Var, Tensor)], precision: Precision) -> Split {
+    let stands = all_stands(&topological(roots, |_| false), writes);
+    let roots = &prepack(roots, |t| stands[&t.id()] == Stands::Yes, precision);
+    let order = topological(roots, |_| false);
+    let stands = all_stands(&order, writes);
     let is_standing = |t: &Tensor| stands[&t.id()] == Stands::Yes;
     let used = used(&order, is_standing);
     let mut split = Split { roots: Vec::new(), standing: Vec::new() };

@@ -1,7 +1,7 @@
 //! The matrix product.
 
 use super::{expect_float, expect_same};
-use crate::compile::{Lowering, float};
+use crate::compile::{Lowering, Matrices, float};
 use crate::dtype::DType;
 use crate::op::{Gradients, Lower, Operation, Role};
 use crate::shape::Shape;
@@ -9,6 +9,9 @@ use crate::tensor::Tensor;
 use nerve_cpu::{Activation, Gemm};
 
 /// `[…, m, k] × […, k, n] → […, m, n]`, with equal leading axes or none on one side.
+///
+/// Once planned it may have a third input, the right side as it is read
+/// ([`Panels`](super::Panels)); of the second only the shape counts then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul;
 
@@ -52,10 +55,15 @@ impl Operation for Matmul {
 
 impl Lower for Matmul {
     fn lower(&self, node: &Tensor, cx: &mut Lowering<'_>) {
-        let [left, right] = node.inputs() else { unreachable!("two operands") };
-        let (a, b) = (cx.matrices(left), cx.matrices(right));
+        let [left, right, panels @ ..] = node.inputs() else { unreachable!("two operands") };
+        let panels = panels.first().map(|panels| cx.contiguous(panels));
+        let a = cx.matrices(left);
         let (batch, [m, k]) = left.shape().split_last_chunk::<2>().expect("checked by infer");
         let (n, epilogue) = (right.shape()[right.rank() - 1], cx.epilogue());
+        let b = match panels {
+            Some(region) => Matrices { region, strides: [n, 1], batch: k * n },
+            None => cx.matrices(right),
+        };
         let (ty, c) = (float(node.dtype()), cx.output_region(node));
         let mut gemm = Gemm {
             batch: batch.iter().product(),
@@ -70,6 +78,7 @@ impl Lower for Matmul {
             ..Gemm::new(ty, [*m, n, *k], a.region, b.region, c)
         };
         gemm.parts = gemm.suggested_parts();
+        gemm.packed_b = panels;
         if gemm.parts > 1 {
             gemm.c = cx.temporary(gemm.parts * c.bytes);
             let (parts, from) = (gemm.parts, gemm.c);

@@ -278,6 +278,20 @@ fn the_smaller_side_is_packed() {
 }
 
 #[test]
+fn packing_before_pays_where_a_product_would_pack_or_change_sides() {
+    let [a, b, c] = [0, 1, 2].map(|i| Region::new(i, 0, 4 << 22));
+    let plain = |m, n, k| Gemm::new(Float::F32, [m, n, k], a, b, c);
+    let layer = |m, n, k| Gemm { b_strides: [1, k], ..plain(m, n, k) };
+    assert!(layer(64, 512, 784).prepacking_pays() && layer(2048, 512, 784).prepacking_pays());
+    assert!(!layer(1, 512, 784).prepacking_pays(), "its rows are read as they lie");
+    assert!(!plain(64, 500, 784).prepacking_pays(), "panels lie in place");
+    assert!(plain(64, 1024, 784).prepacking_pays(), "rows collide in the caches");
+    let rounded = Gemm { precision: Precision::Bf16, ..plain(64, 500, 784) };
+    assert!(rounded.prepacking_pays(), "packing is where it is rounded");
+    assert!(!layer(64, 512, 0).prepacking_pays());
+}
+
+#[test]
 fn packing_pays_where_chunks_share_columns() {
     let [a, b, c] = [0, 1, 2].map(|i| Region::new(i, 0, 4 << 20));
     let large = Gemm::new(Float::F32, [1024, 1024, 1024], a, b, c);
