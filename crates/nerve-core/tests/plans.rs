@@ -412,7 +412,7 @@ fn weights_are_packed_when_they_change() {
 /// Several matrices on the right, in f64; what is one matrix repeated is left as it is.
 #[test]
 fn batches_of_weights_are_packed() {
-    let to_f64 = |t: Tensor| t.cast(DType::F64).evaluated();
+    let to_f64 = |t: Tensor| t.to_dtype(DType::F64).evaluated();
     let (w, one) = (random(1, &[3, 20, 30]), random(2, &[1, 20, 30]));
     let (w, one) = (Var::new("w", to_f64(w)), Var::new("one", to_f64(one)));
     let x = to_f64(random(3, &[3, 40, 30]));
