@@ -6,7 +6,7 @@
 
 //!
 //! A border of zeros is part of the description, not of the image: kernels copy the few rows that
-//! they work on into scratch memory with their border ([`border`]), where they stay in the cache.
+//! they work on into scratch memory with their border (`conv/border.rs`), where they stay in the cache.
 //! Filters of 3 by 3 elements have a second algorithm with fewer multiplications ([`winograd`]).
 
 mod border;
