@@ -85,6 +85,8 @@ pub struct Gemm {
 
 /// Floating-point operations that are worth a hand-off to another thread: about 10 µs.
 const CHUNK_FLOPS: u64 = 2_000_000;
+/// Bytes that are worth a hand-off where each element is used a few times only: about 10 µs.
+const CHUNK_BYTES: u64 = 1 << 20;
 /// Chunks of one product, as long as they are small. More would only shrink the blocks that packed
 /// panels serve.
 const MANY_CHUNKS: u64 = 16;
@@ -327,7 +329,15 @@ impl Gemm {
         let stride = self.a_strides[usize::from(self.a_strides[0] == 1)];
         let pays = self.m >= 8 && self.n >= 4 * wide && self.collides(stride);
         let pack_a = path == Path::Tiles && (pays || self.rounds());
-        let many = (self.flops() / CHUNK_FLOPS).clamp(1, MANY_CHUNKS);
+        let many = match path {
+            Path::Tiles => self.flops() / CHUNK_FLOPS,
+            // What takes the time is reading the larger side.
+            Path::FewRows | Path::FewColumns => {
+                let larger = self.batch * self.k * self.m.max(self.n);
+                (larger * self.ty.bytes()) as u64 / CHUNK_BYTES
+            }
+        };
+        let many = many.clamp(1, MANY_CHUNKS);
         let wanted = (self.flops() / LARGE_CHUNK_FLOPS).clamp(many, MOST_CHUNKS) as usize;
         let wanted = wanted.div_ceil(self.parts);
         let items = (self.batch / wanted).max(1);
