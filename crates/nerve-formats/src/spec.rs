@@ -10,12 +10,12 @@
 //! because the crates that own registries and the crate that reads recipes both use it.
 //!
 //! ```
-//! use nerve_formats::spec::{check, Kind, Param, Spec, Value};
+//! use nerve_formats::spec::{check, Kind, Param, Peers, Spec, Value};
 //!
 //! static DROPOUT: Spec = Spec {
 //!     name: "Dropout",
 //!     aliases: &[],
-//!     doc: "Sets a share of the values to zero while training.",
+//!     peers: Peers::NONE, doc: "Sets a share of the values to zero while training.",
 //!     params: &[Param::required("rate", Kind::fraction(), "the share that is set to zero")],
 //! };
 //! let args = check(&DROPOUT, &[("rate".into(), Value::Float(0.5))]).unwrap();
@@ -42,6 +42,8 @@ pub struct Spec {
     pub name: &'static str,
     /// Other names that mean the same, for instance `Conv2D`.
     pub aliases: &'static [&'static str],
+    /// What it is called elsewhere.
+    pub peers: Peers,
     /// One sentence: what it does.
     pub doc: &'static str,
     /// What it can be given, in the order in which it is printed.
@@ -52,6 +54,26 @@ impl Spec {
     /// Whether `name` is the name or one of the aliases.
     pub fn answers_to(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)
+    }
+}
+
+/// What a thing is called in PyTorch (below `torch`) and in Keras (below `keras`); empty where
+/// there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// For instance `nn.Conv2d`.
+    pub torch: &'static str,
+    /// For instance `layers.Conv2D`.
+    pub keras: &'static str,
+}
+
+impl Peers {
+    /// It stands in neither.
+    pub const NONE: Peers = Peers::of("", "");
+
+    /// The names in PyTorch and in Keras.
+    pub const fn of(torch: &'static str, keras: &'static str) -> Peers {
+        Peers { torch, keras }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A schedule is one struct and one line in [`REGISTRY`].
 
-use nerve_formats::spec::{Args, Item, Kind, Spec};
+use nerve_formats::spec::{Args, Item, Kind, Peers, Spec};
 
 /// The learning rate of each step.
 pub trait Schedule: Send + Sync {
@@ -33,6 +33,7 @@ static CONSTANT: Entry = Entry {
     spec: Spec {
         name: "constant",
         aliases: &["Constant"],
+        peers: Peers::of("nn.init.constant_", "initializers.Constant"),
         doc: "The same learning rate for all steps.",
         params: &[],
     },

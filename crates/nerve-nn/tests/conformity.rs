@@ -7,6 +7,8 @@ use nerve_nn::{Context, Layer, Params};
 
 const BATCH: usize = 5;
 
+mod common;
+
 /// One entry with arguments and the shape of an example.
 struct Case {
     entry: &'static Entry,
@@ -18,137 +20,16 @@ fn text(text: &'static str) -> Value {
     Value::text(text)
 }
 
-/// Samples for each layer: every entry appears, with more than its defaults where it has any.
+/// The samples of all layers.
 fn cases() -> Vec<Case> {
-    let int = Value::Int;
-    let pair = |a, b| Value::List(vec![int(a), int(b)].into());
-    type Given = Vec<(&'static str, Value)>;
-    let table: Vec<(&str, Given, &[usize])> = vec![
-        ("Dense", vec![("units", int(4))], &[6]),
-        ("Linear", vec![("out_features", int(3)), ("activation", text("tanh"))], &[2]),
-        (
-            "Dense",
-            vec![("units", int(3)), ("use_bias", Value::Bool(false)), ("init", text("he_normal"))],
-            &[2],
-        ),
-        ("Conv2D", vec![("filters", int(4)), ("kernel", int(3))], &[2, 6, 5]),
-        (
-            "Conv2d",
-            vec![
-                ("out_channels", int(4)),
-                ("kernel_size", pair(2, 3)),
-                ("padding", text("same")),
-                ("strides", pair(2, 1)),
-                ("activation", text("silu")),
-            ],
-            &[1, 7, 6],
-        ),
-        (
-            "Conv2d",
-            vec![
-                ("filters", int(6)),
-                ("kernel", int(2)),
-                ("padding", pair(1, 0)),
-                ("dilation", int(2)),
-                ("groups", int(3)),
-                ("kernel_initializer", text("orthogonal")),
-                ("bias_init", text("ones")),
-            ],
-            &[3, 5, 6],
-        ),
-        ("Conv1d", vec![("filters", int(4)), ("kernel", int(3)), ("stride", int(2))], &[2, 9]),
-        (
-            "Conv1D",
-            vec![("filters", int(2)), ("kernel", int(4)), ("padding", text("same"))],
-            &[2, 5],
-        ),
-        ("MaxPooling2D", vec![], &[2, 4, 7]),
-        ("MaxPool2d", vec![("pool", int(3)), ("stride", int(1)), ("padding", int(1))], &[1, 4, 4]),
-        ("AvgPool2d", vec![("pool_size", pair(1, 2)), ("padding", pair(0, 1))], &[2, 3, 4]),
-        ("GlobalAveragePooling2D", vec![], &[3, 2, 4]),
-        ("Flatten", vec![], &[2, 3, 4]),
-        ("Flatten", vec![], &[]),
-        ("Dropout", vec![("rate", Value::Float(0.5))], &[30]),
-        ("BatchNorm1d", vec![], &[4]),
-        ("BatchNormalization", vec![("momentum", Value::Float(0.5))], &[3, 6]),
-        ("BatchNorm2d", vec![("epsilon", Value::Float(1e-3))], &[3, 2, 4]),
-        ("LayerNorm", vec![], &[3, 8]),
-        ("Embedding", vec![("rows", int(7)), ("dim", int(4))], &[3]),
-        (
-            "Embedding",
-            vec![("input_dim", int(7)), ("output_dim", int(2)), ("init", text("uniform"))],
-            &[],
-        ),
-        (
-            "resnet18",
-            vec![("classes", int(3)), ("width", int(2)), ("stem", text("cifar"))],
-            &[3, 9, 6],
-        ),
-        ("ResNet34", vec![("num_classes", int(2)), ("width", int(1))], &[1, 33, 20]),
-        ("LSTM", vec![("units", int(4))], &[5, 3]),
-        (
-            "Lstm",
-            vec![
-                ("hidden_size", int(3)),
-                ("num_layers", int(2)),
-                ("bidirectional", Value::Bool(true)),
-                ("dropout", Value::Float(0.25)),
-                ("return_sequences", Value::Bool(true)),
-            ],
-            &[4, 2],
-        ),
-        ("GRU", vec![("units", int(4)), ("bidirectional", Value::Bool(true))], &[5, 3]),
-        ("gru", vec![("units", int(2)), ("use_bias", Value::Bool(false))], &[3, 3]),
-        ("SimpleRNN", vec![("units", int(4)), ("return_sequences", Value::Bool(true))], &[5, 3]),
-        (
-            "rnn",
-            vec![("units", int(4)), ("nonlinearity", text("relu")), ("layers", int(2))],
-            &[5, 3],
-        ),
-        ("PositionalEncoding", vec![], &[4, 6]),
-        ("positional_encoding", vec![("kind", text("learned"))], &[4, 6]),
-        ("MultiHeadAttention", vec![("heads", int(2))], &[5, 6]),
-        (
-            "multi_head_attention",
-            vec![
-                ("num_heads", int(3)),
-                ("bias", Value::Bool(false)),
-                ("causal", Value::Bool(true)),
-                ("dropout", Value::Float(0.25)),
-            ],
-            &[4, 6],
-        ),
-        ("TransformerEncoderLayer", vec![("heads", int(1)), ("feed_forward", int(8))], &[3, 4]),
-        (
-            "transformer_encoder",
-            vec![
-                ("layers", int(2)),
-                ("nhead", int(2)),
-                ("dim_feedforward", int(5)),
-                ("activation", text("gelu")),
-                ("norm_first", Value::Bool(true)),
-                ("dropout", Value::Float(0.1)),
-            ],
-            &[3, 4],
-        ),
-        ("Activation", vec![("activation", text("relu"))], &[9]),
-        ("Activation", vec![("activation", text("linear"))], &[9]),
-    ];
-    let mut cases = Vec::new();
-    let mut add = |name: &str, given: Given, input: &[usize]| {
-        let entry = find(name).unwrap_or_else(|| panic!("no layer `{name}`"));
-        let given: Vec<_> = given.into_iter().map(|(key, value)| (key.into(), value)).collect();
-        let args = check(&entry.spec, &given).unwrap_or_else(|p| panic!("{name}: {p:?}"));
-        cases.push(Case { entry, args, input: input.into() });
+    let of = |entry: &'static Entry| {
+        entry.samples.iter().map(move |sample| Case {
+            entry,
+            args: common::args(&entry.spec, sample.args),
+            input: sample.input.into(),
+        })
     };
-    for (name, given, input) in table {
-        add(name, given, input);
-    }
-    // The rest are functions of each value, without parameters that must be given.
-    for activation in &nerve_nn::activations::REGISTRY[1..] {
-        add(activation.spec.name, vec![], &[2, 8]);
-    }
-    cases
+    REGISTRY.iter().copied().flat_map(of).collect()
 }
 
 impl Case {
@@ -181,15 +62,10 @@ fn key(step: u64) -> Tensor {
 }
 
 #[test]
-fn every_entry_has_a_case_and_names_are_used_once() {
-    let cases = cases();
+fn every_entry_has_a_sample_and_names_are_used_once() {
     let mut names = Vec::new();
     for entry in REGISTRY.iter() {
-        assert!(
-            cases.iter().any(|case| std::ptr::eq(case.entry, *entry)),
-            "{} has no sample in this table",
-            entry.spec.name
-        );
+        assert!(!entry.samples.is_empty(), "{} has no sample", entry.spec.name);
         names.extend([&[entry.spec.name], entry.spec.aliases].concat());
         let mut keys: Vec<&str> = Vec::new();
         for param in entry.spec.params {
@@ -212,13 +88,7 @@ fn arguments_survive_being_written_and_checked_again() {
         let again: Vec<(String, Value)> = case
             .args
             .iter()
-            .map(|(key, value)| {
-                let value = match value {
-                    Value::Item(item) => text(item.name),
-                    other => other.clone(),
-                };
-                (key.to_string(), value)
-            })
+            .map(|(key, value)| (key.to_string(), common::written(value)))
             .collect();
         assert_eq!(check(&case.entry.spec, &again).unwrap(), case.args, "{}", case.name());
     }

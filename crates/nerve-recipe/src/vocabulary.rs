@@ -1,6 +1,6 @@
 //! The words of a recipe: what each table may hold, and the registries that fill the rest.
 
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// The newest recipe format that this version reads.
 pub const SCHEMA: i64 = 1;
@@ -9,6 +9,7 @@ pub const SCHEMA: i64 = 1;
 pub static ROOT: Spec = Spec {
     name: "the recipe",
     aliases: &[],
+    peers: Peers::NONE,
     doc: "What is trained, on what, and how.",
     params: &[
         Param::with_default(
@@ -34,6 +35,7 @@ pub static SECTIONS: [&Spec; 3] = [&DATA, &MODEL, &TRAINER];
 pub static DATA: Spec = Spec {
     name: "data",
     aliases: &[],
+    peers: Peers::NONE,
     doc: "The examples, how they are split, and what is done to them before the first layer.",
     params: &[
         Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
@@ -87,6 +89,7 @@ static AUGMENT: Kind = Kind::Item { what: "augmentation", specs: augmentations }
 pub static MODEL: Spec = Spec {
     name: "model",
     aliases: &[],
+    peers: Peers::NONE,
     doc: "The network.",
     params: &[Param::required(
         "layers",
@@ -101,6 +104,7 @@ static LAYER: Kind = Kind::Item { what: "layer", specs: nerve_nn::layers::specs 
 pub static TRAINER: Spec = Spec {
     name: "trainer",
     aliases: &[],
+    peers: Peers::NONE,
     doc: "How the network is trained.",
     params: &[
         Param::with_default(

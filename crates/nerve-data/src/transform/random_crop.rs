@@ -1,6 +1,6 @@
 //! Random crop: pad the image on each side, then cut the original size out at a random place.
 
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 use super::{Augment, Image};
 use crate::random::Random;
@@ -8,6 +8,7 @@ use crate::random::Random;
 pub(super) static SPEC: Spec = Spec {
     name: "RandomCrop",
     aliases: &["random_crop"],
+    peers: Peers::of("v2.RandomCrop", "layers.RandomCrop"),
     doc: "Pads the image on each side and cuts its size out again at a random place.",
     params: &[
         Param::required("padding", Kind::int(1, 1024), "pixels added on each side"),

@@ -1,6 +1,6 @@
 //! Random flip: mirrors the image.
 
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 use super::{Augment, Image};
 use crate::random::Random;
@@ -8,6 +8,7 @@ use crate::random::Random;
 pub(super) static SPEC: Spec = Spec {
     name: "RandomFlip",
     aliases: &["RandomHorizontalFlip", "random_flip"],
+    peers: Peers::of("v2.RandomHorizontalFlip", "layers.RandomFlip"),
     doc: "Mirrors the image left to right. Not for digits or text.",
     params: &[Param::with_default(
         "probability",

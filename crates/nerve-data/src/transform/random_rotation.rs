@@ -1,6 +1,6 @@
 //! Random rotation: turns the image about its centre.
 
-use nerve_formats::spec::{Args, Kind, Param, Spec};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec};
 
 use super::{Augment, Image};
 use crate::random::Random;
@@ -8,6 +8,7 @@ use crate::random::Random;
 pub(super) static SPEC: Spec = Spec {
     name: "RandomRotation",
     aliases: &["random_rotation"],
+    peers: Peers::of("v2.RandomRotation", "layers.RandomRotation"),
     doc: "Turns the image about its centre, with bilinear interpolation; what comes in is background.",
     params: &[Param::required("degrees", Kind::float(0.0, 180.0), "largest angle, either way")],
 };

@@ -1,6 +1,6 @@
 //! Random shift: moves the image by whole pixels.
 
-use nerve_formats::spec::{Args, Kind, Param, Spec};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec};
 
 use super::{Augment, Fill, Image};
 use crate::random::Random;
@@ -10,6 +10,7 @@ const PIXELS: Kind = Kind::int(0, 1024);
 pub(super) static SPEC: Spec = Spec {
     name: "RandomShift",
     aliases: &["RandomTranslation", "random_shift"],
+    peers: Peers::of("v2.RandomAffine", "layers.RandomTranslation"),
     doc: "Moves the image by a few whole pixels; what comes in is background.",
     params: &[Param::required(
         "max",

@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// x where positive, α (eˣ − 1) elsewhere: the exponential linear unit.
 ///
@@ -38,6 +38,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "elu",
         aliases: &["ELU", "Elu"],
+        peers: Peers::of("nn.ELU", "activations.elu"),
         doc: "x where positive, alpha (exp(x) - 1) elsewhere",
         params: &PARAMS,
     },

@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// x Φ(x), the Gaussian error linear unit, where Φ is the distribution function of the normal
 /// distribution (the exact form, with erf).
@@ -20,6 +20,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "gelu",
         aliases: &["GELU", "Gelu"],
+        peers: Peers::of("nn.GELU", "activations.gelu"),
         doc: "x times the normal distribution function of x",
         params: &[],
     },

@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// x as it is: no activation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,6 +17,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "linear",
         aliases: &["none", "identity", "Identity"],
+        peers: Peers::of("nn.Identity", "activations.linear"),
         doc: "x as it is",
         params: &[],
     },

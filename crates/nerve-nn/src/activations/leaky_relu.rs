@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// x where positive, `slope`·x elsewhere.
 ///
@@ -37,6 +37,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "leaky_relu",
         aliases: &["LeakyReLU", "LeakyRelu"],
+        peers: Peers::of("nn.LeakyReLU", "activations.leaky_relu"),
         doc: "x where positive, slope times x elsewhere",
         params: &PARAMS,
     },

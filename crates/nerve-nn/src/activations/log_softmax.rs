@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// x − ln Σ eˣ along an axis: the logarithm of [`Softmax`](super::Softmax), without overflow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "log_softmax",
         aliases: &["LogSoftmax"],
+        peers: Peers::of("nn.LogSoftmax", "activations.log_softmax"),
         doc: "the logarithm of softmax",
         params: &PARAMS,
     },

@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// max(x, 0), the rectified linear unit.
 ///
@@ -16,6 +16,12 @@ impl Layer for Relu {
 }
 
 pub(super) static ENTRY: Entry = Entry::activation(
-    Spec { name: "relu", aliases: &["ReLU", "Relu"], doc: "max(x, 0)", params: &[] },
+    Spec {
+        name: "relu",
+        aliases: &["ReLU", "Relu"],
+        peers: Peers::of("nn.ReLU", "activations.relu"),
+        doc: "max(x, 0)",
+        params: &[],
+    },
     |_, _, _| Box::new(Relu),
 );

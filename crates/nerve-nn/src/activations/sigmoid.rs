@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// 1 / (1 + e⁻ˣ), the logistic function: from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,6 +14,12 @@ impl Layer for Sigmoid {
 }
 
 pub(super) static ENTRY: Entry = Entry::activation(
-    Spec { name: "sigmoid", aliases: &["Sigmoid"], doc: "1 / (1 + exp(-x))", params: &[] },
+    Spec {
+        name: "sigmoid",
+        aliases: &["Sigmoid"],
+        peers: Peers::of("nn.Sigmoid", "activations.sigmoid"),
+        doc: "1 / (1 + exp(-x))",
+        params: &[],
+    },
     |_, _, _| Box::new(Sigmoid),
 );

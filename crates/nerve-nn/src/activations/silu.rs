@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// x σ(x), the sigmoid linear unit, also called swish.
 ///
@@ -20,6 +20,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "silu",
         aliases: &["SiLU", "Silu", "swish", "Swish"],
+        peers: Peers::of("nn.SiLU", "activations.silu"),
         doc: "x sigmoid(x)",
         params: &[],
     },

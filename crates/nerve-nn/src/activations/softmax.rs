@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// eˣ / Σ eˣ along an axis: positive numbers that add up to 1, to be read as probabilities.
 ///
@@ -39,6 +39,7 @@ pub(super) static ENTRY: Entry = Entry::activation(
     Spec {
         name: "softmax",
         aliases: &["Softmax"],
+        peers: Peers::of("nn.Softmax", "activations.softmax"),
         doc: "exp(x) divided by the sum of exp(x) along the last axis",
         params: &PARAMS,
     },

@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// ln(1 + eˣ), a smooth max(x, 0).
 ///
@@ -17,6 +17,12 @@ impl Layer for Softplus {
 }
 
 pub(super) static ENTRY: Entry = Entry::activation(
-    Spec { name: "softplus", aliases: &["Softplus"], doc: "log(1 + exp(x))", params: &[] },
+    Spec {
+        name: "softplus",
+        aliases: &["Softplus"],
+        peers: Peers::of("nn.Softplus", "activations.softplus"),
+        doc: "log(1 + exp(x))",
+        params: &[],
+    },
     |_, _, _| Box::new(Softplus),
 );

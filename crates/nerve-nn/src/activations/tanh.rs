@@ -1,7 +1,7 @@
 use crate::context::Context;
 use crate::layers::{Entry, Layer};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// The hyperbolic tangent: from −1 to 1.
 ///
@@ -16,6 +16,12 @@ impl Layer for Tanh {
 }
 
 pub(super) static ENTRY: Entry = Entry::activation(
-    Spec { name: "tanh", aliases: &["Tanh"], doc: "the hyperbolic tangent", params: &[] },
+    Spec {
+        name: "tanh",
+        aliases: &["Tanh"],
+        peers: Peers::of("nn.Tanh", "activations.tanh"),
+        doc: "the hyperbolic tangent",
+        params: &[],
+    },
     |_, _, _| Box::new(Tanh),
 );

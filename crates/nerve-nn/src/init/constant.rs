@@ -1,6 +1,6 @@
 use super::{Draw, Entry, Initializer};
 use nerve_core::{Shape, Tensor};
-use nerve_formats::spec::{Kind, Param, Spec};
+use nerve_formats::spec::{Kind, Param, Peers, Spec};
 
 /// All elements equal.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,7 @@ pub(super) static CONSTANT: Entry = Entry {
     spec: Spec {
         name: "constant",
         aliases: &["Constant"],
+        peers: Peers::of("nn.init.constant_", "initializers.Constant"),
         doc: "All elements equal.",
         params: &[Param::required("value", Kind::number(), "the value")],
     },
@@ -46,11 +47,23 @@ pub(super) static CONSTANT: Entry = Entry {
 };
 
 pub(super) static ZEROS: Entry = Entry {
-    spec: Spec { name: "zeros", aliases: &["Zeros"], doc: "All elements 0.", params: &[] },
+    spec: Spec {
+        name: "zeros",
+        aliases: &["Zeros"],
+        peers: Peers::of("nn.init.zeros_", "initializers.Zeros"),
+        doc: "All elements 0.",
+        params: &[],
+    },
     build: |_| Box::new(Zeros),
 };
 
 pub(super) static ONES: Entry = Entry {
-    spec: Spec { name: "ones", aliases: &["Ones"], doc: "All elements 1.", params: &[] },
+    spec: Spec {
+        name: "ones",
+        aliases: &["Ones"],
+        peers: Peers::of("nn.init.ones_", "initializers.Ones"),
+        doc: "All elements 1.",
+        params: &[],
+    },
     build: |_| Box::new(Ones),
 };

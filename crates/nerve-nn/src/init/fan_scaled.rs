@@ -1,6 +1,6 @@
 use super::{Draw, Entry, Initializer, fans};
 use nerve_core::{Shape, Tensor};
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// Random numbers with mean 0 and variance `scale` / fan.
 ///
@@ -92,9 +92,15 @@ impl Initializer for FanScaled {
 }
 
 macro_rules! entries {
-    ($($id:ident: $name:literal [$($alias:literal),*] $doc:literal;)*) => {
+    ($($id:ident: $name:literal [$($alias:literal),*] $torch:literal $keras:literal $doc:literal;)*) => {
         $(pub(super) static $id: Entry = Entry {
-            spec: Spec { name: $name, aliases: &[$($alias),*], doc: $doc, params: &[] },
+            spec: Spec {
+                name: $name,
+                aliases: &[$($alias),*],
+                peers: Peers::of($torch, $keras),
+                doc: $doc,
+                params: &[],
+            },
             build: |_| Box::new(FanScaled::$id),
         };)*
     };
@@ -102,15 +108,21 @@ macro_rules! entries {
 
 entries! {
     GLOROT_UNIFORM: "glorot_uniform" ["xavier_uniform", "GlorotUniform"]
+        "nn.init.xavier_uniform_" "initializers.GlorotUniform"
         "Uniform with variance 2 / (fan in + fan out).";
     GLOROT_NORMAL: "glorot_normal" ["xavier_normal", "GlorotNormal"]
+        "nn.init.xavier_normal_" "initializers.GlorotNormal"
         "Normal with variance 2 / (fan in + fan out).";
     HE_UNIFORM: "he_uniform" ["kaiming_uniform", "HeUniform"]
+        "nn.init.kaiming_uniform_" "initializers.HeUniform"
         "Uniform with variance 2 / fan in.";
     HE_NORMAL: "he_normal" ["kaiming_normal", "HeNormal"]
+        "nn.init.kaiming_normal_" "initializers.HeNormal"
         "Normal with variance 2 / fan in.";
     LECUN_UNIFORM: "lecun_uniform" ["LecunUniform"]
+        "" "initializers.LecunUniform"
         "Uniform with variance 1 / fan in.";
     LECUN_NORMAL: "lecun_normal" ["LecunNormal"]
+        "" "initializers.LecunNormal"
         "Normal with variance 1 / fan in.";
 }

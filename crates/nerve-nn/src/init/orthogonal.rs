@@ -1,6 +1,6 @@
 use super::{Draw, Entry, Initializer};
 use nerve_core::{DType, Shape, Tensor};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// A random matrix whose rows (or columns, where there are fewer) are orthogonal and of length
 /// `gain`. Axes behind the first count as columns.
@@ -62,6 +62,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "orthogonal",
         aliases: &["Orthogonal"],
+        peers: Peers::of("nn.init.orthogonal_", "initializers.Orthogonal"),
         doc: "A random orthogonal matrix.",
         params: &[Param::with_default(
             "gain",

@@ -1,6 +1,6 @@
 use super::{Draw, Entry, Initializer};
 use nerve_core::{Shape, Tensor};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Uniform random numbers in a range that does not depend on the shape.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +45,7 @@ pub(super) static UNIFORM: Entry = Entry {
     spec: Spec {
         name: "uniform",
         aliases: &["Uniform", "RandomUniform", "random_uniform"],
+        peers: Peers::of("nn.init.uniform_", "initializers.RandomUniform"),
         doc: "Uniform random numbers.",
         params: &[
             Param::with_default("low", Kind::number(), Value::Float(-0.05), "the lower end")
@@ -60,6 +61,7 @@ pub(super) static NORMAL: Entry = Entry {
     spec: Spec {
         name: "normal",
         aliases: &["Normal", "RandomNormal", "random_normal"],
+        peers: Peers::of("nn.init.normal_", "initializers.RandomNormal"),
         doc: "Normal random numbers.",
         params: &[
             Param::with_default("mean", Kind::number(), Value::Float(0.0), "the mean"),

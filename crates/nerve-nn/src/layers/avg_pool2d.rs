@@ -1,8 +1,8 @@
 use super::max_pool2d::{POOL, infer, pooling};
-use super::{Entry, Layer};
+use super::{Entry, Layer, Sample};
 use crate::context::Context;
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// The mean of each window. Zeros of the border count, as in PyTorch.
 ///
@@ -43,10 +43,12 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "AvgPool2d",
         aliases: &["AveragePooling2D", "AvgPool2D"],
+        peers: Peers::of("nn.AvgPool2d", "layers.AveragePooling2D"),
         doc: "The mean of each window.",
         params: &POOL,
     },
     takes_indices: false,
+    samples: &[Sample::of("pool_size = [1, 2], padding = [0, 1]", &[2, 3, 4])],
     infer,
     make: |args, _, _| {
         let [kernel, stride, padding] = pooling(args);

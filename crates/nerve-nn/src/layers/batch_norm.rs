@@ -1,10 +1,10 @@
-use super::{EPS, Effect, Entry, Layer, Misfit, channels};
+use super::{EPS, Effect, Entry, Layer, Misfit, Sample, channels};
 use crate::context::Context;
 use crate::dims::product;
 use crate::init::{Ones, Zeros};
 use crate::params::Params;
 use nerve_core::{Shape, Tensor, Var};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Gives each channel mean 0 and variance 1 over the batch, then a learned scale and shift:
 /// y = (x − mean) / √(variance + eps) · weight + bias.
@@ -98,6 +98,7 @@ pub(super) static ENTRY: Entry = Entry {
             "BatchNorm1D",
             "BatchNorm2D",
         ],
+        peers: Peers::of("nn.BatchNorm1d, 2d, 3d", "layers.BatchNormalization"),
         doc: "Mean 0 and deviation 1 of each channel over the batch, then a scale and a shift.",
         params: &[
             EPS,
@@ -110,6 +111,11 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("", &[4]),
+        Sample::of("momentum = 0.5", &[3, 6]),
+        Sample::of("epsilon = 1e-3", &[3, 2, 4]),
+    ],
     infer: |_, input| {
         if input.len() > 3 {
             return Err(Misfit {

@@ -1,12 +1,12 @@
 use super::conv2d::Padding;
-use super::{BIAS, BORDER, Effect, Entry, Layer, Misfit, ONE, grouped};
+use super::{BIAS, BORDER, Effect, Entry, Layer, Misfit, ONE, Sample, grouped};
 use crate::activations;
 use crate::context::Context;
 use crate::dims::{Window, product};
 use crate::init::{self, Initializer, Uniform};
 use crate::params::Params;
 use nerve_core::{Tensor, Var};
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// Convolution of sequences: each output is a weighted sum over a window of the input, with the
 /// same weights everywhere.
@@ -133,6 +133,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "Conv1d",
         aliases: &["Conv1D"],
+        peers: Peers::of("nn.Conv1d", "layers.Conv1D"),
         doc: "Convolution of a sequence.",
         params: &[
             Param::required("filters", Kind::count(), "output channels").alias(&["out_channels"]),
@@ -160,6 +161,10 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("filters = 4, kernel = 3, stride = 2", &[2, 9]),
+        Sample::of("filters = 2, kernel = 4, padding = 'same'", &[2, 5]),
+    ],
     infer: |args, input| {
         let &[channels, length] = input else {
             return Err(Misfit {

@@ -1,11 +1,11 @@
-use super::{BIAS, BORDER, Effect, Entry, Layer, ONE, grouped};
+use super::{BIAS, BORDER, Effect, Entry, Layer, ONE, Sample, grouped};
 use crate::activations;
 use crate::context::Context;
 use crate::dims::{Window, image, product};
 use crate::init::{self, Initializer, Uniform};
 use crate::params::Params;
 use nerve_core::{Tensor, Var};
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// Convolution of images: each output pixel is a weighted sum over a window of the input, with the
 /// same weights everywhere. (A cross-correlation, as everywhere in this field.)
@@ -192,6 +192,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "Conv2d",
         aliases: &["Conv2D"],
+        peers: Peers::of("nn.Conv2d", "layers.Conv2D"),
         doc: "Convolution of an image.",
         params: &[
             Param::required("filters", Kind::count(), "output channels").alias(&["out_channels"]),
@@ -214,6 +215,19 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("filters = 4, kernel = 3", &[2, 6, 5]),
+        Sample::of(
+            "out_channels = 4, kernel_size = [2, 3], padding = 'same', \
+             strides = [2, 1], activation = 'silu'",
+            &[1, 7, 6],
+        ),
+        Sample::of(
+            "filters = 6, kernel = 2, padding = [1, 0], dilation = 2, groups = 3, \
+             kernel_initializer = 'orthogonal', bias_init = 'ones'",
+            &[3, 5, 6],
+        ),
+    ],
     infer: |args, input| {
         let [channels, height, width] = image(input)?;
         let (filters, kernel) = (args.usize("filters"), args.pair("kernel"));

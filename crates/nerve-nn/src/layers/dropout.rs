@@ -1,8 +1,8 @@
-use super::{Effect, Entry, Layer};
+use super::{Effect, Entry, Layer, Sample};
 use crate::context::Context;
 use crate::dims::product;
 use nerve_core::Tensor;
-use nerve_formats::spec::{Kind, Param, Spec};
+use nerve_formats::spec::{Kind, Param, Peers, Spec};
 
 /// While training, sets each value to zero with probability `rate` and scales the others by
 /// 1 / (1 − `rate`), so that the expectation stays; else does nothing.
@@ -43,10 +43,12 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "Dropout",
         aliases: &[],
+        peers: Peers::of("nn.Dropout", "layers.Dropout"),
         doc: "While training, sets a random share of the values to zero.",
         params: &[Param::required("rate", Kind::fraction(), "the share").alias(&["p"])],
     },
     takes_indices: false,
+    samples: &[Sample::of("rate = 0.5", &[30])],
     infer: |_, input| Ok(Effect::cheap(input, product(input), 2)),
     make: |args, _, _| Box::new(Dropout { rate: args.float("rate") }),
 };

@@ -1,10 +1,10 @@
-use super::{Effect, Entry, Layer};
+use super::{Effect, Entry, Layer, Sample};
 use crate::context::Context;
 use crate::dims::product;
 use crate::init::{self, Initializer, Normal};
 use crate::params::Params;
 use nerve_core::{Tensor, Var};
-use nerve_formats::spec::{Kind, Param, Spec};
+use nerve_formats::spec::{Kind, Param, Peers, Spec};
 
 /// A learned row of numbers for each index: a table that is looked up.
 ///
@@ -53,6 +53,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "Embedding",
         aliases: &[],
+        peers: Peers::of("nn.Embedding", "layers.Embedding"),
         doc: "A learned row for each number.",
         params: &[
             Param::required("rows", Kind::count(), "how many different numbers there are")
@@ -64,6 +65,10 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: true,
+    samples: &[
+        Sample::of("rows = 7, dim = 4", &[3]),
+        Sample::of("input_dim = 7, output_dim = 2, init = 'uniform'", &[]),
+    ],
     infer: |args, input| {
         let (rows, dim) = (args.usize("rows"), args.usize("dim"));
         let shape = [input, &[dim]].concat();

@@ -1,8 +1,8 @@
-use super::{Effect, Entry, Layer};
+use super::{Effect, Entry, Layer, Sample};
 use crate::context::Context;
 use crate::dims::{image, product};
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// The mean of each channel.
 ///
@@ -27,10 +27,12 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "GlobalAvgPool2d",
         aliases: &["GlobalAveragePooling2D", "GlobalAvgPool2D"],
+        peers: Peers::of("nn.AdaptiveAvgPool2d(1)", "layers.GlobalAveragePooling2D"),
         doc: "The mean of each channel.",
         params: &[],
     },
     takes_indices: false,
+    samples: &[Sample::of("", &[3, 2, 4])],
     infer: |_, input| {
         let [channels, ..] = image(input)?;
         Ok(Effect::cheap([channels], product(input), 1))

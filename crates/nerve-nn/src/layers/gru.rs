@@ -1,9 +1,9 @@
 use super::recurrent::{self, Cell, Output, RecurrentOptions, Stack};
-use super::{BIAS, Entry, Layer};
+use super::{BIAS, Entry, Layer, Sample};
 use crate::context::Context;
 use crate::params::Params;
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// Gated recurrent unit: a recurrent layer with one gate that mixes the old state with the new one
 /// and one that resets the old. The formulas are at [`Tensor::gru`].
@@ -59,6 +59,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "GRU",
         aliases: &["Gru", "gru"],
+        peers: Peers::of("nn.GRU", "layers.GRU"),
         doc: "Gated recurrent unit over the steps of a sequence.",
         params: &[
             recurrent::UNITS,
@@ -70,6 +71,10 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("units = 4, bidirectional = true", &[5, 3]),
+        Sample::of("units = 2, use_bias = false", &[3, 3]),
+    ],
     infer: |args, input| recurrent::infer(Cell::Gru, args, input),
     make: |args, input, params| {
         Box::new(Gru { stack: recurrent::make(("GRU", Cell::Gru), args, input, params) })

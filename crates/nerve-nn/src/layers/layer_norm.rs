@@ -1,10 +1,10 @@
-use super::{EPS, Effect, Entry, Layer, Misfit};
+use super::{EPS, Effect, Entry, Layer, Misfit, Sample};
 use crate::context::Context;
 use crate::dims::product;
 use crate::init::{Ones, Zeros};
 use crate::params::Params;
 use nerve_core::{Shape, Tensor, Var};
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// Gives the last axes of each example mean 0 and variance 1, then a learned scale and shift:
 /// y = (x − mean) / √(variance + eps) · weight + bias. The variance is over n.
@@ -54,10 +54,12 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "LayerNorm",
         aliases: &["LayerNormalization"],
+        peers: Peers::of("nn.LayerNorm", "layers.LayerNormalization"),
         doc: "Mean 0 and deviation 1 over the last axis, then a scale and a shift.",
         params: &[EPS],
     },
     takes_indices: false,
+    samples: &[Sample::of("", &[3, 8])],
     infer: |_, input| {
         let &last = input.last().ok_or_else(|| Misfit {
             needs: "[…, features]".into(),

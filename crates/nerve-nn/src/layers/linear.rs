@@ -1,10 +1,10 @@
-use super::{BIAS, Effect, Entry, Layer, Misfit};
+use super::{BIAS, Effect, Entry, Layer, Misfit, Sample};
 use crate::activations;
 use crate::context::Context;
 use crate::init::{self, Initializer, Uniform};
 use crate::params::Params;
 use nerve_core::{Tensor, Var};
-use nerve_formats::spec::{Kind, Param, Spec};
+use nerve_formats::spec::{Kind, Param, Peers, Spec};
 
 /// Every output is a weighted sum of every input, plus a bias: y = x Wᵀ + b. Also called dense, or
 /// fully connected.
@@ -70,6 +70,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "Dense",
         aliases: &["Linear"],
+        peers: Peers::of("nn.Linear", "layers.Dense"),
         doc: "Every output is a weighted sum of every input.",
         params: &[
             Param::required("units", Kind::count(), "outputs").alias(&["out_features"]),
@@ -80,6 +81,11 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("units = 4", &[6]),
+        Sample::of("out_features = 3, activation = 'tanh'", &[2]),
+        Sample::of("units = 3, use_bias = false, init = 'he_normal'", &[2]),
+    ],
     infer: |args, input| {
         let &[features] = input else {
             return Err(Misfit {

@@ -1,9 +1,9 @@
 use super::recurrent::{self, Cell, Output, RecurrentOptions, Stack};
-use super::{BIAS, Entry, Layer};
+use super::{BIAS, Entry, Layer, Sample};
 use crate::context::Context;
 use crate::params::Params;
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// Long short-term memory: a recurrent layer whose gates decide what to keep, what to forget and
 /// what to show. The formulas are at [`Tensor::lstm`].
@@ -65,6 +65,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "LSTM",
         aliases: &["Lstm", "lstm"],
+        peers: Peers::of("nn.LSTM", "layers.LSTM"),
         doc: "Long short-term memory over the steps of a sequence.",
         params: &[
             recurrent::UNITS,
@@ -76,6 +77,14 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("units = 4", &[5, 3]),
+        Sample::of(
+            "hidden_size = 3, num_layers = 2, bidirectional = true, \
+             dropout = 0.25, return_sequences = true",
+            &[4, 2],
+        ),
+    ],
     infer: |args, input| recurrent::infer(Cell::Lstm, args, input),
     make: |args, input, params| {
         Box::new(Lstm { stack: recurrent::make(("LSTM", Cell::Lstm), args, input, params) })

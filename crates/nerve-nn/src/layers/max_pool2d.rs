@@ -1,8 +1,8 @@
-use super::{BORDER, Effect, Entry, Layer, Misfit};
+use super::{BORDER, Effect, Entry, Layer, Misfit, Sample};
 use crate::context::Context;
 use crate::dims::{Window, image, product};
 use nerve_core::Tensor;
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// The largest value of each window.
 ///
@@ -88,10 +88,15 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "MaxPool2d",
         aliases: &["MaxPooling2D", "MaxPool2D"],
+        peers: Peers::of("nn.MaxPool2d", "layers.MaxPooling2D"),
         doc: "The largest value of each window.",
         params: &POOL,
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("", &[2, 4, 7]),
+        Sample::of("pool = 3, stride = 1, padding = 1", &[1, 4, 4]),
+    ],
     infer,
     make: |args, _, _| {
         let [kernel, stride, padding] = pooling(args);

@@ -128,16 +128,36 @@ impl fmt::Display for Misfit {
     }
 }
 
+const ANY_VALUES: &[Sample] = &[Sample::of("", &[2, 8])];
+
 /// A kind of layer: its description, what it does to a shape, and how to make one.
 pub struct Entry {
     /// Names and parameters.
     pub spec: Spec,
     /// Whether it takes indices (i32) instead of numbers.
     pub takes_indices: bool,
+    /// What it may be given: examples for people, and what the conformity tests build.
+    pub samples: &'static [Sample],
     /// The effect on one example of this shape, without creating anything.
     pub infer: fn(&Args, &[usize]) -> Result<Effect, Misfit>,
     /// Makes one for an input that `infer` has accepted.
     pub(crate) make: fn(&Args, &[usize], &Params) -> Box<dyn Layer>,
+}
+
+/// An example of how a layer is written in a recipe, and of what it then takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// The inside of its inline table, without the `type`: `filters = 8, kernel = 3`.
+    pub args: &'static str,
+    /// The shape of one example.
+    pub input: &'static [usize],
+}
+
+impl Sample {
+    /// With these arguments, on examples of this shape.
+    pub const fn of(args: &'static str, input: &'static [usize]) -> Sample {
+        Sample { args, input }
+    }
 }
 
 impl Entry {
@@ -147,7 +167,7 @@ impl Entry {
         make: fn(&Args, &[usize], &Params) -> Box<dyn Layer>,
     ) -> Entry {
         let infer = |_: &Args, input: &[usize]| Ok(Effect::cheap(input, product(input), 1));
-        Entry { spec, takes_indices: false, infer, make }
+        Entry { spec, takes_indices: false, samples: ANY_VALUES, infer, make }
     }
 
     /// Makes an activation, which needs neither a shape nor parameters.

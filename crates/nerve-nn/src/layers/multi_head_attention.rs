@@ -1,11 +1,11 @@
-use super::{BIAS, Effect, Entry, Layer, Linear, Misfit};
+use super::{BIAS, Effect, Entry, Layer, Linear, Misfit, Sample};
 use crate::context::Context;
 use crate::dims::product;
 use crate::init::{FanScaled, Initializer, Uniform, Zeros};
 use crate::layers::Dropout;
 use crate::params::Params;
 use nerve_core::{DType, Tensor, Var};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Each element of a sequence looks at all elements of another (or of its own), and takes from
 /// those that fit it.
@@ -273,10 +273,15 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "MultiHeadAttention",
         aliases: &["MultiheadAttention", "multi_head_attention"],
+        peers: Peers::of("nn.MultiheadAttention", "layers.MultiHeadAttention"),
         doc: "Each element of a sequence takes from the elements that fit it.",
         params: &[HEADS, BIAS, CAUSAL, DROPOUT],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("heads = 2", &[5, 6]),
+        Sample::of("num_heads = 3, bias = false, causal = true, dropout = 0.25", &[4, 6]),
+    ],
     infer: |args, input| Ok(effect(sequence(input, args.usize("heads"))?, args.bool("bias"))),
     make: |args, input, params| {
         let heads = args.usize("heads");

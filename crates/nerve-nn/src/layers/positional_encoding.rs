@@ -1,10 +1,10 @@
-use super::{Effect, Entry, Layer, Misfit};
+use super::{Effect, Entry, Layer, Misfit, Sample};
 use crate::context::Context;
 use crate::dims::product;
 use crate::init::{Initializer, Normal};
 use crate::params::Params;
 use nerve_core::{DType, Tensor, Var};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Adds to each element of a sequence what says where it stands: attention by itself does not
 /// know the order of what it looks at.
@@ -96,6 +96,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "PositionalEncoding",
         aliases: &["positional_encoding", "PositionEmbedding"],
+        peers: Peers::NONE,
         doc: "Adds to each element of a sequence what says where it stands.",
         params: &[Param::with_default(
             "kind",
@@ -105,6 +106,7 @@ pub(super) static ENTRY: Entry = Entry {
         )],
     },
     takes_indices: false,
+    samples: &[Sample::of("", &[4, 6]), Sample::of("kind = 'learned'", &[4, 6])],
     infer: |args, input| {
         let &[time, features] = input else {
             return Err(Misfit {

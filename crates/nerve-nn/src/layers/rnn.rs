@@ -1,9 +1,9 @@
 use super::recurrent::{self, Cell, Output, RecurrentOptions, Stack};
-use super::{BIAS, Entry, Layer};
+use super::{BIAS, Entry, Layer, Sample};
 use crate::context::Context;
 use crate::params::Params;
 use nerve_core::Tensor;
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// A simple recurrent network: h = tanh(W_ih x + b_ih + W_hh h + b_hh) at each step, or the
 /// positive part of that sum.
@@ -68,6 +68,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "RNN",
         aliases: &["Rnn", "rnn", "SimpleRNN"],
+        peers: Peers::of("nn.RNN", "layers.SimpleRNN"),
         doc: "Simple recurrent network over the steps of a sequence.",
         params: &[
             recurrent::UNITS,
@@ -86,6 +87,10 @@ pub(super) static ENTRY: Entry = Entry {
         ],
     },
     takes_indices: false,
+    samples: &[
+        Sample::of("units = 4, return_sequences = true", &[5, 3]),
+        Sample::of("units = 4, nonlinearity = 'relu', layers = 2", &[5, 3]),
+    ],
     infer: |args, input| recurrent::infer(cell(args), args, input),
     make: |args, input, params| {
         Box::new(Rnn { stack: recurrent::make(("RNN", cell(args)), args, input, params) })

@@ -1,11 +1,11 @@
 use super::multi_head_attention::{CAUSAL, DROPOUT, HEADS, effect, sequence};
-use super::{Effect, Entry, Layer, LayerNorm, Linear, Misfit, MultiHeadAttention};
+use super::{Effect, Entry, Layer, LayerNorm, Linear, Misfit, MultiHeadAttention, Sample};
 use crate::activations::{self, Relu};
 use crate::context::Context;
 use crate::layers::Dropout;
 use crate::params::Params;
 use nerve_core::Tensor;
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// How a [`TransformerEncoderLayer`] is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -240,10 +240,12 @@ pub(super) static LAYER: Entry = Entry {
     spec: Spec {
         name: "TransformerEncoderLayer",
         aliases: &["transformer_encoder_layer"],
+        peers: Peers::of("nn.TransformerEncoderLayer", "keras_hub.layers.TransformerEncoder"),
         doc: "Attention of a sequence to itself, then two linear layers for each element.",
         params: &[HEADS, FEED_FORWARD, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL],
     },
     takes_indices: false,
+    samples: &[Sample::of("heads = 1, feed_forward = 8", &[3, 4])],
     infer: layer_effect,
     make: |args, input, params| {
         let mut layer = TransformerEncoderLayer::new(params, input[1], options(args));
@@ -256,10 +258,16 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "TransformerEncoder",
         aliases: &["transformer_encoder"],
+        peers: Peers::of("nn.TransformerEncoder", ""),
         doc: "Layers of attention, one after the other.",
         params: &[DEPTH, HEADS, FEED_FORWARD, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL],
     },
     takes_indices: false,
+    samples: &[Sample::of(
+        "layers = 2, nhead = 2, dim_feedforward = 5, activation = 'gelu', \
+             norm_first = true, dropout = 0.1",
+        &[3, 4],
+    )],
     infer: |args, input| {
         let (one, depth) = (layer_effect(args, input)?, args.usize("layers") as u128);
         let norm = if args.bool("norm_first") { 2 * input[1] as u128 } else { 0 };

@@ -1,7 +1,7 @@
 use super::{Entry, Loss, Target, check_like, like};
 use crate::layers::Misfit;
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// Sigmoid, then minus the logarithm of the probability of the right answer:
 /// −(t ln σ(x) + (1 − t) ln(1 − σ(x))), the mean over all values.
@@ -58,6 +58,7 @@ pub(super) static WITH_LOGITS: Entry = Entry {
     spec: Spec {
         name: "binary_cross_entropy_with_logits",
         aliases: &["bce_with_logits", "BCEWithLogitsLoss", "sigmoid_cross_entropy"],
+        peers: Peers::of("nn.BCEWithLogitsLoss", "losses.BinaryCrossentropy(from_logits=True)"),
         doc: "Sigmoid, then minus the logarithm of the probability of the right answer.",
         params: &[],
     },
@@ -68,6 +69,7 @@ pub(super) static OF_PROBABILITIES: Entry = Entry {
     spec: Spec {
         name: "binary_cross_entropy",
         aliases: &["bce", "BCELoss"],
+        peers: Peers::of("nn.BCELoss", "losses.BinaryCrossentropy"),
         doc: "Minus the logarithm of the probability of the right answer, after a sigmoid.",
         params: &[],
     },

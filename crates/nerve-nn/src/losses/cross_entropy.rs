@@ -1,7 +1,7 @@
 use super::{Entry, Loss, Target};
 use crate::layers::Misfit;
 use nerve_core::{DType, Shape, Tensor};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Softmax, then minus the logarithm of the probability of the right class:
 /// −Σ target · ln softmax(output), the mean over all rows.
@@ -117,6 +117,10 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "cross_entropy",
         aliases: &["softmax_cross_entropy", "CrossEntropy", "CrossEntropyLoss"],
+        peers: Peers::of(
+            "nn.CrossEntropyLoss",
+            "losses.SparseCategoricalCrossentropy(from_logits=True)",
+        ),
         doc: "Softmax, then minus the logarithm of the probability of the right class.",
         params: &[
             Param::with_default(

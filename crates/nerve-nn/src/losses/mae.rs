@@ -1,7 +1,7 @@
 use super::{Entry, Loss, Target, check_like, like};
 use crate::layers::Misfit;
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// The mean absolute difference: mean |output − target|; less led by outliers than the squared one.
 ///
@@ -31,6 +31,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "mae",
         aliases: &["MAE", "mean_absolute_error", "L1Loss", "l1"],
+        peers: Peers::of("nn.L1Loss", "losses.MeanAbsoluteError"),
         doc: "The mean absolute difference.",
         params: &[],
     },

@@ -1,7 +1,7 @@
 use super::{Entry, Loss, Target, check_like, like};
 use crate::layers::Misfit;
 use nerve_core::Tensor;
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 
 /// The mean squared difference: mean (output − target)².
 ///
@@ -33,6 +33,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "mse",
         aliases: &["MSE", "mean_squared_error", "MSELoss", "l2"],
+        peers: Peers::of("nn.MSELoss", "losses.MeanSquaredError"),
         doc: "The mean squared difference.",
         params: &[],
     },

@@ -5,11 +5,11 @@ use crate::dims::{Window, image, product};
 use crate::init::FanScaled;
 use crate::layers::{
     BatchNorm, Conv2d, Conv2dOptions, Effect, Entry, GlobalAvgPool2d, Layer, Linear, MaxPool2d,
-    Misfit, Padding,
+    Misfit, Padding, Sample,
 };
 use crate::params::Params;
 use nerve_core::Tensor;
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// A residual network for images: stages of blocks, each of which adds what it has learned to what
 /// it was given.
@@ -302,9 +302,17 @@ fn options(args: &Args, blocks: [usize; 4]) -> ResNetOptions {
 }
 
 macro_rules! entries {
-    ($($id:ident: $name:literal [$($alias:literal),*] $blocks:expr, $doc:literal;)*) => {
+    ($($id:ident: $name:literal [$($alias:literal),*] $torch:literal $blocks:expr, $doc:literal,
+        $sample:expr;)*) => {
         $(pub(super) static $id: Entry = Entry {
-            spec: Spec { name: $name, aliases: &[$($alias),*], doc: $doc, params: PARAMS },
+            spec: Spec {
+                name: $name,
+                aliases: &[$($alias),*],
+                peers: Peers::of($torch, ""),
+                doc: $doc,
+                params: PARAMS,
+            },
+            samples: &[$sample],
             takes_indices: false,
             infer: |args, input| Walk::of(input, &options(args, $blocks)),
             make: |args, input, params| {
@@ -315,6 +323,10 @@ macro_rules! entries {
 }
 
 entries! {
-    RESNET18: "ResNet18" ["resnet18"] RESNET18_BLOCKS, "Residual network with 18 layers.";
-    RESNET34: "ResNet34" ["resnet34"] RESNET34_BLOCKS, "Residual network with 34 layers.";
+    RESNET18: "ResNet18" ["resnet18"] "torchvision.models.resnet18"
+        RESNET18_BLOCKS, "Residual network with 18 layers.",
+        Sample::of("classes = 3, width = 2, stem = 'cifar'", &[3, 9, 6]);
+    RESNET34: "ResNet34" ["resnet34"] "torchvision.models.resnet34"
+        RESNET34_BLOCKS, "Residual network with 34 layers.",
+        Sample::of("num_classes = 2, width = 1", &[1, 33, 20]);
 }

@@ -1,7 +1,7 @@
 use super::{Entry, Group, Optimizer, decay, rate};
 use crate::params::Params;
 use nerve_core::{Arena, Tensor, Var};
-use nerve_formats::spec::{Args, Kind, Param, Spec, Value};
+use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// Steps of a size that adapts to each parameter.
 ///
@@ -217,6 +217,7 @@ pub(super) static ADAM: Entry = Entry {
     spec: Spec {
         name: "adam",
         aliases: &["Adam"],
+        peers: Peers::of("optim.Adam", "optimizers.Adam"),
         doc: "Steps of a size that adapts to each parameter (Kingma & Ba, 2015).",
         params: &[rate(1e-3), DECAYS, EPS, decay(0.0, "L2 penalty")],
     },
@@ -231,6 +232,7 @@ pub(super) static ADAM_W: Entry = Entry {
     spec: Spec {
         name: "adamw",
         aliases: &["AdamW"],
+        peers: Peers::of("optim.AdamW", "optimizers.AdamW"),
         doc: "Adam with a weight decay of its own (Loshchilov & Hutter, 2019).",
         params: &[rate(1e-3), DECAYS, EPS, decay(0.01, "share of a parameter lost at rate 1")],
     },

@@ -1,7 +1,7 @@
 use super::{Entry, Group, Optimizer, decay, rate};
 use crate::params::Params;
 use nerve_core::{Arena, Tensor, Var};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Stochastic gradient descent, with momentum where it is asked for.
 ///
@@ -103,6 +103,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "sgd",
         aliases: &["SGD"],
+        peers: Peers::of("optim.SGD", "optimizers.SGD"),
         doc: "Stochastic gradient descent, with momentum where it is given.",
         params: &[
             rate(0.01),

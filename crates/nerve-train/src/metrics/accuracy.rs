@@ -1,6 +1,6 @@
 use super::{Entry, Metric, check_classes, expect_classes};
 use nerve_core::{DType, Tensor};
-use nerve_formats::spec::Spec;
+use nerve_formats::spec::{Peers, Spec};
 use nerve_nn::layers::Misfit;
 use nerve_nn::losses::Target;
 
@@ -30,6 +30,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "accuracy",
         aliases: &["acc", "Accuracy"],
+        peers: Peers::of("", "metrics.Accuracy"),
         doc: "The share of examples whose most likely class is the right one.",
         params: &[],
     },

@@ -1,6 +1,6 @@
 use super::{Entry, Metric};
 use nerve_core::{DType, Tensor};
-use nerve_formats::spec::{Param, Spec};
+use nerve_formats::spec::{Param, Peers, Spec};
 use nerve_nn::layers::Misfit;
 use nerve_nn::losses::{self, Loss, Target};
 
@@ -36,6 +36,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "loss",
         aliases: &["Loss"],
+        peers: Peers::NONE,
         doc: "Another loss than the one that is minimised.",
         params: &[Param::required("loss", losses::KIND, "which one")],
     },

@@ -1,6 +1,6 @@
 use super::{Entry, Metric, check_classes, rank};
 use nerve_core::{DType, Tensor};
-use nerve_formats::spec::{Kind, Param, Spec, Value};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 use nerve_nn::layers::Misfit;
 use nerve_nn::losses::Target;
 
@@ -35,6 +35,7 @@ pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "top_k",
         aliases: &["top_k_accuracy", "TopK", "TopKCategoricalAccuracy"],
+        peers: Peers::of("", "metrics.SparseTopKCategoricalAccuracy"),
         doc: "The share of examples whose right class is among the k most likely ones.",
         params: &PARAMS,
     },

@@ -1,9 +1,12 @@
 use super::*;
+use crate::spec::Peers;
 
-static RELU: Spec = Spec { name: "relu", aliases: &[], doc: "max(x, 0)", params: &[] };
+static RELU: Spec =
+    Spec { name: "relu", aliases: &[], peers: Peers::NONE, doc: "max(x, 0)", params: &[] };
 static LEAKY: Spec = Spec {
     name: "leaky_relu",
     aliases: &["LeakyReLU"],
+    peers: Peers::NONE,
     doc: "x or slope x",
     params: &[Param::with_default(
         "slope",
@@ -20,6 +23,7 @@ fn activations() -> Vec<&'static Spec> {
 static CONV: Spec = Spec {
     name: "Conv2d",
     aliases: &["Conv2D"],
+    peers: Peers::NONE,
     doc: "convolution",
     params: &[
         Param::required("filters", Kind::count(), "output channels").alias(&["out_channels"]),
