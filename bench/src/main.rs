@@ -102,8 +102,10 @@ impl Peer for Nerve {
     }
 }
 
-/// How long instructions and whole steps are watched.
-const PROFILE_TIME: Duration = Duration::from_secs(4);
+/// How long instructions, and then whole steps, are watched.
+fn profile_time() -> Duration {
+    Duration::from_millis(if timing::fast() { 400 } else { 4000 })
+}
 
 /// Prints the instructions of a step of training, or of use, with the time that each takes when
 /// run alone: the best of some steps, since others can only make it longer.
@@ -133,7 +135,7 @@ fn watch<T>(
     let mut best: Vec<Duration> = Vec::new();
     // Not for ever, where a step takes long.
     let start = Instant::now();
-    while best.is_empty() || start.elapsed() < PROFILE_TIME {
+    while best.is_empty() || start.elapsed() < profile_time() {
         load(what);
         let mut times = Vec::new();
         compiled(what).profile(&mut times).expect("the classes are in range");
@@ -150,7 +152,7 @@ fn watch<T>(
     let (total, flops) = (micros(best.iter().sum()), plan.flops() as f64);
     println!("{total:9.1} µs in all, {:.1} GFLOP/s", flops / total / 1e3);
     let (mut whole, start) = (Duration::MAX, Instant::now());
-    while start.elapsed() < PROFILE_TIME {
+    while start.elapsed() < profile_time() {
         let start = Instant::now();
         run(what);
         whole = whole.min(start.elapsed());

@@ -82,7 +82,7 @@ impl Operand {
 /// instruction's shape alone, never on the number of threads. Threads divide the chunks among
 /// themselves; since each chunk computes the same bits whoever runs it, so does the whole.
 /// Reductions that cross chunks write partial results which a later instruction adds in a fixed
-/// order.
+/// order. Where parts depend on each other, they fall into [`rounds`](Kernel::rounds).
 pub trait Kernel {
     /// Short lower-case name for `explain` and for profiles: `gemm`, `conv`, `softmax`.
     fn name(&self) -> &'static str;
@@ -99,8 +99,14 @@ pub trait Kernel {
     /// Says what does not fit.
     fn check(&self) -> Result<(), String>;
 
-    /// Number of independent parts, at least 1, fixed by the shape.
+    /// Number of parts, at least 1, fixed by the shape; independent but for the rounds.
     fn chunks(&self) -> usize;
+
+    /// Number of rounds, all of as many chunks, into which the chunks fall in order: those of a round
+    /// are independent, and start when all of the round before are done. For steps of a sequence.
+    fn rounds(&self) -> usize {
+        1
+    }
 
     /// Floating-point operations of the whole instruction (a fused multiply-add counts two), for
     /// reports and for deciding whether to wake other threads.

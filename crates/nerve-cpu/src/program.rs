@@ -260,7 +260,8 @@ fn stages(instructions: &[Instruction]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     let mut touched: Vec<Operand> = Vec::new();
     for (i, instruction) in instructions.iter().enumerate() {
-        let parallel = instruction.kernel().chunks() > 1 && instruction.work() >= PARALLEL_WORK;
+        let kernel = instruction.kernel();
+        let parallel = kernel.chunks() > kernel.rounds() && instruction.work() >= PARALLEL_WORK;
         let operands = instruction.operands();
         let fits = |stage: &Stage| {
             stage.parallel == parallel && (!parallel || !conflict(&operands, &touched))
@@ -409,16 +410,15 @@ impl Replay {
         let run = Run::begin(self);
         let this = run.replay;
         for (i, time) in times.iter_mut().enumerate() {
-            let chunks = this.program.instructions[i].kernel().chunks();
             let parallel =
                 this.program.stages.iter().any(|s| s.parallel && s.instructions.contains(&i));
             let start = Instant::now();
             if parallel {
                 threads::run(&|team: &Team<'_>| {
-                    this.with_scratch(|scratch| this.run_chunks(i, team.share(chunks), scratch));
+                    this.with_scratch(|scratch| this.run_shared(i, team, scratch));
                 });
             } else {
-                this.with_scratch(|scratch| this.run_chunks(i, 0..chunks, scratch));
+                this.with_scratch(|scratch| this.run_serial(i..i + 1, scratch));
             }
             *time += start.elapsed();
         }
@@ -435,8 +435,7 @@ impl Replay {
                 }
                 if stage.parallel {
                     for i in stage.instructions.clone() {
-                        let chunks = self.program.instructions[i].kernel().chunks();
-                        self.run_chunks(i, team.share(chunks), scratch);
+                        self.run_shared(i, team, scratch);
                     }
                 } else if team.index == 0 {
                     self.run_serial(stage.instructions.clone(), scratch);
@@ -449,6 +448,21 @@ impl Replay {
         for i in instructions {
             let chunks = self.program.instructions[i].kernel().chunks();
             self.run_chunks(i, 0..chunks, scratch);
+        }
+    }
+
+    /// This thread's share of an instruction, round by round.
+    fn run_shared(&self, i: usize, team: &Team<'_>, scratch: &mut [u8]) {
+        let kernel = self.program.instructions[i].kernel();
+        let rounds = kernel.rounds();
+        let each = kernel.chunks() / rounds;
+        let share = team.share(each);
+        for round in 0..rounds {
+            if round > 0 {
+                team.wait();
+            }
+            let first = round * each;
+            self.run_chunks(i, first + share.start..first + share.end, scratch);
         }
     }
 

@@ -6,9 +6,11 @@
 //!
 //! Rows of the batch do not know of each other. A chunk owns some of them for the whole sequence,
 //! so no thread ever waits for another one within a sequence; state and gradients of its rows stay
-//! in its working memory, the packed weights in its second-level cache.
+//! in its working memory, the packed weights in its second-level cache. Forward with very few rows
+//! and large weights, a chunk owns some of the units instead, and each step is a round.
 
 mod cell;
+mod spread;
 mod walk;
 
 #[cfg(test)]
@@ -328,7 +330,14 @@ impl Kernel for Recurrent {
     }
 
     fn chunks(&self) -> usize {
-        self.shape.chunks()
+        match spread::pieces(&self.shape) {
+            1 => self.shape.chunks(),
+            pieces => pieces * self.rounds(),
+        }
+    }
+
+    fn rounds(&self) -> usize {
+        if spread::pieces(&self.shape) > 1 { self.shape.steps } else { 1 }
     }
 
     fn flops(&self) -> u64 {
@@ -336,15 +345,21 @@ impl Kernel for Recurrent {
     }
 
     fn scratch_bytes(&self) -> usize {
-        walk::forward_scratch(&self.shape, self.ty, self.isa) * self.ty.bytes()
+        let elements = match spread::pieces(&self.shape) {
+            1 => walk::forward_scratch(&self.shape, self.ty, self.isa),
+            _ => spread::scratch(&self.shape),
+        };
+        elements * self.ty.bytes()
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
         // SAFETY: by contract.
         unsafe {
-            match self.ty {
-                Float::F32 => walk::forward::<f32>(self, chunk, memory, scratch),
-                Float::F64 => walk::forward::<f64>(self, chunk, memory, scratch),
+            match (self.ty, spread::pieces(&self.shape) > 1) {
+                (Float::F32, false) => walk::forward::<f32>(self, chunk, memory, scratch),
+                (Float::F64, false) => walk::forward::<f64>(self, chunk, memory, scratch),
+                (Float::F32, true) => spread::step::<f32>(self, chunk, memory, scratch),
+                (Float::F64, true) => spread::step::<f64>(self, chunk, memory, scratch),
             }
         }
     }

@@ -1,7 +1,9 @@
 use super::*;
 use crate::kernel::run_alone;
 use crate::memory::Buffer;
+use crate::program::{Program, Replay};
 use crate::testing::{Random, every_machine, fill, load};
+use std::sync::Arc;
 
 const CELLS: [Cell; 4] = [Cell::Lstm, Cell::Gru, Cell::Tanh, Cell::Relu];
 
@@ -175,7 +177,7 @@ fn near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-const SIZES: [[usize; 3]; 10] = [
+const SIZES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [1, 4, 16],
     [1, 3, 37],
@@ -186,6 +188,9 @@ const SIZES: [[usize; 3]; 10] = [
     [33, 2, 70],
     [0, 2, 3],
     [2, 0, 3],
+    [1, 3, 133],
+    [2, 3, 129],
+    [1, 0, 129],
 ];
 
 fn shapes() -> impl Iterator<Item = RecurrentShape> {
@@ -214,6 +219,41 @@ fn walks_as_the_definition_says() {
             let less = forward(&s, ty, isa, &inputs, false);
             assert_eq!(less, found[..less.len()], "{what}: what is kept changes nothing");
         });
+    }
+}
+
+#[test]
+fn steps_shared_by_threads_give_the_same_bits() {
+    let units = 160;
+    let shape = RecurrentShape { cell: Cell::Lstm, batch: 1, steps: 9, units, reverse: true };
+    let inputs = draw(&shape, &mut Random::new(7), false);
+    let all = [&inputs.x, &inputs.weights, &inputs.h0, &inputs.c0];
+    let all = all.map(|values| Arc::new(buffer(Float::F32, values)));
+    let whole = |i: usize| whole(i as u32 + 1, &all[i]);
+    let bytes = 4 * shape.outputs(true);
+    let kernel = Recurrent {
+        ty: Float::F32,
+        shape,
+        x: whole(0),
+        weights: whole(1),
+        bias: None,
+        h0: Some(whole(2)),
+        c0: Some(whole(3)),
+        keep: true,
+        out: Region::new(5, 0, bytes),
+        isa: isa(),
+    };
+    assert!(kernel.rounds() == 9 && kernel.chunks() >= 2 * kernel.rounds());
+    let expected = forward(&shape, Float::F32, isa(), &inputs, true);
+    for threads in [1, 2, 3, 8] {
+        crate::set_threads(threads);
+        let sizes: Vec<usize> = all.iter().map(|b| b.bytes()).collect();
+        let sizes = [&[0], &sizes[..], &[bytes]].concat();
+        let program = Program::new(vec![kernel.clone().into()], &sizes).unwrap();
+        let out = Arc::new(Buffer::zeroed(bytes));
+        let bound = all.iter().chain([&out]).map(|b| Some(b.clone())).collect();
+        Replay::new(program, bound).run().unwrap();
+        assert_eq!(load(&out, Float::F32), expected, "{threads} threads");
     }
 }
 
