@@ -21,6 +21,7 @@ Examples:
   nerve predict mnist digit.png            what is on a picture
   nerve check recipe.toml                  layers, parameters, memory and time, without training
   nerve bench mnist --top 10               where the time of a training step goes
+  nerve list layers                        every layer, beside its names in PyTorch and Keras
 
 Results go to standard output, progress and errors to standard error.
 Exit codes: 0 done, 1 failure, 2 wrong usage or recipe, 3 wrong data, 4 a gate failed,
@@ -45,6 +46,8 @@ pub enum Command {
     Check(Check),
     /// Time each instruction of a step, beside what the machine can do
     Bench(Bench),
+    /// Say what a recipe may name: layers, losses, optimizers, ...
+    List(List),
 }
 
 /// `nerve train`.
@@ -184,6 +187,28 @@ pub struct Bench {
     pub svg: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `nerve list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve list                       the kinds of words, and how many there are
+  nerve list optimizers            all of a kind, beside their names in PyTorch and Keras
+  nerve list Conv2D                one word: its keys, their values and defaults, examples
+  nerve list losses --json         for programs
+  nerve list --markdown            the whole catalogue, as in docs/catalogue.md")]
+pub struct List {
+    /// A kind (layers, models, activations, initializers, losses, optimizers, schedules, metrics,
+    /// augmentations), or a word of any kind
+    #[arg(value_name = "WHAT")]
+    pub what: Option<String>,
+    /// Print the whole catalogue as a Markdown page
+    #[arg(long, conflicts_with_all = ["json", "what"])]
+    pub markdown: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A time that can be waited for.

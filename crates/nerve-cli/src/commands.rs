@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod evaluate;
+mod list;
 mod predict;
 mod train;
 
@@ -21,6 +22,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::List(args) => list::run(&args),
     }
 }
 

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => args.common.json,
         Command::Check(args) => args.common.json,
         Command::Bench(args) => args.common.json,
+        Command::List(args) => args.json,
     };
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

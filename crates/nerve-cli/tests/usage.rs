@@ -15,8 +15,13 @@ fn version_and_help_are_results() {
     let version = nerve(here.path(), &["--version"]).ends(0);
     assert_eq!(version.out, format!("nerve {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(version.err, "");
-    for args in [&["--help"][..], &["train", "--help"], &["evaluate", "-h"], &["predict", "--help"]]
-    {
+    for args in [
+        &["--help"][..],
+        &["train", "--help"],
+        &["list", "--help"],
+        &["evaluate", "-h"],
+        &["predict", "--help"],
+    ] {
         let help = nerve(here.path(), args).ends(0);
         assert!(help.out.contains("Examples:") && help.out.contains("nerve "), "{}", help.out);
     }

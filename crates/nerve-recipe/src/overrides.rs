@@ -200,7 +200,7 @@ fn starting_point(walked: &[String], span: Span) -> Vec<Entry> {
 /// The description that governs a table of the recipe.
 fn spec_of(node: &Node, path: &[String]) -> Option<&'static Spec> {
     if let Some(Data::Scalar(Value::Text(name))) = node.get("type").map(|entry| &entry.node.data) {
-        return vocabulary::registries().into_iter().find(|spec| spec.answers_to(name));
+        return vocabulary::find(name);
     }
     match path {
         [] => Some(&ROOT),

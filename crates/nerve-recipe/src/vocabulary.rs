@@ -152,16 +152,70 @@ pub fn augmentations() -> Vec<&'static Spec> {
     nerve_data::transform::registry().iter().map(|entry| entry.spec).collect()
 }
 
-/// Every registry that a table with a `type` may come from.
-pub fn registries() -> Vec<&'static Spec> {
-    [
-        nerve_nn::layers::specs(),
-        nerve_nn::activations::specs(),
-        nerve_nn::init::specs(),
-        nerve_nn::losses::specs(),
-        nerve_nn::optim::specs(),
-        nerve_train::metrics::specs(),
-        augmentations(),
-    ]
-    .concat()
+/// The words of one kind.
+pub struct Words {
+    /// What they are called together: `layers`.
+    pub kind: &'static str,
+    /// Where they stand, in a few words.
+    pub doc: &'static str,
+    /// Their descriptions.
+    pub specs: fn() -> Vec<&'static Spec>,
+}
+
+/// All that a table with a `type` may name, by kind.
+pub static WORDS: [Words; 9] = [
+    Words { kind: "layers", doc: "what a network is made of: [model] layers", specs: layers },
+    Words {
+        kind: "models",
+        doc: "whole networks, which stand in the list of layers too",
+        specs: || nerve_nn::models::REGISTRY.iter().map(|entry| &entry.spec).collect(),
+    },
+    Words {
+        kind: "activations",
+        doc: "functions between layers: `activation` of a layer, and layers themselves",
+        specs: nerve_nn::activations::specs,
+    },
+    Words {
+        kind: "initializers",
+        doc: "how parameters begin: `init` and `bias_init` of a layer",
+        specs: nerve_nn::init::specs,
+    },
+    Words {
+        kind: "losses",
+        doc: "what is minimised: [trainer] loss",
+        specs: nerve_nn::losses::specs,
+    },
+    Words {
+        kind: "optimizers",
+        doc: "how parameters follow the gradient: [trainer] optimizer",
+        specs: nerve_nn::optim::specs,
+    },
+    Words {
+        kind: "schedules",
+        doc: "how the learning rate changes from step to step",
+        specs: nerve_nn::schedules::specs,
+    },
+    Words {
+        kind: "metrics",
+        doc: "what is reported beside the loss: [trainer] metrics",
+        specs: nerve_train::metrics::specs,
+    },
+    Words {
+        kind: "augmentations",
+        doc: "random changes to training examples: [data] augment",
+        specs: augmentations,
+    },
+];
+
+/// The layers that are neither networks nor activations.
+fn layers() -> Vec<&'static Spec> {
+    let others = [nerve_nn::activations::specs(), (WORDS[1].specs)()].concat();
+    let mut specs = nerve_nn::layers::specs();
+    specs.retain(|spec| !others.iter().any(|other| std::ptr::eq(*spec, *other)));
+    specs
+}
+
+/// The description of a word, of whatever kind it is.
+pub fn find(name: &str) -> Option<&'static Spec> {
+    WORDS.iter().flat_map(|words| (words.specs)()).find(|spec| spec.answers_to(name))
 }
