@@ -215,6 +215,7 @@ impl Lower for Conv {
             y: cx.output_region(node),
             bias: epilogue.bias,
             activation: if epilogue.relu { Activation::Relu } else { Activation::None },
+            precision: cx.precision(),
             ..self.kernel(node.dtype(), image.shape(), filter.shape())
         };
         let conv = match node.inputs().get(2) {
@@ -239,7 +240,9 @@ impl Lower for ConvWeightGrad {
         let (x, dy) = (cx.contiguous(image), cx.contiguous(gradient));
         let (ty, dw) = (float(node.dtype()), cx.output_region(node));
         let shape = self.conv.geometry(image.shape(), self.kernel, gradient.shape()[3]);
-        let mut instruction = nerve_cpu::ConvWeightGrad::new(ty, shape, x, dy, dw);
+        let precision = cx.precision();
+        let instruction = nerve_cpu::ConvWeightGrad::new(ty, shape, x, dy, dw);
+        let mut instruction = nerve_cpu::ConvWeightGrad { precision, ..instruction };
         let parts = instruction.parts();
         if parts > 1 {
             instruction.dw = cx.temporary(parts * dw.bytes);

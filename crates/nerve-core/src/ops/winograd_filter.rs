@@ -9,7 +9,8 @@ use crate::tensor::Tensor;
 
 /// A filter `[3, 3, c, o]`, transformed for a [`Conv`] of images of one shape: in the order that
 /// its kernel reads. The compiler puts it before convolutions that are faster with it; if the filter
-/// does not change from run to run, it is transformed once.
+/// does not change from run to run, it is transformed once. Where products round their operands to
+/// bf16, pairs of those fill the first half of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WinogradFilter {
     /// The convolution.
@@ -55,6 +56,7 @@ impl Lower for WinogradFilter {
         let filter = &node.inputs()[0];
         let (from, to) = (cx.elements(filter), cx.output_region(node));
         let strides = from.strides.try_into().expect("filters have four axes");
-        cx.emit(self.kernel(filter).winograd_filter(from.region, from.offset, strides, to));
+        let conv = nerve_cpu::Conv { precision: cx.precision(), ..self.kernel(filter) };
+        cx.emit(conv.winograd_filter(from.region, from.offset, strides, to));
     }
 }

@@ -7,7 +7,7 @@ use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
 use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
-use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub struct Conv {
     pub bias: Option<Region>,
     /// What is applied to each element at the end.
     pub activation: Activation,
+    /// How exactly the products take their operands.
+    pub precision: Precision,
     /// Whose vectors; [`isa()`] unless a test wants another.
     pub isa: Isa,
 }
@@ -87,6 +89,7 @@ impl Conv {
             y,
             bias: None,
             activation: Activation::None,
+            precision: Precision::Full,
             isa: isa(),
         }
     }

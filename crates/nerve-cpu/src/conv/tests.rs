@@ -2,12 +2,14 @@ use super::few::Few;
 use super::*;
 use crate::gemm::tile::Scalar;
 use crate::gemm::{Activation, SumParts};
-use crate::kernel::{Float, Kernel, run_alone};
+use crate::kernel::{Float, Kernel, Precision, run_alone};
 use crate::memory::{Buffer, Region};
 use crate::program::{Instruction, Program, Replay};
 use crate::simd::Isa;
 use crate::testing::{Random, every_machine, fill, load};
 use std::sync::Arc;
+
+mod bf16;
 
 pub(super) const PLAIN: ConvShape = ConvShape {
     n: 1,
@@ -278,9 +280,10 @@ fn where_there_are_few_pixels_the_channels_are_shared() {
 }
 
 /// The bits of a convolution and its weight gradient, by each algorithm that there is for them.
-fn bits(shape: ConvShape, threads: usize) -> Vec<u32> {
+fn bits(shape: ConvShape, precision: Precision, threads: usize) -> Vec<u32> {
     crate::set_threads(threads);
-    let plain = ConvWeightGrad::new(Float::F32, shape, EMPTY, EMPTY, EMPTY);
+    let new = ConvWeightGrad::new(Float::F32, shape, EMPTY, EMPTY, EMPTY);
+    let plain = ConvWeightGrad { precision, ..new };
     let panels = 16 * shape.c * (shape.co + 15);
     let direct = ConvWeightGrad { winograd: false, ..plain.clone() };
     let fewer = ConvWeightGrad { winograd: true, ..plain };
@@ -297,7 +300,7 @@ fn bits(shape: ConvShape, threads: usize) -> Vec<u32> {
     let mut random = Random::new(16);
     let all: Vec<f32> = (0..end / 4).map(|_| random.value() as f32).collect();
     let memory = Arc::new(Buffer::from_slice(&all));
-    let conv = Conv::new(Float::F32, shape, x, w, direct_y);
+    let conv = Conv { precision, ..Conv::new(Float::F32, shape, x, w, direct_y) };
     let strides = [3 * shape.c * shape.co, shape.c * shape.co, shape.co, 1].map(|n| n as isize);
     let gradient = |grad: &ConvWeightGrad, dw| ConvWeightGrad { x, dy: y, dw, ..grad.clone() };
     let list: Vec<Instruction> = vec![
@@ -316,9 +319,12 @@ fn bits(shape: ConvShape, threads: usize) -> Vec<u32> {
 fn any_number_of_threads_gives_the_same_bits() {
     let few = ConvShape { h: 4, w: 4, c: 256, co: 256, pad: [[1; 2]; 2], ..PLAIN };
     for shape in [few, ConvShape { n: 9, h: 15, w: 14, c: 48, co: 80, ..few }] {
-        let one = bits(shape, 1);
-        for threads in [2, 3] {
-            assert!(bits(shape, threads) == one, "{threads} threads, {shape:?}");
+        for precision in [Precision::Full, Precision::Bf16] {
+            let one = bits(shape, precision, 1);
+            for threads in [2, 3] {
+                let same = bits(shape, precision, threads) == one;
+                assert!(same, "{threads} threads, {shape:?}, {precision:?}");
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{check_isa, check_product};
 use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
-use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub struct ConvWeightGrad {
     /// Whether to compute it with fewer multiplications ([`winograd`](super::winograd)), which
     /// [`new`](ConvWeightGrad::new) decides.
     pub winograd: bool,
+    /// How exactly the products take their operands.
+    pub precision: Precision,
     /// Whose vectors; [`isa()`] unless a test wants another.
     pub isa: Isa,
 }
@@ -62,7 +64,8 @@ impl ConvWeightGrad {
     /// The gradient of a convolution of `x` whose result has the gradient `dy`.
     pub fn new(ty: Float, shape: ConvShape, x: Region, dy: Region, dw: Region) -> Self {
         let winograd = shape.winograd_pays(ty, false);
-        ConvWeightGrad { ty, shape, x, dy, dw, winograd, isa: isa() }
+        let precision = Precision::Full;
+        ConvWeightGrad { ty, shape, x, dy, dw, winograd, precision, isa: isa() }
     }
 
     /// Number of partial sums that `dw` receives; fixed by the shape.

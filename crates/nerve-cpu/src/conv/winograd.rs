@@ -33,10 +33,17 @@
 //! So results are nearer to the truth than direct sums, which are nine times as long. Weight
 //! gradients are as near where many pixels are summed, and up to three times as far where few are.
 //!
+//! With [`Precision::Bf16`](crate::Precision) transformed pixels, gradients and filters are rounded
+//! (and multiplied as pairs where the processor does that); the transformations, sums and results
+//! stay f32. The mean square of the error is (5/3)² times that of direct sums of rounded operands,
+//! since a tile's 9 products that make a result are those of sums: 0.39 % of the root mean square of
+//! the result beside 0.24 %, for random values, measured and by theory.
+//!
 //! Larger tiles (F(4×4, 3×3)) would save more multiplications, but their errors are ten times as
 //! large; they are not here. `NERVE_WINOGRAD=0` in the environment turns the algorithm off.
 
 mod filter;
+mod form;
 mod forward;
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,7 @@ macro_rules! vector {
      $fmadd:ident, $add:ident, $max:ident, $mask:ty, $make_mask:expr, $mask_load:expr, $mask_store:expr, $transpose:ident) => {
         #[doc = concat!(stringify!($lanes), " lanes of ", stringify!($elem), " in a register.")]
         #[derive(Clone, Copy)]
-        pub(crate) struct $name($register);
+        pub(crate) struct $name(pub $register);
 
         impl Vector for $name {
             type Elem = $elem;

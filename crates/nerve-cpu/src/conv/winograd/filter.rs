@@ -6,15 +6,15 @@ use crate::bounds;
 use crate::gemm::drive::piece;
 use crate::gemm::pack::{check_isa, check_product};
 use crate::gemm::tile::Scalar;
-use crate::kernel::{Float, Kernel, Operand, Scratch};
+use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::Isa;
 
 /// `U = G g Gᵀ` of each 3 by 3 filter, in the panels that a [`Conv`](crate::Conv) reads. Made by
 /// [`Conv::winograd_filter`](crate::Conv::winograd_filter).
 ///
-/// A panel holds `width` vectors of output channels: 16 matrices, `c` rows each. The last panel is
-/// only as wide as it needs.
+/// A panel holds `width` vectors of output channels: 16 matrices, `c` rows each, or half as many
+/// if a row holds pairs of bf16. The last panel is only as wide as it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradFilter {
     /// Input channels.
@@ -29,6 +29,8 @@ pub struct WinogradFilter {
     pub strides: [isize; 4],
     /// Width of a panel in vectors of `isa`.
     pub width: usize,
+    /// How exactly.
+    pub precision: Precision,
     /// The panels.
     pub to: Region,
     /// Whose vectors.
@@ -43,14 +45,22 @@ impl WinogradFilter {
         f32::kernels(self.isa).lanes
     }
 
+    /// Rows of each matrix, and input channels in a row.
+    fn rows(&self) -> (usize, usize) {
+        let pair = f32::kernels_for(self.isa, self.precision).pair;
+        (self.c.div_ceil(pair), pair)
+    }
+
     /// Panels, and stretches of the input channels. Together the chunks.
     fn split(&self) -> [usize; 2] {
         let wide = self.width * self.lanes();
-        [self.co.div_ceil(wide).max(1), (self.c * wide * 9).div_ceil(CHUNK).clamp(1, self.c.max(1))]
+        let stretches = (self.c * wide * 9).div_ceil(CHUNK).clamp(1, self.rows().0.max(1));
+        [self.co.div_ceil(wide).max(1), stretches]
     }
 
     unsafe fn run_chunk(&self, chunk: usize, memory: &Memory) {
-        let (kernels, lanes) = (transforms(self.isa), self.lanes());
+        let (kernels, lanes) = (transforms(self.isa, self.precision), self.lanes());
+        let (rows, pair) = self.rows();
         let [_, stretches] = self.split();
         let (panel, stretch) = (chunk / stretches, chunk % stretches);
         let first = panel * self.width * lanes;
@@ -59,13 +69,15 @@ impl WinogradFilter {
         // SAFETY: `check` held all elements and all panels against their regions.
         unsafe {
             let from = memory.ptr::<f32>(self.from).add(self.offset).cast_const();
-            let to = memory.ptr::<f32>(self.to).add(first * self.c * PLACES);
-            for c in piece(self.c, stretches, stretch) {
+            let to = memory.ptr::<f32>(self.to).add(first * rows * PLACES);
+            let stretch = piece(rows, stretches, stretch);
+            for c in stretch.start * pair..self.c.min(stretch.end * pair) {
                 for v in (0..columns).step_by(lanes) {
                     let at = c as isize * self.strides[2] + (first + v) as isize * self.strides[3];
                     let there = lanes.min(columns - v);
-                    let to = to.add(c * width + v);
-                    self.vector(kernels, from.offset(at), there, to, self.c * width);
+                    let to = to.add(c / pair * width + v);
+                    let (taps, store) = (from.offset(at), kernels.filter[c % pair]);
+                    self.vector(kernels, store, taps, there, to, rows * width);
                 }
             }
         }
@@ -75,6 +87,7 @@ impl WinogradFilter {
     unsafe fn vector(
         &self,
         kernels: &Transforms,
+        store: unsafe fn(&Filter),
         from: *const f32,
         lanes: usize,
         to: *mut f32,
@@ -104,7 +117,7 @@ impl WinogradFilter {
                 }
                 taps
             };
-            (kernels.filter)(&Filter { taps, lanes, to, plane });
+            store(&Filter { taps, lanes, to, plane });
         }
     }
 }
@@ -139,7 +152,7 @@ impl Kernel for WinogradFilter {
         }
         check_product("filter", self.from, Float::F32, &[high as usize + 1])?;
         let padded = self.co.checked_next_multiple_of(self.lanes()).ok_or("too many channels")?;
-        check_product("panels", self.to, Float::F32, &[PLACES, self.c, padded])
+        check_product("panels", self.to, Float::F32, &[PLACES, self.rows().0, padded])
     }
 
     fn chunks(&self) -> usize {

@@ -28,13 +28,17 @@ pub(super) struct Plan {
     width: usize,
     /// Tiles in the largest block.
     most: usize,
+    /// Words of the channels of a pixel: see [`form`](super::form).
+    words: usize,
 }
 
 impl Plan {
     fn of(conv: &Conv) -> Plan {
         let s = &conv.shape;
+        let kernels = f32::kernels_for(conv.isa, conv.precision);
         let tiles = Tiles::of(s).count;
-        let fit = BLOCK_BYTES / (PLACES * s.c.next_multiple_of(LINE) * size_of::<f32>());
+        let words = s.c.div_ceil(kernels.pair);
+        let fit = BLOCK_BYTES / (PLACES * words.next_multiple_of(LINE) * size_of::<f32>());
         let block = (fit / 14 * 14).clamp(TILES[0], TILES[1]);
         let blocks = tiles.div_ceil(block);
         // An even number of a few, so that two threads have the same to do.
@@ -42,8 +46,8 @@ impl Plan {
         let wanted = (s.flops() / CHUNK_FLOPS).clamp(1, 64) as usize;
         let groups = wanted.div_ceil(blocks).min(s.co.div_ceil(GROUP));
         let most = tiles.div_ceil(blocks);
-        let width = f32::kernels(conv.isa).width(most, s.co);
-        Plan { tiles, blocks, groups, width, most }
+        let width = kernels.width(most, s.co);
+        Plan { tiles, blocks, groups, width, most, words }
     }
 }
 
@@ -57,10 +61,11 @@ impl Conv {
         }
     }
 
-    /// Elements of the transformed filter.
+    /// Words of the transformed filter.
     pub(in super::super) fn filter_elements(&self) -> Option<usize> {
-        let co = self.shape.co.checked_next_multiple_of(f32::kernels(self.isa).lanes)?;
-        co.checked_mul(self.shape.c)?.checked_mul(PLACES)
+        let kernels = f32::kernels_for(self.isa, self.precision);
+        let co = self.shape.co.checked_next_multiple_of(kernels.lanes)?;
+        co.checked_mul(self.shape.c.div_ceil(kernels.pair))?.checked_mul(PLACES)
     }
 
     /// The instruction that transforms the filter into `to`, which has at least
@@ -75,8 +80,8 @@ impl Conv {
         to: Region,
     ) -> WinogradFilter {
         let ConvShape { c, co, .. } = self.shape;
-        let width = Plan::of(self).width;
-        WinogradFilter { c, co, from, offset, strides, width, to, isa: self.isa }
+        let (width, precision) = (Plan::of(self).width, self.precision);
+        WinogradFilter { c, co, from, offset, strides, width, precision, to, isa: self.isa }
     }
 
     /// The same convolution, reading the filter from what
@@ -100,7 +105,7 @@ impl Conv {
     /// Elements of the transformed pixels, the products and some zeros.
     fn winograd_parts(&self, plan: &Plan) -> [usize; 3] {
         let wide = plan.width * f32::kernels(self.isa).lanes;
-        let pixels = PLACES * plane(plan.most, row_stride(self.shape.c));
+        let pixels = PLACES * plane(plan.most, row_stride(plan.words));
         [pixels, PLACES * plane(plan.most, wide), self.shape.c.next_multiple_of(LINE)]
     }
 
@@ -118,7 +123,8 @@ impl Conv {
         scratch: &mut Scratch<'_>,
     ) {
         let (s, plan) = (&self.shape, Plan::of(self));
-        let (kernels, transforms) = (f32::kernels(self.isa), transforms(self.isa));
+        let kernels = f32::kernels_for(self.isa, self.precision);
+        let transforms = transforms(self.isa, self.precision);
         let (block, group) = (chunk / plan.groups, chunk % plan.groups);
         let tiles = piece(plan.tiles, plan.blocks, block);
         let wide = plan.width * kernels.lanes;
@@ -126,7 +132,8 @@ impl Conv {
         let (pixels, rest) = scratch.slice::<f32>(parts.iter().sum()).split_at_mut(parts[0]);
         let (products, zeros) = rest.split_at_mut(parts[1]);
         zeros.fill(0.0);
-        let (stride, between) = (row_stride(s.c), plane(plan.most, row_stride(s.c)));
+        let words = plan.words;
+        let (stride, between) = (row_stride(words), plane(plan.most, row_stride(words)));
         let between_products = plane(plan.most, wide);
         // SAFETY: `check` held all operands against the sizes, and `winograd_parts` the scratch;
         // chunks have different tiles or channels.
@@ -151,13 +158,13 @@ impl Conv {
                 let first = panel * wide;
                 let columns = wide.min(s.co - first);
                 let width = columns.next_multiple_of(kernels.lanes);
-                let panel = memory.ptr::<f32>(filter).add(first * s.c * PLACES).cast_const();
+                let panel = memory.ptr::<f32>(filter).add(first * words * PLACES).cast_const();
                 let mut tile = Tile {
                     a: pixels.as_ptr(),
                     a_strides: [stride, 1],
                     b: panel,
                     b_stride: width,
-                    depth: s.c,
+                    depth: words,
                     outer: [Repeat::ONCE; 2],
                     c: products.as_mut_ptr(),
                     c_stride: wide,
@@ -174,11 +181,11 @@ impl Conv {
                 for i in 0..PLACES {
                     next.ask::<{ Prefetch::FAR }>(number * PLACES + i, panels.len() * PLACES);
                     results.ask::<{ Prefetch::WRITE }>(i, PLACES);
-                    tile.b = panel.add(i * s.c * width);
+                    tile.b = panel.add(i * words * width);
                     for (number, band) in pieces(0..tiles.len(), tallest).enumerate() {
                         // The matrix of the next place, or of the next panel.
-                        let rows = piece(s.c, bands, number);
-                        let at = tile.b.wrapping_add((s.c + rows.start) * width);
+                        let rows = piece(words, bands, number);
+                        let at = tile.b.wrapping_add((words + rows.start) * width);
                         tile.ahead = Ahead { at, stride: width, rows: rows.len() };
                         tile.a = pixels.as_ptr().add(i * between + band.start * stride);
                         let to = i * between_products + band.start * wide;

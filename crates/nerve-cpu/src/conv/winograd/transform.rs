@@ -4,13 +4,19 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::super::ConvShape;
+use super::form::{Form, Rounded, Store, Whole};
 use super::{PLACES, Tiles};
+use crate::kernel::Precision;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2F32, Avx512F32};
+use crate::simd::{Avx2F32, Avx512F32, has_bf16};
 use crate::simd::{Isa, Portable32, Vector};
 use std::ops::Range;
 
-/// Pixels of some tiles, to be written as 16 matrices `[tiles, channels]`.
+#[cfg(target_arch = "x86_64")]
+mod pairs;
+
+/// Pixels of some tiles, to be written as 16 matrices `[tiles, channels]` in some
+/// [form](super::form).
 pub(super) struct Input<'a> {
     pub shape: &'a ConvShape,
     pub tiles: Range<usize>,
@@ -20,7 +26,7 @@ pub(super) struct Input<'a> {
     /// As many zeros as channels, rounded up to whole vectors.
     pub zeros: *const f32,
     pub to: *mut f32,
-    /// Elements between rows, and between matrices.
+    /// Words between rows, and between matrices.
     pub stride: usize,
     pub plane: usize,
 }
@@ -65,12 +71,18 @@ pub(super) struct Fold {
     pub tap: usize,
 }
 
-/// The transformations of an instruction set.
+/// The transformations of an instruction set. Those with two forms differ in what makes a pair, if
+/// there are pairs.
 pub(super) struct Transforms {
+    /// Two channels are a pair.
     pub input: unsafe fn(&Input<'_>),
+    /// Two tiles are a pair.
+    pub input_by_tile: unsafe fn(&Input<'_>),
     pub output: unsafe fn(&Output<'_>),
+    /// Two tiles are a pair.
     pub gradient: unsafe fn(&Gradient<'_>),
-    pub filter: unsafe fn(&Filter),
+    /// The first of a pair, and the second, which comes after it.
+    pub filter: [unsafe fn(&Filter); 2],
     pub fold: unsafe fn(&Fold),
     /// `to[c * 16 + r] = from[r * stride + c]`, for `[rows, columns]`; zero from `rows` up to the
     /// lanes of a vector.
@@ -133,10 +145,15 @@ unsafe fn fold<V: Vector<Elem = f32>>(p: [V; 4]) -> [V; 3] {
 
 /// One row of the places, all a `plane` apart.
 #[inline(always)]
-unsafe fn store_row<V: Vector<Elem = f32>>(row: usize, v: [V; 4], to: *mut f32, plane: usize) {
+unsafe fn store_row<V: Vector<Elem = f32>, S: Store<V>>(
+    row: usize,
+    v: [V; 4],
+    to: *mut f32,
+    plane: usize,
+) {
     for q in 0..4 {
         // SAFETY: the caller's promise.
-        unsafe { v[q].store(to.add((4 * row + q) * plane)) };
+        unsafe { S::store(v[q], to.add((4 * row + q) * plane)) };
     }
 }
 
@@ -157,7 +174,7 @@ unsafe fn load_places<V: Vector<Elem = f32>>(from: *const f32, plane: usize) -> 
 
 /// `Bᵀ d B` of the pixels that `load` gives.
 #[inline(always)]
-unsafe fn input_tile<V: Vector<Elem = f32>>(
+unsafe fn input_tile<V: Vector<Elem = f32>, S: Store<V>>(
     load: impl Fn(usize, usize) -> V,
     to: *mut f32,
     plane: usize,
@@ -172,7 +189,7 @@ unsafe fn input_tile<V: Vector<Elem = f32>>(
             }
         }
         for r in 0..4 {
-            store_row(r, input(down[r]), to, plane);
+            store_row::<V, S>(r, input(down[r]), to, plane);
         }
     }
 }
@@ -182,58 +199,75 @@ unsafe fn input_tile<V: Vector<Elem = f32>>(
 /// # Safety
 /// The instruction set of `V`; the images may be read, the matrices written.
 #[inline(always)]
-unsafe fn inputs<V: Vector<Elem = f32>>(job: &Input<'_>) {
-    let s = job.shape;
-    let (tiles, row) = (Tiles::of(s), s.w * s.c);
+unsafe fn inputs<V: Vector<Elem = f32>, F: Form<V>>(job: &Input<'_>) {
+    let tiles = Tiles::of(job.shape);
     let mut place = tiles.place(job.tiles.start);
+    for i in 0..job.tiles.len() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let to = job.to.add(i / F::TILES * job.stride);
+            match i % F::TILES {
+                0 => pixels_of_tile::<V, F, F::First>(job, place, to),
+                _ => pixels_of_tile::<V, F, F::Second>(job, place, to),
+            }
+        }
+        place = tiles.next(place);
+    }
+}
+
+/// The pixels of one tile.
+#[inline(always)]
+unsafe fn pixels_of_tile<V: Vector<Elem = f32>, F: Form<V>, S: Store<V>>(
+    job: &Input<'_>,
+    [n, y, x]: [usize; 3],
+    to: *mut f32,
+) {
+    let (s, plane) = (job.shape, job.plane);
+    let row = s.w * s.c;
     let full = job.channels / V::LANES * V::LANES;
+    let to = |c: usize| to.wrapping_add(c / F::CHANNELS);
     // Tiles that see only pixels, no zeros of a border.
-    let dense = s.between == [0; 2];
     let within =
         |before: usize, length: usize| before.div_ceil(2)..(before + length).saturating_sub(2) / 2;
-    let (ys, xs) = (within(s.pad[0][0], s.h), within(s.pad[1][0], s.w));
+    let inside = s.between == [0; 2]
+        && within(s.pad[0][0], s.h).contains(&y)
+        && within(s.pad[1][0], s.w).contains(&x);
     // SAFETY: `source` names only pixels that exist; the mask keeps to the channels.
     unsafe {
-        let mask = V::mask(job.channels - full);
-        for i in 0..job.tiles.len() {
-            let [n, y, x] = place;
-            let image = job.x.add(n * s.h * row);
-            let to = job.to.add(i * job.stride);
-            let inside = dense && y >= ys.start && y < ys.end && x >= xs.start && x < xs.end;
-            let mut pixels = [job.zeros; PLACES];
-            if !inside || full < job.channels {
-                let mut columns = [None; 4];
+        let image = job.x.add(n * s.h * row);
+        let mut pixels = [job.zeros; PLACES];
+        if !inside || full < job.channels {
+            let mut columns = [None; 4];
+            for q in 0..4 {
+                columns[q] = s.source(1, 2 * x + q);
+            }
+            for r in 0..4 {
+                let Some(y) = s.source(0, 2 * y + r) else { continue };
                 for q in 0..4 {
-                    columns[q] = s.source(1, 2 * x + q);
-                }
-                for r in 0..4 {
-                    let Some(y) = s.source(0, 2 * y + r) else { continue };
-                    for q in 0..4 {
-                        if let Some(x) = columns[q] {
-                            pixels[4 * r + q] = image.add(y * row + x * s.c);
-                        }
+                    if let Some(x) = columns[q] {
+                        pixels[4 * r + q] = image.add(y * row + x * s.c);
                     }
                 }
             }
-            if inside {
-                let (y, x) = (2 * y - s.pad[0][0], 2 * x - s.pad[1][0]);
-                let corner = image.add(y * row + x * s.c);
-                for c in (0..full).step_by(V::LANES) {
-                    let corner = corner.add(c);
-                    let load = |r: usize, q: usize| V::load(corner.add(r * row + q * s.c));
-                    input_tile(load, to.add(c), job.plane);
-                }
-            } else {
-                for c in (0..full).step_by(V::LANES) {
-                    let load = |r: usize, q: usize| V::load(pixels[4 * r + q].add(c));
-                    input_tile(load, to.add(c), job.plane);
-                }
+        }
+        if inside {
+            let (y, x) = (2 * y - s.pad[0][0], 2 * x - s.pad[1][0]);
+            let corner = image.add(y * row + x * s.c);
+            for c in (0..full).step_by(V::LANES) {
+                let corner = corner.add(c);
+                let load = |r: usize, q: usize| V::load(corner.add(r * row + q * s.c));
+                input_tile::<V, S>(load, to(c), plane);
             }
-            if full < job.channels {
-                let load = |r: usize, q: usize| V::load_masked(pixels[4 * r + q].add(full), mask);
-                input_tile(load, to.add(full), job.plane);
+        } else {
+            for c in (0..full).step_by(V::LANES) {
+                let load = |r: usize, q: usize| V::load(pixels[4 * r + q].add(c));
+                input_tile::<V, S>(load, to(c), plane);
             }
-            place = tiles.next(place);
+        }
+        if full < job.channels {
+            let mask = V::mask(job.channels - full);
+            let load = |r: usize, q: usize| V::load_masked(pixels[4 * r + q].add(full), mask);
+            input_tile::<V, S>(load, to(full), plane);
         }
     }
 }
@@ -297,36 +331,48 @@ unsafe fn outputs<V: Vector<Elem = f32>>(job: &Output<'_>) {
 /// # Safety
 /// As [`inputs`].
 #[inline(always)]
-unsafe fn gradients<V: Vector<Elem = f32>>(job: &Gradient<'_>) {
-    let s = job.shape;
-    let (tiles, oh, ow) = (Tiles::of(s), s.oh(), s.ow());
+unsafe fn gradients<V: Vector<Elem = f32>, F: Form<V>>(job: &Gradient<'_>) {
+    let tiles = Tiles::of(job.shape);
     let mut place = tiles.place(job.tiles.start);
+    for i in 0..job.tiles.len() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let to = job.to.add(i / F::TILES * job.stride);
+            match i % F::TILES {
+                0 => gradients_of_tile::<V, F, F::First>(job, place, to),
+                _ => gradients_of_tile::<V, F, F::Second>(job, place, to),
+            }
+        }
+        place = tiles.next(place);
+    }
+}
+
+/// The gradients of the results of one tile.
+#[inline(always)]
+unsafe fn gradients_of_tile<V: Vector<Elem = f32>, F: Form<V>, S: Store<V>>(
+    job: &Gradient<'_>,
+    [n, y, x]: [usize; 3],
+    to: *mut f32,
+) {
+    let s = job.shape;
+    let (oh, ow) = (s.oh(), s.ow());
     let row = ow * s.co;
     // SAFETY: beyond the last row and column there are zeros; the mask keeps to the channels.
     unsafe {
-        for i in 0..job.tiles.len() {
-            let [n, y, x] = place;
-            let (down, across) = (2 * y + 1 < oh, 2 * x + 1 < ow);
-            let pixel = job.x.add((n * oh + 2 * y) * row + 2 * x * s.co);
-            let at = |there: bool, step: usize| if there { pixel.add(step) } else { job.zeros };
-            let (right, below) = (at(across, s.co), at(down, row));
-            let corner = at(down && across, row + s.co);
-            let to = job.to.add(i * job.stride);
-            for c in (0..job.channels).step_by(V::LANES) {
-                let mask = V::mask((job.channels - c).min(V::LANES));
-                let left = gradient([
-                    V::load_masked(pixel.add(c), mask),
-                    V::load_masked(below.add(c), mask),
-                ]);
-                let right = gradient([
-                    V::load_masked(right.add(c), mask),
-                    V::load_masked(corner.add(c), mask),
-                ]);
-                for r in 0..4 {
-                    store_row(r, gradient([left[r], right[r]]), to.add(c), job.plane);
-                }
+        let (down, across) = (2 * y + 1 < oh, 2 * x + 1 < ow);
+        let pixel = job.x.add((n * oh + 2 * y) * row + 2 * x * s.co);
+        let at = |there: bool, step: usize| if there { pixel.add(step) } else { job.zeros };
+        let (right, below) = (at(across, s.co), at(down, row));
+        let corner = at(down && across, row + s.co);
+        for c in (0..job.channels).step_by(V::LANES) {
+            let mask = V::mask((job.channels - c).min(V::LANES));
+            let load = |from: *const f32| V::load_masked(from.add(c), mask);
+            let left = gradient([load(pixel), load(below)]);
+            let right = gradient([load(right), load(corner)]);
+            for r in 0..4 {
+                let values = gradient([left[r], right[r]]);
+                store_row::<V, S>(r, values, to.add(c / F::CHANNELS), job.plane);
             }
-            place = tiles.next(place);
         }
     }
 }
@@ -336,7 +382,7 @@ unsafe fn gradients<V: Vector<Elem = f32>>(job: &Gradient<'_>) {
 /// # Safety
 /// As [`inputs`].
 #[inline(always)]
-unsafe fn filters<V: Vector<Elem = f32>>(job: &Filter) {
+unsafe fn filters<V: Vector<Elem = f32>, S: Store<V>>(job: &Filter) {
     // SAFETY: the mask keeps to the lanes; rows of the result are whole vectors.
     unsafe {
         let mask = V::mask(job.lanes);
@@ -352,7 +398,7 @@ unsafe fn filters<V: Vector<Elem = f32>>(job: &Filter) {
             }
         }
         for r in 0..4 {
-            store_row(r, filter(rows[r]), job.to, job.plane);
+            store_row::<V, S>(r, filter(rows[r]), job.to, job.plane);
         }
     }
 }
@@ -394,9 +440,9 @@ macro_rules! transforms {
             use super::*;
 
             $(#[$features])?
-            unsafe fn input(job: &Input<'_>) {
+            unsafe fn input<F: Form<$vector>>(job: &Input<'_>) {
                 // SAFETY: the features are enabled here; the rest is the caller's promise.
-                unsafe { inputs::<$vector>(job) }
+                unsafe { inputs::<$vector, F>(job) }
             }
             $(#[$features])?
             unsafe fn output(job: &Output<'_>) {
@@ -404,14 +450,14 @@ macro_rules! transforms {
                 unsafe { outputs::<$vector>(job) }
             }
             $(#[$features])?
-            unsafe fn gradient(job: &Gradient<'_>) {
+            unsafe fn gradient<F: Form<$vector>>(job: &Gradient<'_>) {
                 // SAFETY: as above.
-                unsafe { gradients::<$vector>(job) }
+                unsafe { gradients::<$vector, F>(job) }
             }
             $(#[$features])?
-            unsafe fn filter(job: &Filter) {
+            unsafe fn filter<S: Store<$vector>>(job: &Filter) {
                 // SAFETY: as above.
-                unsafe { filters::<$vector>(job) }
+                unsafe { filters::<$vector, S>(job) }
             }
             $(#[$features])?
             unsafe fn fold(job: &Fold) {
@@ -436,8 +482,24 @@ macro_rules! transforms {
                 }
             }
 
-            pub static TABLE: Transforms =
-                Transforms { input, output, gradient, filter, fold, transpose };
+            pub const TABLE: Transforms = Transforms {
+                input: input::<Whole>,
+                input_by_tile: input::<Whole>,
+                output,
+                gradient: gradient::<Whole>,
+                filter: [filter::<Whole>; 2],
+                fold,
+                transpose,
+            };
+            pub static FULL: Transforms = TABLE;
+            /// What products read is rounded to bf16.
+            pub static ROUNDED: Transforms = Transforms {
+                input: input::<Rounded>,
+                input_by_tile: input::<Rounded>,
+                gradient: gradient::<Rounded>,
+                filter: [filter::<Rounded>; 2],
+                ..TABLE
+            };
         }
     };
 }
@@ -448,13 +510,21 @@ transforms!(avx512, #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512v
 transforms!(avx2, #[target_feature(enable = "avx2,fma")], Avx2F32);
 transforms!(portable, , Portable32);
 
-/// The transformations of an instruction set, which must be available if they are to run.
-pub(super) fn transforms(isa: Isa) -> &'static Transforms {
-    match isa {
+/// The transformations of an instruction set, which must be available if they are to run. What they
+/// write is for the tiles of the same instruction set and precision.
+pub(super) fn transforms(isa: Isa, precision: Precision) -> &'static Transforms {
+    match (precision, isa) {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &avx512::TABLE,
+        (Precision::Full, Isa::Avx512) => &avx512::FULL,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &avx2::TABLE,
-        _ => &portable::TABLE,
+        (Precision::Full, Isa::Avx2) => &avx2::FULL,
+        (Precision::Full, _) => &portable::FULL,
+        #[cfg(target_arch = "x86_64")]
+        (Precision::Bf16, Isa::Avx512) if has_bf16() => &pairs::PAIRS,
+        #[cfg(target_arch = "x86_64")]
+        (Precision::Bf16, Isa::Avx512) => &avx512::ROUNDED,
+        #[cfg(target_arch = "x86_64")]
+        (Precision::Bf16, Isa::Avx2) => &avx2::ROUNDED,
+        (Precision::Bf16, _) => &portable::ROUNDED,
     }
 }

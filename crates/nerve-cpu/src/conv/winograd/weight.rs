@@ -14,7 +14,7 @@ use std::ops::Range;
 /// Most channels of a strip, of either side: 16 matrices of sums for two strips fill a quarter of
 /// L2, and so do the transformed tiles of each.
 const STRIP: usize = 64;
-/// Tiles that are transformed at a time.
+/// Rows of tiles that are transformed at a time: a tile each, or a pair of tiles.
 const BLOCK: usize = 64;
 
 /// How the work is cut: a function of the shape alone.
@@ -78,7 +78,9 @@ impl ConvWeightGrad {
         let (gradients, rest) = rest.split_at_mut(lengths[1]);
         let (sums, zeros) = rest.split_at_mut(lengths[2]);
         zeros.fill(0.0);
-        let (kernels, transforms) = (f32::kernels(self.isa), transforms(self.isa));
+        let kernels = f32::kernels_for(self.isa, self.precision);
+        let transforms = transforms(self.isa, self.precision);
+        let most = BLOCK * kernels.pair;
         let [longest_c, longest_co] = strips.longest(s);
         let [c_stride, co_stride] = [longest_c, longest_co].map(row_stride);
         let tiles = piece(Tiles::of(s).count, strips.parts, part);
@@ -87,7 +89,7 @@ impl ConvWeightGrad {
         unsafe {
             let mut start = tiles.start;
             while start < tiles.end || start == tiles.start {
-                let block = start..tiles.end.min(start + BLOCK);
+                let block = start..tiles.end.min(start + most);
                 let input = Input {
                     shape: s,
                     tiles: block.clone(),
@@ -98,7 +100,7 @@ impl ConvWeightGrad {
                     stride: c_stride,
                     plane: plane(BLOCK, c_stride),
                 };
-                (transforms.input)(&input);
+                (transforms.input_by_tile)(&input);
                 (transforms.gradient)(&Gradient {
                     x: memory.ptr::<f32>(self.dy).add(co.start),
                     channels: co.len(),
@@ -113,7 +115,7 @@ impl ConvWeightGrad {
                     a_strides: [1, c_stride],
                     b: gradients.as_ptr(),
                     b_stride: co_stride,
-                    depth: block.len(),
+                    depth: block.len().div_ceil(kernels.pair),
                     outer: [Repeat::ONCE; 2],
                     c: sums.as_mut_ptr(),
                     c_stride: co_stride,
@@ -123,13 +125,13 @@ impl ConvWeightGrad {
                     activation: Activation::None,
                     ahead: Ahead::NONE,
                 };
-                let next = block.end..tiles.end.min(block.end + BLOCK);
+                let next = block.end..tiles.end.min(block.end + most);
                 let x = memory.ptr::<f32>(self.x).add(c.start);
                 let dy = memory.ptr::<f32>(self.dy).add(co.start);
                 let soon =
                     [Soon::input(s, x, next.clone(), c.len()), Soon::output(s, dy, next, co.len())];
                 add_products(kernels, &tile, c.len(), co.clone(), longest_c, &soon);
-                start += BLOCK;
+                start += most;
             }
             let tap = s.c * s.co;
             let to = memory.ptr::<f32>(self.dw).add(part * 9 * tap + c.start * s.co + co.start);

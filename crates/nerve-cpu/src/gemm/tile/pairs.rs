@@ -10,9 +10,9 @@ use crate::simd::{Avx512F32, Avx512Pairs, Prefetch, Vector, prefetch};
 use std::arch::x86_64::*;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn tile_of<const MR: usize, const NV: usize>(t: &Tile<f32>) {
+unsafe fn tile_of<const MR: usize, const NV: usize, const DEPTH: bool>(t: &Tile<f32>) {
     // SAFETY: the features are enabled here; the rest is the caller's promise.
-    unsafe { tile::<Avx512Pairs, MR, NV, false>(t) }
+    unsafe { tile::<Avx512Pairs, MR, NV, DEPTH>(t) }
 }
 
 /// `to[s, c] = (from[2 s, c], from[2 s + 1, c])`, each rounded.
@@ -74,19 +74,29 @@ unsafe fn pack_columns(p: &Pack<f32>) {
 
 /// The tiles of these heights, for a width in vectors.
 macro_rules! tiles {
-    ($width:literal: $($rows:literal)*) => { &[$(tile_of::<$rows, $width>),*] };
+    ($depth:literal, $width:literal: $($rows:literal)*) => {
+        &[$(tile_of::<$rows, $width, $depth>),*]
+    };
 }
 
-/// As many tiles as for f32, so that both are cut alike. Tiles read packed panels only, in which
-/// rows lie side by side.
-const TILES: &[&[super::TileFn<f32>]] = &[
-    tiles!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-    tiles!(2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-    tiles!(3: 1 2 3 4 5 6 7 8 9),
-    tiles!(4: 1 2 3 4 5 6),
-];
+/// As many tiles as for f32, so that both are cut alike.
+macro_rules! widths {
+    ($depth:literal) => {
+        &[
+            tiles!($depth, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            tiles!($depth, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            tiles!($depth, 3: 1 2 3 4 5 6 7 8 9),
+            tiles!($depth, 4: 1 2 3 4 5 6),
+        ]
+    };
+}
 
 /// In which packing makes pairs and tiles multiply them. Products of a few rows, which nothing is
 /// packed for, stay as they are.
-pub(super) static PAIRS: Kernels<f32> =
-    Kernels { pair: 2, tiles: [TILES, TILES], pack_rows, pack_columns, ..avx512::SINGLE };
+pub(super) static PAIRS: Kernels<f32> = Kernels {
+    pair: 2,
+    tiles: [widths!(false), widths!(true)],
+    pack_rows,
+    pack_columns,
+    ..avx512::SINGLE
+};
