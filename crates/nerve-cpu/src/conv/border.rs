@@ -1,7 +1,7 @@
 //! Blocks of pixels that stay in the cache, and their copies with a border of zeros.
 
 use super::ConvShape;
-use crate::gemm::tile::Scalar;
+use crate::gemm::tile::{Kernels, Scalar};
 use std::ops::Range;
 
 /// A block of results: lines of one image, or whole images.
@@ -39,11 +39,8 @@ impl ConvShape {
         }
     }
 
-    /// Elements of the largest block of `most` lines with its border; nothing without a border.
-    pub(super) fn bordered(&self, most: usize) -> usize {
-        if !self.is_padded() {
-            return 0;
-        }
+    /// Elements under the largest block of `most` lines, border included.
+    pub(super) fn under(&self, most: usize) -> usize {
         let row = self.extent(1) * self.c;
         let image = self.oh().max(1);
         match most / image {
@@ -62,59 +59,89 @@ impl ConvShape {
         first..(lines.end - 1) * stride + (self.kh - 1) * dilation + 1
     }
 
-    /// Copies what lies under `block` to `to`, with its zeros. Gives the address at which the
-    /// first of all images with their zeros would start.
+    /// Calls `put` with each row under `block`, none where there are only zeros, and where to put it:
+    /// rows are `row` words long, the first comes to `to`. Gives the address at which the first of
+    /// all images with their zeros would start.
     ///
     /// # Safety
-    /// `x` is the first of all images; `to` has room for [`bordered`](ConvShape::bordered)
-    /// elements of the block's size.
-    pub(super) unsafe fn copy_bordered<T: Scalar>(
+    /// `x` is the first of all images.
+    pub(super) unsafe fn copy_rows<T: Scalar>(
         &self,
         x: *const T,
         block: &Block,
         to: *mut T,
+        row: usize,
+        mut put: impl FnMut(Option<*const T>, *mut T),
     ) -> *const T {
         if block.lines.is_empty() {
             return to;
         }
-        let (height, row) = (self.extent(0), self.extent(1) * self.c);
+        let height = self.extent(0);
         // Whole images are copied whole: the next one starts behind the last row.
         let whole = block.images.len() > 1 || block.lines == (0..self.oh());
         let rows = if whole { 0..height } else { self.rows(&block.lines) };
         let mut at = to;
         for image in block.images.clone() {
             for y in rows.clone() {
-                // SAFETY: the row exists in the image if `source` says so, and there is room.
-                unsafe {
-                    match self.source(0, y) {
-                        Some(y) => self.copy_row(x.add((image * self.h + y) * self.w * self.c), at),
-                        None => at.write_bytes(0, row),
-                    }
-                    at = at.add(row);
-                }
+                // SAFETY: the row exists in the image if `source` says so.
+                let from = self
+                    .source(0, y)
+                    .map(|y| unsafe { x.add((image * self.h + y) * self.w * self.c) });
+                put(from, at);
+                at = at.wrapping_add(row);
             }
         }
         to.wrapping_sub((block.images.start * height + rows.start) * row)
     }
 
-    /// One row of an image, with the zeros left, right and between.
-    unsafe fn copy_row<T: Scalar>(&self, from: *const T, to: *mut T) {
-        let (c, [left, right], between) = (self.c, self.pad[1], self.between[1]);
-        let inside = self.extent(1) - left - right;
+    /// Copies what lies under `block` to `to`, with its zeros, as words of `kernels`. Gives the
+    /// address at which the first of all images with their zeros would start, in words.
+    ///
+    /// # Safety
+    /// `x` is the first of all images; `to` has room for as many words as the block needs.
+    pub(super) unsafe fn copy_bordered<T: Scalar>(
+        &self,
+        x: *const T,
+        block: &Block,
+        to: *mut T,
+        kernels: &Kernels<T>,
+    ) -> *const T {
+        let row = self.extent(1) * self.c / kernels.pair;
         // SAFETY: the caller's promise.
         unsafe {
-            to.write_bytes(0, left * c);
-            let to = to.add(left * c);
+            self.copy_rows(x, block, to, row, |from, to| match from {
+                Some(from) => self.copy_row(from, to, kernels),
+                None => to.write_bytes(0, row),
+            })
+        }
+    }
+
+    /// One row of an image, with the zeros left, right and between.
+    ///
+    /// # Safety
+    /// `from` is the first pixel of a row; `to` has room for it.
+    pub(super) unsafe fn copy_row<T: Scalar>(
+        &self,
+        from: *const T,
+        to: *mut T,
+        kernels: &Kernels<T>,
+    ) {
+        let (c, [left, right], between) = (self.c, self.pad[1], self.between[1]);
+        let inside = self.extent(1) - left - right;
+        let words = c / kernels.pair;
+        // SAFETY: the caller's promise.
+        unsafe {
+            to.write_bytes(0, left * words);
+            let to = to.add(left * words);
             if between == 0 {
-                to.copy_from_nonoverlapping(from, self.w * c);
+                (kernels.copy)(from, self.w * c, to);
             } else {
-                to.write_bytes(0, inside * c);
+                to.write_bytes(0, inside * words);
                 for x in 0..self.w {
-                    let to = to.add(x * (between + 1) * c);
-                    to.copy_from_nonoverlapping(from.add(x * c), c);
+                    (kernels.copy)(from.add(x * c), c, to.add(x * (between + 1) * words));
                 }
             }
-            to.add(inside * c).write_bytes(0, right * c);
+            to.add(inside * words).write_bytes(0, right * words);
         }
     }
 

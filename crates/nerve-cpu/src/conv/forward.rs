@@ -94,6 +94,28 @@ impl Conv {
         }
     }
 
+    /// Whether the operands are rounded. Pairs are neighbouring channels; where each channel has a
+    /// filter of its own there are none, and where there are few pixels, what takes time is to read
+    /// the filter, not to multiply.
+    fn rounds(&self) -> bool {
+        let s = &self.shape;
+        (self.precision, self.ty) == (Precision::Bf16, Float::F32)
+            && s.group_in().is_multiple_of(2)
+            && !s.depthwise()
+    }
+
+    fn kernels<T: Scalar>(&self) -> &'static Kernels<T> {
+        match self.rounds() {
+            true => T::kernels_for(self.isa, self.precision),
+            false => T::kernels(self.isa),
+        }
+    }
+
+    /// The sizes, with the words of a pixel in the place of its channels.
+    fn words<T: Scalar>(&self, kernels: &Kernels<T>) -> ConvShape {
+        ConvShape { c: self.shape.c / kernels.pair, ..self.shape }
+    }
+
     fn lines(&self) -> Lines {
         let s = &self.shape;
         if s.taps() == 1 && s.stride == [1, 1] && !s.is_padded() {
@@ -115,10 +137,12 @@ impl Conv {
         let strips = columns.div_ceil(width * kernels.lanes);
         let groups = if depthwise { 1 } else { s.groups };
         let cuts = self.cuts(lines.count, groups * strips);
-        let panel = s.taps() * s.group_in() * width * kernels.lanes * size_of::<T>();
+        let depth = s.taps() * self.words(kernels).group_in();
+        let panel = depth * width * kernels.lanes * size_of::<T>();
         let pixels = lines.count / cuts[0] * lines.length;
         // A strip that is all of the filter lies in order as it is.
-        let pack = !depthwise && groups * strips > 1 && panel <= PANEL_BYTES && pixels >= 32;
+        let faster = groups * strips > 1 && panel <= PANEL_BYTES && pixels >= 32;
+        let pack = !depthwise && (self.rounds() || faster);
         Plan { lines, width, strips, cuts, pack }
     }
 
@@ -143,10 +167,10 @@ impl Conv {
         best.0
     }
 
-    fn direct_chunks<T: Scalar>(&self, kernels: &Kernels<T>) -> usize {
-        match Few::of(self, kernels) {
+    fn direct_chunks<T: Scalar>(&self) -> usize {
+        match Few::of(self, T::kernels(self.isa)) {
             Some(few) => few.chunks(self),
-            None => self.plan(kernels).cuts.iter().product(),
+            None => self.plan(self.kernels::<T>()).cuts.iter().product(),
         }
     }
 
@@ -160,16 +184,17 @@ impl Conv {
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
-        let kernels = T::kernels(self.isa);
-        if let Some(few) = Few::of(self, kernels) {
+        let whole = T::kernels(self.isa);
+        if let Some(few) = Few::of(self, whole) {
             // SAFETY: the caller's promise.
-            return unsafe { self.run_few(&few, kernels, chunk, memory, scratch) };
+            return unsafe { self.run_few(&few, whole, chunk, memory, scratch) };
         }
+        let kernels = self.kernels::<T>();
         let plan = self.plan(kernels);
         let groups = if self.shape.depthwise() { 1 } else { self.shape.groups };
         let lines = piece(plan.lines.count, plan.cuts[0], chunk / plan.cuts[1]);
         let strips = piece(groups * plan.strips, plan.cuts[1], chunk % plan.cuts[1]);
-        let scratch = scratch.slice::<T>(self.scratch(kernels));
+        let scratch = scratch.slice::<T>(self.scratch::<T>());
         let (panel, border) = scratch.split_at_mut(self.panel(&plan, kernels));
         // SAFETY: the caller's promise.
         let x = unsafe { memory.ptr::<T>(self.x) };
@@ -187,24 +212,37 @@ impl Conv {
     }
 
     /// Elements of the panel that a chunk packs the filter into.
-    fn panel<T>(&self, plan: &Plan, kernels: &Kernels<T>) -> usize {
-        let depth = self.shape.taps() * self.shape.group_in();
+    fn panel<T: Scalar>(&self, plan: &Plan, kernels: &Kernels<T>) -> usize {
+        let depth = self.shape.taps() * self.words(kernels).group_in();
         if plan.pack { depth * plan.width * kernels.lanes } else { 0 }
     }
 
-    /// Elements of working memory: the panel, and a block of images with their border.
-    fn scratch<T: Scalar>(&self, kernels: &Kernels<T>) -> usize {
-        if let Some(few) = Few::of(self, kernels) {
-            return few.scratch(kernels);
+    /// Words of working memory: the panel, and a block of images with their border.
+    fn scratch<T: Scalar>(&self) -> usize {
+        let whole = T::kernels(self.isa);
+        if let Some(few) = Few::of(self, whole) {
+            return few.scratch(whole);
         }
-        let most = self.shape.bordered(self.block_lines());
-        self.panel(&self.plan(kernels), kernels) + most
+        let kernels = self.kernels::<T>();
+        let plan = self.plan(kernels);
+        let block = match self.in_place() {
+            true => 0,
+            false if plan.lines.image == usize::MAX => self.block_lines() * LINE * self.shape.c,
+            false => self.shape.under(self.block_lines()),
+        };
+        self.panel(&plan, kernels) + block / kernels.pair
+    }
+
+    /// Whether images are read where they lie.
+    fn in_place(&self) -> bool {
+        !self.shape.is_padded() && !self.rounds()
     }
 
     /// Lines of results whose images with their border fit a block.
     fn block_lines(&self) -> usize {
         let f = self.shape.filled();
-        let bytes = f.stride[0].min(f.h) * f.w * f.c * self.ty.bytes();
+        let row = if self.lines().image == usize::MAX { LINE } else { f.w };
+        let bytes = f.stride[0].min(f.h) * row * f.c * self.ty.bytes();
         (BLOCK_BYTES / bytes.max(1)).max(1)
     }
 
@@ -230,14 +268,14 @@ impl Conv {
             let mut b: *const T = memory.ptr::<T>(self.filter).add(first);
             let mut b_stride = s.co;
             if plan.pack {
-                let (depth, width) =
-                    (s.taps() * s.group_in(), columns.next_multiple_of(kernels.lanes));
+                let depth = s.taps() * s.group_in();
+                let width = columns.next_multiple_of(kernels.lanes);
                 let to = panel.as_mut_ptr();
                 let order = Pack { from: b, stride: s.co, depth, columns, to, width };
                 (kernels.pack_rows)(&order);
                 (b, b_stride) = (to, width);
             }
-            let f = s.filled();
+            let f = self.words(kernels).filled();
             let (depth, outer) = f.window(b_stride);
             let tile = Tile {
                 a: std::ptr::null(),
@@ -256,8 +294,8 @@ impl Conv {
             };
             let vectors = columns.div_ceil(kernels.lanes);
             let tallest = kernels.tallest(plan.width);
-            let first = group * s.group_in();
-            self.walk(plan, lines, tallest, images, first, tile, |rows, tile| {
+            let first = group * f.group_in();
+            self.walk(kernels, plan, lines, tallest, images, first, tile, |rows, tile| {
                 kernels.tile(rows, vectors, true)(tile);
             });
         }
@@ -293,18 +331,20 @@ impl Conv {
                 activation: self.activation,
                 ahead: Ahead::NONE,
             };
-            self.walk(plan, lines, CHANNEL_ROWS, images, first, tile, |rows, tile| {
+            self.walk(kernels, plan, lines, CHANNEL_ROWS, images, first, tile, |rows, tile| {
                 kernels.channels[rows - 1](tile);
             });
         }
     }
 
     /// Calls `run` with the number of pixels and a tile for each piece of each line. The windows
-    /// start at channel `first`; `tile` names the results of the first pixel of the first line.
+    /// start at word `first` of a pixel; `tile` names the results of the first pixel of the first
+    /// line.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the parts of one loop")]
     unsafe fn walk<T: Scalar>(
         &self,
+        kernels: &Kernels<T>,
         plan: &Plan,
         lines: Range<usize>,
         tallest: usize,
@@ -313,10 +353,21 @@ impl Conv {
         tile: Tile<T>,
         run: impl Fn(usize, &Tile<T>),
     ) {
-        let s = &self.shape;
-        if !s.is_padded() {
+        let (s, words) = (&self.shape, &self.words(kernels).filled());
+        if self.in_place() {
+            let x = images.x.wrapping_add(first);
             // SAFETY: the caller's promise.
-            unsafe { self.walk_lines(plan, lines, tallest, images.x.add(first), tile, run) };
+            unsafe { self.walk_lines(words, plan, lines, tallest, x, tile, run) };
+            return;
+        }
+        if plan.lines.image == usize::MAX {
+            for lines in pieces(lines, self.block_lines()) {
+                // SAFETY: the border has room for so many lines; the rest is the caller's promise.
+                unsafe {
+                    let x = images.stretch(s, lines.clone(), kernels).wrapping_add(first);
+                    self.walk_lines(words, plan, lines, tallest, x, Tile { ..tile }, &run);
+                }
+            }
             return;
         }
         s.blocks(lines, self.block_lines(), |block, _| {
@@ -328,15 +379,17 @@ impl Conv {
             };
             // SAFETY: the border has room for a block; the rest is the caller's promise.
             unsafe {
-                let x = images.bordered(s, block).wrapping_add(first);
-                self.walk_lines(plan, lines, tallest, x, Tile { ..tile }, &run);
+                let x = images.bordered(s, block, kernels).wrapping_add(first);
+                self.walk_lines(words, plan, lines, tallest, x, Tile { ..tile }, &run);
             }
         });
     }
 
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one loop")]
     unsafe fn walk_lines<T: Scalar>(
         &self,
+        s: &ConvShape,
         plan: &Plan,
         lines: Range<usize>,
         tallest: usize,
@@ -344,7 +397,6 @@ impl Conv {
         mut tile: Tile<T>,
         run: impl Fn(usize, &Tile<T>),
     ) {
-        let s = &self.shape.filled();
         let Lines { count, length, last, image } = plan.lines;
         let y = tile.c;
         let [down, right] = s.steps();
@@ -364,7 +416,7 @@ impl Conv {
     }
 }
 
-/// Where a chunk reads images: in place, or a block at a time with its border.
+/// Where a chunk reads images: in place, or a block at a time with its border, rounded perhaps.
 struct Images<'a, T> {
     x: *const T,
     border: &'a mut [T],
@@ -374,12 +426,35 @@ struct Images<'a, T> {
 
 impl<T: Scalar> Images<'_, T> {
     /// The address of the first image, if all had a border; valid for `block`.
-    unsafe fn bordered(&mut self, s: &ConvShape, block: Block) -> *const T {
+    unsafe fn bordered(&mut self, s: &ConvShape, block: Block, kernels: &Kernels<T>) -> *const T {
         match &self.block {
             Some((known, x)) if *known == block => *x,
             _ => {
+                let to = self.border.as_mut_ptr();
                 // SAFETY: the caller's promise.
-                let x = unsafe { s.copy_bordered(self.x, &block, self.border.as_mut_ptr()) };
+                let x = unsafe { s.copy_bordered(self.x, &block, to, kernels) };
+                self.block = Some((block, x));
+                x
+            }
+        }
+    }
+
+    /// The address of the first pixel, if all were copied; valid for these stretches of pixels.
+    unsafe fn stretch(
+        &mut self,
+        s: &ConvShape,
+        lines: Range<usize>,
+        kernels: &Kernels<T>,
+    ) -> *const T {
+        let pixels = lines.start * LINE..(lines.end * LINE).min(s.n * s.h * s.w);
+        let block = Block { images: 0..0, lines };
+        match &self.block {
+            Some((known, x)) if *known == block => *x,
+            _ => {
+                let to = self.border.as_mut_ptr();
+                // SAFETY: the caller's promise.
+                unsafe { (kernels.copy)(self.x.add(pixels.start * s.c), pixels.len() * s.c, to) };
+                let x = to.wrapping_sub(pixels.start * s.c / kernels.pair).cast_const();
                 self.block = Some((block, x));
                 x
             }
@@ -428,8 +503,8 @@ impl Kernel for Conv {
             return self.winograd_chunks();
         }
         match self.ty {
-            Float::F32 => self.direct_chunks(f32::kernels(self.isa)),
-            Float::F64 => self.direct_chunks(f64::kernels(self.isa)),
+            Float::F32 => self.direct_chunks::<f32>(),
+            Float::F64 => self.direct_chunks::<f64>(),
         }
     }
 
@@ -445,8 +520,8 @@ impl Kernel for Conv {
             return self.winograd_scratch();
         }
         let elements = match self.ty {
-            Float::F32 => self.scratch(f32::kernels(self.isa)),
-            Float::F64 => self.scratch(f64::kernels(self.isa)),
+            Float::F32 => self.scratch::<f32>(),
+            Float::F64 => self.scratch::<f64>(),
         };
         elements * self.ty.bytes()
     }

@@ -5,10 +5,11 @@
 //! and input channels are contiguous in the image, so they are the rows of one matrix.
 
 use super::ConvShape;
+use super::border::Block;
 use super::winograd::Strips;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
-use crate::gemm::pack::{check_isa, check_product};
+use crate::gemm::pack::{Pack, check_isa, check_product};
 use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
@@ -116,6 +117,26 @@ impl ConvWeightGrad {
         best.0
     }
 
+    /// Whether the operands are rounded; where each channel has a filter of its own there are no
+    /// products of matrices. Pairs are neighbouring pixels of a line.
+    fn rounds(&self) -> bool {
+        (self.precision, self.ty) == (Precision::Bf16, Float::F32) && !self.shape.depthwise()
+    }
+
+    /// Elements of working memory: images with their border, a row of them before its pairs are
+    /// made, and gradients.
+    fn scratch(&self, pair: usize) -> [usize; 3] {
+        let s = &self.shape;
+        match (self.rounds(), s.is_padded()) {
+            (false, false) => [0; 3],
+            (false, true) => [s.under(self.block_lines()), 0, 0],
+            (true, _) => {
+                let dy = self.block_lines().min(s.n * s.oh()) * s.ow().div_ceil(pair) * s.co;
+                [s.under(self.block_lines()), s.extent(1) * s.c, dy]
+            }
+        }
+    }
+
     /// Lines of results whose images and gradients stay in the cache.
     fn block_lines(&self) -> usize {
         let (s, f) = (&self.shape, self.shape.filled());
@@ -135,33 +156,40 @@ impl ConvWeightGrad {
         let (part, tap) = (chunk / cuts.taps, chunk % cuts.taps);
         let lines = piece(s.n * s.oh(), cuts.parts, part);
         let taps = piece(self.rows_of_taps(), cuts.taps, tap);
-        let kernels = T::kernels(self.isa);
-        let border = scratch.slice::<T>(s.bordered(self.block_lines()));
+        let kernels = match self.rounds() {
+            true => T::kernels_for(self.isa, self.precision),
+            false => T::kernels(self.isa),
+        };
+        let lengths = self.scratch(kernels.pair);
+        let (border, rest) = scratch.slice::<T>(lengths.iter().sum()).split_at_mut(lengths[0]);
+        let (row, gradients) = rest.split_at_mut(lengths[1]);
         let f = &s.filled();
+        // Words of a line of gradients.
+        let line = s.ow().div_ceil(kernels.pair) * s.co;
         s.blocks(lines, self.block_lines(), |block, first| {
             let [down, right] = f.steps();
             // SAFETY: the pixels, and all taps over them, lie inside the images; no two chunks
             // write the same part, taps and strip.
             unsafe {
                 let mut x = memory.ptr::<T>(self.x).cast_const();
-                if s.is_padded() {
-                    x = s.copy_bordered(x, &block, border.as_mut_ptr());
+                let pixel = (block.images.start * s.oh() + block.lines.start) * s.ow();
+                let mut dy = memory.ptr::<T>(self.dy).add(pixel * s.co).cast_const();
+                if self.rounds() {
+                    x = self.round_images(kernels, x, &block, border, row);
+                    dy = self.round_gradients(kernels, dy, &block, gradients);
+                } else if s.is_padded() {
+                    x = s.copy_bordered(x, &block, border.as_mut_ptr(), kernels);
                 }
                 let x = x.wrapping_add(block.images.start * f.h * f.w * f.c);
-                let pixel = (block.images.start * s.oh() + block.lines.start) * s.ow();
                 let tile = Tile {
                     a: x.wrapping_add(block.lines.start * down),
-                    a_strides: [1, right],
-                    b: memory.ptr::<T>(self.dy).add(pixel * s.co).cast_const(),
+                    a_strides: [1, right * kernels.pair],
+                    b: dy,
                     b_stride: s.co,
-                    depth: s.ow(),
+                    depth: s.ow().div_ceil(kernels.pair),
                     outer: [
-                        Repeat { times: block.lines.len(), a: down, b: s.ow() * s.co },
-                        Repeat {
-                            times: block.images.len(),
-                            a: f.h * f.w * f.c,
-                            b: s.oh() * s.ow() * s.co,
-                        },
+                        Repeat { times: block.lines.len(), a: down, b: line },
+                        Repeat { times: block.images.len(), a: f.h * f.w * f.c, b: s.oh() * line },
                     ],
                     c: memory.ptr::<T>(self.dw).add(part * s.filter()),
                     c_stride: s.co,
@@ -178,6 +206,57 @@ impl ConvWeightGrad {
                 }
             }
         });
+    }
+
+    /// Copies the images under a block, rounded: each pixel with the one that the next result of the
+    /// line sees under the same tap. Gives the address at which the first of all images would start.
+    unsafe fn round_images<T: Scalar>(
+        &self,
+        kernels: &Kernels<T>,
+        x: *const T,
+        block: &Block,
+        to: &mut [T],
+        row: &mut [T],
+    ) -> *const T {
+        let s = &self.shape;
+        let plain = T::kernels(self.isa);
+        let apart = [row.len(), s.filled().steps()[1]];
+        // SAFETY: the caller's promise: there is room for the block, and for a row.
+        unsafe {
+            s.copy_rows(x, block, to.as_mut_ptr(), row.len(), |from, to| match from {
+                None => to.write_bytes(0, row.len()),
+                Some(from) => {
+                    s.copy_row(from, row.as_mut_ptr(), plain);
+                    (kernels.copy_apart)(row.as_ptr(), apart, to);
+                }
+            })
+        }
+    }
+
+    /// Copies the gradients of a block, the first of which is at `dy`, rounded: the pixels of a line
+    /// are pairs.
+    unsafe fn round_gradients<T: Scalar>(
+        &self,
+        kernels: &Kernels<T>,
+        dy: *const T,
+        block: &Block,
+        to: &mut [T],
+    ) -> *const T {
+        let (ow, co) = (self.shape.ow(), self.shape.co);
+        for line in 0..block.images.len() * block.lines.len() {
+            // SAFETY: the caller's promise; images are whole if there are several.
+            unsafe {
+                (kernels.pack_rows)(&Pack {
+                    from: dy.add(line * ow * co),
+                    stride: co,
+                    depth: ow,
+                    columns: co,
+                    to: to.as_mut_ptr().add(line * ow.div_ceil(kernels.pair) * co),
+                    width: co,
+                });
+            }
+        }
+        to.as_ptr()
     }
 
     /// One block of pixels for some rows of taps and one strip of the output channels.
@@ -294,7 +373,8 @@ impl Kernel for ConvWeightGrad {
     fn scratch_bytes(&self) -> usize {
         match self.winograd {
             true => self.strips().scratch_bytes(&self.shape),
-            false => self.shape.bordered(self.block_lines()) * self.ty.bytes(),
+            // The rounded gradients are longest where there are no pairs.
+            false => self.scratch(1).iter().sum::<usize>() * self.ty.bytes(),
         }
     }
 

@@ -269,6 +269,11 @@ pub(crate) struct Kernels<T: 'static> {
     pub pack_columns: unsafe fn(&Pack<T>),
     /// Stores a tile turned.
     pub turn: unsafe fn(&Turn<T>),
+    /// Copies so many values into the words that tiles read: neighbours are pairs.
+    pub copy: unsafe fn(*const T, usize, *mut T),
+    /// Copies values into as many words: a value and the one so many places behind it (zero beyond
+    /// the last) are a pair.
+    pub copy_apart: unsafe fn(*const T, [usize; 2], *mut T),
 }
 
 /// Rows of the tallest tile that is computed channel by channel.
@@ -377,10 +382,23 @@ macro_rules! kernels {
                 round(p);
             }
 
+            $(#[$features])?
+            unsafe fn rounded_copy<T: Scalar>(from: *const T, count: usize, to: *mut T) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    for i in 0..count {
+                        *to.add(i) = (*from.add(i)).rounded();
+                    }
+                }
+            }
+
             /// In which packing rounds to bf16.
             pub static ROUNDED: Kernels<f32> = Kernels {
                 pack_rows: rounded_rows_of::<$single>,
                 pack_columns: rounded_columns_of::<$single>,
+                copy: rounded_copy,
+                // SAFETY: the caller's promise.
+                copy_apart: |from, [count, _], to| unsafe { rounded_copy(from, count, to) },
                 ..SINGLE
             };
             kernels!(@table SINGLE, f32, $single, [$($width: $($rows)*;)*]);
@@ -400,6 +418,10 @@ macro_rules! kernels {
             pack_rows: pack_rows_of::<$vector>,
             pack_columns: pack_columns_of::<$vector>,
             turn: turn_of::<$vector>,
+            // SAFETY: the caller's promise.
+            copy: |from, count, to| unsafe { to.copy_from_nonoverlapping(from, count) },
+            // SAFETY: as above.
+            copy_apart: |from, [count, _], to| unsafe { to.copy_from_nonoverlapping(from, count) },
         };
     };
     (@channels $vector:ty, $($rows:literal)*) => {

@@ -31,12 +31,7 @@ unsafe fn pack_rows(p: &Pack<f32>) {
                 prefetch::<{ Prefetch::FAR }, _>(ahead.wrapping_add(p.stride));
                 let low = _mm512_maskz_loadu_ps(there, from);
                 let high = _mm512_maskz_loadu_ps(last, from.wrapping_add(p.stride));
-                let [low, high] = [low, high].map(|values| {
-                    let halves =
-                        std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values));
-                    _mm512_cvtepu16_epi32(halves)
-                });
-                let pairs = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
+                let pairs = _mm512_or_si512(halves(low), _mm512_slli_epi32::<16>(halves(high)));
                 let to = p.to.add(d / 2 * p.width + c);
                 _mm512_mask_storeu_epi32(to.cast(), wanted, pairs);
             }
@@ -72,6 +67,47 @@ unsafe fn pack_columns(p: &Pack<f32>) {
     }
 }
 
+/// `to[i] = (from[2 i], from[2 i + 1])`, each rounded; the second of the last is zero if there is none.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn copy(from: *const f32, count: usize, to: *mut f32) {
+    for i in (0..count).step_by(32) {
+        // SAFETY: the masks keep to the values and their words.
+        unsafe {
+            let left = (count - i).min(32);
+            let [low, high] = [left.min(16), left.saturating_sub(16)].map(|n| Avx512F32::mask(n));
+            let low = _mm512_maskz_loadu_ps(low, from.add(i));
+            let high = _mm512_maskz_loadu_ps(high, from.wrapping_add(i + 16));
+            let pairs = std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_mask_storeu_ps(to.add(i / 2), Avx512F32::mask(left.div_ceil(2)), pairs);
+        }
+    }
+}
+
+/// `to[i] = (from[i], from[i + distance])`, each rounded; the second is zero beyond the last.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn copy_apart(from: *const f32, [count, distance]: [usize; 2], to: *mut f32) {
+    for i in (0..count).step_by(16) {
+        // SAFETY: the masks keep to the values and their words.
+        unsafe {
+            let there = Avx512F32::mask((count - i).min(16));
+            let behind = Avx512F32::mask(count.saturating_sub(i + distance).min(16));
+            let low = halves(_mm512_maskz_loadu_ps(there, from.add(i)));
+            let high = halves(_mm512_maskz_loadu_ps(behind, from.wrapping_add(i + distance)));
+            let pairs = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
+            _mm512_mask_storeu_epi32(to.add(i).cast(), there, pairs);
+        }
+    }
+}
+
+/// Rounded to bf16, each in the lower half of its word.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+#[inline]
+fn halves(values: __m512) -> __m512i {
+    // SAFETY: both are 16 times 16 bits.
+    let halves = unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) };
+    _mm512_cvtepu16_epi32(halves)
+}
+
 /// The tiles of these heights, for a width in vectors.
 macro_rules! tiles {
     ($depth:literal, $width:literal: $($rows:literal)*) => {
@@ -98,5 +134,7 @@ pub(super) static PAIRS: Kernels<f32> = Kernels {
     tiles: [widths!(false), widths!(true)],
     pack_rows,
     pack_columns,
+    copy,
+    copy_apart,
     ..avx512::SINGLE
 };
