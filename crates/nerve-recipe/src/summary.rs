@@ -32,7 +32,7 @@ pub struct Summary {
     pub rows: Vec<Row>,
     /// Examples in one step.
     pub batch: usize,
-    /// Of the operands of matrix products: `f32` or `bf16`.
+    /// Of the operands of matrix products and convolutions: `f32` or `bf16`.
     pub precision: String,
     /// Numbers that the optimizer keeps for each parameter.
     pub slots: usize,

@@ -43,8 +43,10 @@ pub fn compile<F: Fn(&[Tensor]) -> Vec<Tensor>>(function: F) -> Compiled<F> {
 }
 
 impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
-    /// How exactly matrix products take single-precision operands. With [`Precision::Bf16`] they
-    /// round them to bf16; what goes in and comes out, sums, and all else stay single precision.
+    /// How exactly matrix products and convolutions take single-precision operands. With
+    /// [`Precision::Bf16`] they round them to bf16; what goes in and comes out, sums, and all else
+    /// stay single precision. So do convolutions that would gain nothing: with a filter for each
+    /// channel, an odd number of channels, or a few pixels only.
     ///
     /// ```
     /// use nerve_core::{Precision, Tensor, compile};

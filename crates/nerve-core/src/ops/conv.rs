@@ -333,7 +333,7 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::testing::sample;
-    use crate::{compile, grad};
+    use crate::{Precision, Var, compile, grad};
 
     fn same() -> Conv2dOptions {
         Conv2dOptions { padding: [(1, 1); 2], ..Conv2dOptions::default() }
@@ -415,5 +415,44 @@ mod tests {
                 Tensor::apply(op, &[&image, &dy]).to_vec::<f64>()
             });
         assert!(found.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+
+    /// Losses of a few steps of training a small network to do what another one does.
+    fn losses(precision: Precision) -> Vec<f32> {
+        let single = |shape: &[usize], seed| (sample(shape, seed) * 0.2).to_dtype(DType::F32);
+        let shapes = [[16, 8, 3, 3], [16, 16, 3, 3], [24, 16, 3, 3]];
+        let network = |x: &Tensor, w: &[Tensor]| {
+            let x = x.conv2d(&w[0], same()).relu();
+            let x = (x.conv2d(&w[1], same()) + x).relu();
+            x.conv2d(&w[2], Conv2dOptions { stride: [2, 2], ..same() })
+        };
+        let seeds = [1, 2].map(|s| [0, 1, 2].map(|i| single(&shapes[i], 10 * s + i as u64)));
+        let x = sample([12, 8, 13, 12], 3).to_dtype(DType::F32).evaluated();
+        let wanted = network(&x, &seeds[0]).evaluated();
+        let vars = seeds[1].each_ref().map(|w| Var::new("w", w.evaluated()));
+        let step = compile(|a: &[Tensor]| {
+            let w = vars.each_ref().map(Var::get);
+            let loss = (network(&a[0], &w) - &a[1]).square().mean();
+            for ((var, w), slope) in vars.iter().zip(&w).zip(grad(&loss, &w.each_ref())) {
+                var.set(w - slope * 0.2);
+            }
+            vec![loss]
+        });
+        let step = step.precision(precision);
+        (0..20).map(|_| step.call(&[&x, &wanted])[0].to_vec::<f32>()[0]).collect()
+    }
+
+    #[test]
+    fn products_of_bf16_learn_as_well() {
+        let [full, rounded] = [Precision::Full, Precision::Bf16].map(losses);
+        assert!(full[19] < 0.3 * full[0], "{full:?}");
+        assert!(full != rounded, "as exact as f32");
+        for (a, b) in full.iter().zip(&rounded) {
+            assert!((a - b).abs() < 0.02 * a, "{full:?} {rounded:?}");
+        }
+        for threads in [1, 2, 3] {
+            crate::set_threads(threads);
+            assert_eq!(losses(Precision::Bf16), rounded, "{threads} threads");
+        }
     }
 }

@@ -95,8 +95,8 @@ impl Conv {
     }
 
     /// Whether the operands are rounded. Pairs are neighbouring channels; where each channel has a
-    /// filter of its own there are none, and where there are few pixels, what takes time is to read
-    /// the filter, not to multiply.
+    /// filter of its own there are none. (Nor are they with few pixels: what takes time there is to
+    /// read the filter, not to multiply.)
     fn rounds(&self) -> bool {
         let s = &self.shape;
         (self.precision, self.ty) == (Precision::Bf16, Float::F32)
