@@ -33,6 +33,7 @@ mod grad;
 mod op;
 pub mod ops;
 mod shape;
+mod substitute;
 mod tensor;
 #[cfg(test)]
 mod testing;
@@ -45,5 +46,6 @@ pub use grad::{Source, grad};
 pub use nerve_cpu::{Precision, RunError, set_threads, threads};
 pub use op::Op;
 pub use shape::Shape;
+pub use substitute::substitute;
 pub use tensor::{ShapeError, Tensor};
 pub use var::{Arena, Var};

@@ -7,10 +7,11 @@ use crate::shape::Shape;
 use crate::tensor::{Tensor, WeakTensor};
 use crate::trace;
 use nerve_cpu::Buffer;
+use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 /// A named cell that holds a tensor from step to step: a parameter, an optimizer's slot, a running
 /// statistic, the learning rate.
@@ -51,8 +52,8 @@ pub(crate) struct Home {
     pub offset: usize,
     /// So that a tensor read before a write is not evaluated after it.
     pub versions: Versions,
-    /// Whether other variables lie in the same buffer.
-    shared: bool,
+    /// The arena that the buffer belongs to, if it is there still.
+    block: Weak<Block>,
 }
 
 /// When the elements of a variable last changed. In an arena, a part changes with itself and with
@@ -101,7 +102,7 @@ impl Var {
                 buffer: Arc::new(buffer),
                 offset: 0,
                 versions: Versions { read: vec![Arc::clone(&own)], written: vec![own] },
-                shared: false,
+                block: Weak::new(),
             }),
             last: Mutex::new(None),
         }))
@@ -291,39 +292,120 @@ impl fmt::Debug for Var {
 /// arena.var().set(&arena.var().get() + 1.0);
 /// assert_eq!(b.to_vec::<f32>(), [1.0; 3]);
 /// ```
-pub struct Arena {
+///
+/// Who makes a second arena of the same variables, in the same order, gets the first once more. One
+/// of other variables takes those that it needs out of the arena that they lie in, which cannot be
+/// used from then on.
+pub struct Arena(Arc<Block>);
+
+/// What an arena is made of, as its parts know it too.
+struct Block {
     whole: Var,
     parts: Vec<Var>,
     /// Where each part starts, in elements, and at last the length of the whole.
     starts: Vec<usize>,
+    /// Whether another arena has taken one of the parts.
+    robbed: AtomicBool,
 }
 
 impl Arena {
     /// Moves `vars` next to each other, in this order, each on a cache line of its own.
     ///
     /// # Panics
-    /// If their dtypes differ, if there are none, or if one of them lies in an arena already (or is
-    /// named twice).
+    /// If their dtypes differ, if there are none, or if one is named twice.
     #[track_caller]
     pub fn new(name: &str, vars: &[Var]) -> Arena {
         let dtype = vars.first().expect("an arena of at least one variable").dtype();
+        if let Some(known) = vars[0].home().block.upgrade().filter(|block| block.parts == vars)
+            && !known.robbed.load(Ordering::Acquire)
+        {
+            return Arena(known);
+        }
         let line = nerve_cpu::memory::ALIGN / dtype.bytes();
         let mut starts = vec![0];
+        let mut seen = HashSet::new();
         for var in vars {
             assert!(var.dtype() == dtype, "arena: {var:?} among variables of type {dtype}");
+            assert!(seen.insert(var.id()), "arena: {var:?} is named twice");
             starts.push((starts[starts.len() - 1] + var.shape().numel()).next_multiple_of(line));
         }
         let total = starts[vars.len()];
         let whole = Var::new(name, Tensor::full([total], 0.0, dtype));
-        let Home { buffer: block, versions, .. } = whole.home();
+        let (parts, robbed) = (vars.to_vec(), AtomicBool::new(false));
+        let block = Arc::new(Block { whole, parts, starts, robbed });
+        block.move_in();
+        MOVES.fetch_add(1, Ordering::AcqRel);
+        Arena(block)
+    }
+
+    /// The whole block as one variable with one axis. Gaps between the parts hold zeros.
+    ///
+    /// # Panics
+    /// If a later arena has taken one of the parts: what is done to this block would not reach it.
+    #[track_caller]
+    pub fn var(&self) -> &Var {
+        assert!(
+            !self.0.robbed.load(Ordering::Acquire),
+            "arena: a later arena has taken variables out of `{}`: use the later one",
+            self.0.whole.name()
+        );
+        &self.0.whole
+    }
+
+    /// The variables in it, in order.
+    pub fn parts(&self) -> &[Var] {
+        &self.0.parts
+    }
+
+    /// The pieces of a tensor laid out as the block is, each in the shape of its part.
+    ///
+    /// # Panics
+    /// If it does not have the shape of the whole.
+    #[track_caller]
+    pub fn split(&self, whole: &Tensor) -> Vec<Tensor> {
+        let Block { parts, starts, whole: var, .. } = &*self.0;
+        assert!(whole.shape() == var.shape(), "split: {whole:?} is not laid out as {var:?}");
+        let piece = |(part, &start): (&Var, &usize)| {
+            let shape = part.shape();
+            whole.slice(0, start, start + shape.numel()).reshape(shape)
+        };
+        parts.iter().zip(starts).map(piece).collect()
+    }
+
+    /// One tensor for each part, laid out as the block is: with this, gradients are planned
+    /// straight into a second block.
+    ///
+    /// # Panics
+    /// If the shapes are not those of the parts.
+    #[track_caller]
+    pub fn gather(&self, tensors: &[Tensor]) -> Tensor {
+        let Block { parts, starts, .. } = &*self.0;
+        assert!(tensors.len() == parts.len(), "gather: one tensor for each part");
+        let pieces: Vec<Tensor> = (tensors.iter().enumerate())
+            .map(|(i, tensor)| {
+                let part = &parts[i];
+                assert!(tensor.shape() == part.shape(), "gather: {tensor:?} for {part:?}");
+                tensor.reshape([tensor.numel()])
+            })
+            .collect();
+        Tensor::concat_at(&pieces, starts)
+    }
+}
+
+impl Block {
+    /// Gives each part its place in the whole.
+    fn move_in(self: &Arc<Block>) {
+        let Home { buffer: block, versions, .. } = self.whole.home();
         let (all, any) = (Arc::<AtomicU64>::default(), versions.read[0].clone());
-        whole.0.home.write().unwrap_or_else(PoisonError::into_inner).versions.written =
+        self.whole.0.home.write().unwrap_or_else(PoisonError::into_inner).versions.written =
             vec![all.clone(), any.clone()];
-        for (var, start) in vars.iter().zip(&starts) {
+        for (var, start) in self.parts.iter().zip(&self.starts) {
             let home = var.home();
-            assert!(!home.shared, "arena: {var:?} lies in an arena already");
+            if let Some(old) = home.block.upgrade() {
+                old.robbed.store(true, Ordering::Release);
+            }
             let own = home.versions.read[0].clone();
-            let offset = start * dtype.bytes();
+            let offset = start * var.dtype().bytes();
             let mut bytes = vec![0u8; var.bytes()];
             home.buffer.read_into(home.offset, &mut bytes);
             block.write(offset, &bytes);
@@ -335,38 +417,8 @@ impl Arena {
                     read: vec![own.clone(), all.clone()],
                     written: vec![own, any.clone()],
                 },
-                shared: true,
+                block: Arc::downgrade(self),
             };
         }
-        MOVES.fetch_add(1, Ordering::AcqRel);
-        Arena { whole, parts: vars.to_vec(), starts }
-    }
-
-    /// The whole block as one variable with one axis. Gaps between the parts hold zeros.
-    pub fn var(&self) -> &Var {
-        &self.whole
-    }
-
-    /// The variables in it, in order.
-    pub fn parts(&self) -> &[Var] {
-        &self.parts
-    }
-
-    /// One tensor for each part, laid out as the block is: with this, gradients are planned
-    /// straight into a second block.
-    ///
-    /// # Panics
-    /// If the shapes are not those of the parts.
-    #[track_caller]
-    pub fn gather(&self, tensors: &[Tensor]) -> Tensor {
-        assert!(tensors.len() == self.parts.len(), "gather: one tensor for each part");
-        let pieces: Vec<Tensor> = (tensors.iter().enumerate())
-            .map(|(i, tensor)| {
-                let part = &self.parts[i];
-                assert!(tensor.shape() == part.shape(), "gather: {tensor:?} for {part:?}");
-                tensor.reshape([tensor.numel()])
-            })
-            .collect();
-        Tensor::concat_at(&pieces, &self.starts)
     }
 }

@@ -11,6 +11,8 @@
 //! | [`init`] | how parameters begin |
 //! | [`optim`] | how they follow the gradient |
 //! | [`schedules`] | how the learning rate changes |
+//! | [`regularize`] | penalties and constraints on parameters |
+//! | [`pattern`] | parameters chosen by path |
 //! | [`state`] | parameters as named bytes, for files |
 //!
 //! Each layer, activation, loss, initialiser, optimizer and schedule is one file, and one line in
@@ -58,6 +60,8 @@ pub mod losses;
 pub mod models;
 pub mod optim;
 mod params;
+pub mod pattern;
+pub mod regularize;
 pub mod schedules;
 pub mod state;
 

@@ -75,8 +75,8 @@ impl Session {
             recipe.refuse(Diagnostic::new(Code::Shape, message, Some(span)))
         };
         let network = Network::new(&card, recipe.seed()).map_err(at_model)?;
-        let optimizer =
-            optim::build(recipe.trainer.item("optimizer"), &network.params).map_err(at_model)?;
+        let optimizer = optim::build(recipe.trainer.item("optimizer"), &network.params, &[])
+            .map_err(at_model)?;
         Ok(Session {
             recipe: recipe.clone(),
             loss: losses::build(recipe.trainer.item("loss")),

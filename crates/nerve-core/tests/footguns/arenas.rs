@@ -105,10 +105,19 @@ fn staleness_in_an_arena_is_that_of_the_part() {
 #[test]
 fn a_variable_lies_in_one_arena() {
     let (a, b) = (var("a", &[1.0]), var("b", &[2.0]));
-    panics(&["a f32", "already"], || _ = Arena::new("x", &[a.clone(), a.clone()]));
-    let c = var("c", &[1.0]);
-    let _first = Arena::new("all", &[b.clone(), c.clone()]);
-    panics(&["b f32", "already"], || _ = Arena::new("again", std::slice::from_ref(&b)));
+    panics(&["a f32", "twice"], || _ = Arena::new("x", &[a.clone(), a.clone()]));
+    let c = var("c", &[3.0]);
+    let first = Arena::new("all", &[b.clone(), c.clone()]);
+    let same = Arena::new("again", &[b.clone(), c.clone()]);
+    assert!(first.var() == same.var(), "two arenas of the same variables are one");
+    let later = Arena::new("later", &[c.clone(), a.clone()]);
+    panics(&["`all`", "a later arena"], || _ = first.var());
+    later.var().set(&later.var().get() + 1.0);
+    assert_eq!([&a, &b, &c].map(|v| v.to_vec::<f32>()[0]), [2.0, 2.0, 4.0]);
+    drop(later);
+    let back = Arena::new("all", &[b.clone(), c.clone()]);
+    back.var().set(&back.var().get() * 2.0);
+    assert_eq!([&a, &b, &c].map(|v| v.to_vec::<f32>()[0]), [2.0, 4.0, 8.0]);
     let whole = Var::new("i", Tensor::arange(3));
     panics(&["i32", "f32"], || _ = Arena::new("mixed", &[var("d", &[1.0]), whole.clone()]));
     panics(&["at least one"], || _ = Arena::new("none", &[]));

@@ -1,6 +1,6 @@
-use super::{Entry, Group, Optimizer, decay, rate};
+use super::{Entry, Now, Rule, Slot, Updater, boxed, decay, eps, rate};
 use crate::params::Params;
-use nerve_core::{Arena, Tensor, Var};
+use nerve_core::{Tensor, Var};
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
 /// Steps of a size that adapts to each parameter.
@@ -14,6 +14,12 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 /// v ← β₂ v + (1 − β₂) g²         v̂ = v / (1 − β₂ᵗ)
 /// w ← w − η m̂ / (√v̂ + ε)
 /// ```
+///
+/// With AMSGrad (Reddi, Kale & Kumar, "On the convergence of Adam and beyond", 2018) the largest v
+/// so far takes the place of v in the last line.
+///
+/// The decay λ is a penalty that passes through the moments, as in PyTorch; the `weight_decay` of
+/// Keras' Adam is that of [`AdamW`]. ε stands outside of the root of v̂, as in both.
 ///
 /// ```
 /// use nerve_core::{Tensor, compile};
@@ -30,74 +36,138 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 /// // The first step has the size of the rate, whatever the gradient.
 /// assert!((w.to_vec::<f32>()[0] - 0.9).abs() < 1e-6);
 /// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
-    moments: Moments,
-    weight_decay: f64,
+    /// The moments.
+    pub moments: Moments,
+    /// λ.
+    pub weight_decay: f64,
 }
 
 /// [`Adam`] with a weight decay that does not pass through the moments: w ← (1 − η λ) w before the
 /// step.
 ///
 /// Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    moments: Moments,
-    weight_decay: f64,
+    /// The moments.
+    pub moments: Moments,
+    /// λ.
+    pub weight_decay: f64,
 }
 
-/// What the two have in common.
-struct Moments {
-    group: Group,
-    betas: [f64; 2],
-    eps: f64,
-    /// The mean of the gradient.
-    first: Arena,
-    /// The mean of its square.
-    second: Arena,
-    /// The number of steps. As a float it stays at 2²⁴ (f32) once it gets there, where the
-    /// corrections have long been 1.
-    count: Var,
+/// What Adam and its kin have in common: running means of the gradient and of its square.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    /// β₁ and β₂, each from 0 to below 1.
+    pub betas: [f64; 2],
+    /// ε, which bounds the steps where gradients are tiny.
+    pub eps: f64,
+    /// Whether the largest v so far counts.
+    pub amsgrad: bool,
+}
+
+impl Default for Moments {
+    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+    fn default() -> Moments {
+        Moments { betas: [0.9, 0.999], eps: 1e-8, amsgrad: false }
+    }
 }
 
 impl Moments {
-    #[track_caller]
-    fn new(params: &Params, learning_rate: f64) -> Moments {
-        let group = Group::new(params, learning_rate);
-        Moments {
-            betas: [0.9, 0.999],
-            eps: 1e-8,
-            first: group.slot("exp_avg"),
-            second: group.slot("exp_avg_sq"),
-            count: group.counter("step"),
-            group,
-        }
+    pub(super) fn slots(&self, parameter: &Var) -> Vec<Slot> {
+        let names = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+        names[..2 + usize::from(self.amsgrad)].iter().map(|n| Slot::like(n, parameter)).collect()
+    }
+
+    /// The new means of the gradient and of its square, kept in the first two slots.
+    pub(super) fn means(&self, g: &Tensor, slots: &mut [Tensor]) -> [Tensor; 2] {
+        let [b1, b2] = self.betas;
+        slots[0] = &slots[0] * b1 + g * (1.0 - b1);
+        slots[1] = &slots[1] * b2 + g.square() * (1.0 - b2);
+        [slots[0].clone(), slots[1].clone()]
     }
 
     /// What is to be subtracted from the parameters: η m̂ / (√v̂ + ε).
-    fn update(&self, g: &Tensor) -> Tensor {
-        let count = self.count.get() + 1.0;
-        self.count.set(count.clone());
+    pub(super) fn step(&self, now: &Now, g: &Tensor, slots: &mut [Tensor]) -> Tensor {
+        let [m, mut v] = self.means(g, slots);
+        if let Some(largest) = slots.get_mut(2) {
+            *largest = largest.maximum(&v);
+            v = largest.clone();
+        }
         let [b1, b2] = self.betas;
-        // 1 − βᵗ without cancellation: for t = 1 and β₂ = 0.999 a power would lose three digits.
-        let correction = |beta: f64| -(&count * beta.ln()).expm1();
-        let m = self.first.var().get() * b1 + g * (1.0 - b1);
-        let v = self.second.var().get() * b2 + g.square() * (1.0 - b2);
-        self.first.var().set(m.clone());
-        self.second.var().set(v.clone());
         // Both sides of the fraction times the root of the second correction, so that all that is
         // the same for each parameter is one factor and one summand.
-        let root = correction(b2).sqrt();
-        let factor = self.group.rate() * &root / correction(b1);
+        let root = now.correction(b2).sqrt();
+        let factor = &now.rate * &root / now.correction(b1);
         m * factor / (v.sqrt() + root * self.eps)
     }
 
-    fn slots(&self) -> Vec<Var> {
-        [self.first.parts(), self.second.parts(), std::slice::from_ref(&self.count)].concat()
-    }
-
-    fn with(mut self, args: &Args) -> Moments {
+    pub(super) fn of(args: &Args) -> Moments {
         let betas = args.floats("betas");
-        (self.betas, self.eps) = ([betas[0], betas[1]], args.float("eps"));
-        self
+        Moments {
+            betas: [betas[0], betas[1]],
+            eps: args.float("eps"),
+            amsgrad: args.has("amsgrad") && args.bool("amsgrad"),
+        }
+    }
+}
+
+/// The methods of an optimizer with moments and decay.
+macro_rules! moment_methods {
+    ($($rule:ident)*) => {$(
+        impl Updater<$rule> {
+            /// With these decays, each from 0 to below 1.
+            #[must_use]
+            pub fn betas(self, first: f64, second: f64) -> Self {
+                self.with(|rule| rule.moments.betas = [first, second])
+            }
+
+            /// With this ε, which bounds the steps where gradients are tiny.
+            #[must_use]
+            pub fn eps(self, eps: f64) -> Self {
+                self.with(|rule| rule.moments.eps = eps)
+            }
+
+            /// With this decay λ.
+            #[must_use]
+            pub fn weight_decay(self, weight_decay: f64) -> Self {
+                self.with(|rule| rule.weight_decay = weight_decay)
+            }
+        }
+    )*};
+}
+pub(super) use moment_methods;
+
+moment_methods!(Adam AdamW);
+
+impl Updater<Adam> {
+    /// With the largest v so far in the place of v.
+    #[must_use]
+    pub fn amsgrad(self, amsgrad: bool) -> Self {
+        self.with(|adam| adam.moments.amsgrad = amsgrad)
+    }
+}
+
+impl Updater<AdamW> {
+    /// With the largest v so far in the place of v.
+    #[must_use]
+    pub fn amsgrad(self, amsgrad: bool) -> Self {
+        self.with(|adam| adam.moments.amsgrad = amsgrad)
+    }
+}
+
+impl Default for Adam {
+    /// Without a penalty.
+    fn default() -> Adam {
+        Adam { moments: Moments::default(), weight_decay: 0.0 }
+    }
+}
+
+impl Default for AdamW {
+    /// λ = 0.01.
+    fn default() -> AdamW {
+        AdamW { moments: Moments::default(), weight_decay: 0.01 }
     }
 }
 
@@ -107,28 +177,8 @@ impl Adam {
     /// # Panics
     /// If there are none.
     #[track_caller]
-    pub fn new(params: &Params, learning_rate: f64) -> Adam {
-        Adam { moments: Moments::new(params, learning_rate), weight_decay: 0.0 }
-    }
-
-    /// With these decays, each from 0 to below 1.
-    #[must_use]
-    pub fn betas(mut self, first: f64, second: f64) -> Adam {
-        self.moments.betas = [first, second];
-        self
-    }
-
-    /// With this ε, which bounds the steps where gradients are tiny.
-    #[must_use]
-    pub fn eps(mut self, eps: f64) -> Adam {
-        self.moments.eps = eps;
-        self
-    }
-
-    /// With a penalty: the gradient of λ/2 · |w|².
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> Adam {
-        Adam { weight_decay, ..self }
+    pub fn new(params: &Params, learning_rate: f64) -> Updater<Adam> {
+        Updater::new(Adam::default(), params, learning_rate)
     }
 }
 
@@ -138,80 +188,62 @@ impl AdamW {
     /// # Panics
     /// If there are none.
     #[track_caller]
-    pub fn new(params: &Params, learning_rate: f64) -> AdamW {
-        AdamW { moments: Moments::new(params, learning_rate), weight_decay: 0.01 }
-    }
-
-    /// With these decays, each from 0 to below 1.
-    #[must_use]
-    pub fn betas(mut self, first: f64, second: f64) -> AdamW {
-        self.moments.betas = [first, second];
-        self
-    }
-
-    /// With this ε, which bounds the steps where gradients are tiny.
-    #[must_use]
-    pub fn eps(mut self, eps: f64) -> AdamW {
-        self.moments.eps = eps;
-        self
-    }
-
-    /// With this decay λ.
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> AdamW {
-        AdamW { weight_decay, ..self }
+    pub fn new(params: &Params, learning_rate: f64) -> Updater<AdamW> {
+        Updater::new(AdamW::default(), params, learning_rate)
     }
 }
 
-impl Optimizer for Adam {
-    fn group(&self) -> &Group {
-        &self.moments.group
+impl Rule for Adam {
+    fn slots(&self, parameter: &Var) -> Vec<Slot> {
+        self.moments.slots(parameter)
     }
 
-    fn step(&self, gradients: &[Tensor]) {
-        let group = self.group();
-        let (w, mut g) = (group.whole().get(), group.gather(gradients));
-        if self.weight_decay > 0.0 {
-            g = g + &w * self.weight_decay;
-        }
-        group.whole().set(w - self.moments.update(&g));
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
     }
 
-    fn slots(&self) -> Vec<Var> {
-        self.moments.slots()
+    fn update(&self, now: &Now, w: &Tensor, g: &Tensor, slots: &mut [Tensor]) -> Tensor {
+        w - self.moments.step(now, &now.penalized(w, g), slots)
     }
 }
 
-impl Optimizer for AdamW {
-    fn group(&self) -> &Group {
-        &self.moments.group
+impl Rule for AdamW {
+    fn slots(&self, parameter: &Var) -> Vec<Slot> {
+        self.moments.slots(parameter)
     }
 
-    fn step(&self, gradients: &[Tensor]) {
-        let group = self.group();
-        let (w, g) = (group.whole().get(), group.gather(gradients));
-        let kept = 1.0 - group.rate() * self.weight_decay;
-        group.whole().set(w * kept - self.moments.update(&g));
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
     }
 
-    fn slots(&self) -> Vec<Var> {
-        self.moments.slots()
+    fn update(&self, now: &Now, w: &Tensor, g: &Tensor, slots: &mut [Tensor]) -> Tensor {
+        now.decayed(w) - self.moments.step(now, g, slots)
     }
 }
 
 // Named, because a value with a destructor cannot be promoted out of an expression.
 static BETAS: [Value; 2] = [Value::Float(0.9), Value::Float(0.999)];
 
-const DECAYS: Param = Param::with_default(
-    "betas",
-    Kind::List { of: &Kind::fraction(), min_len: 2, max_len: 2 },
-    Value::list(&BETAS),
-    "decay of the two moments",
+pub(super) const PAIR: Kind = Kind::List { of: &Kind::fraction(), min_len: 2, max_len: 2 };
+
+/// The decays of the moments among the parameters of a recipe.
+pub(super) const DECAYS: Param =
+    Param::with_default("betas", PAIR, Value::list(&BETAS), "decay of the two moments");
+
+const AMSGRAD: Param = Param::with_default(
+    "amsgrad",
+    Kind::Bool,
+    Value::Bool(false),
+    "the largest second moment so far counts",
 );
 
-const EPS: Param =
-    Param::with_default("eps", Kind::positive(), Value::Float(1e-8), "against division by zero")
-        .alias(&["epsilon"]);
+fn slots(args: &Args) -> usize {
+    2 + usize::from(args.bool("amsgrad"))
+}
+
+fn adam(args: &Args) -> Adam {
+    Adam { moments: Moments::of(args), weight_decay: args.float("weight_decay") }
+}
 
 pub(super) static ADAM: Entry = Entry {
     spec: Spec {
@@ -219,13 +251,28 @@ pub(super) static ADAM: Entry = Entry {
         aliases: &["Adam"],
         peers: Peers::of("optim.Adam", "optimizers.Adam"),
         doc: "Steps of a size that adapts to each parameter (Kingma & Ba, 2015).",
-        params: &[rate(1e-3), DECAYS, EPS, decay(0.0, "L2 penalty")],
+        params: &[rate(1e-3), DECAYS, eps(1e-8), decay(0.0, "L2 penalty"), AMSGRAD],
     },
-    slots: |_| 2,
-    make: |args, params| {
-        let moments = Moments::new(params, args.float("lr")).with(args);
-        Box::new(Adam { moments, weight_decay: args.float("weight_decay") })
+    slots,
+    make: |args, vars, groups| boxed(adam(args), args, vars, groups),
+    samples: &["lr = 0.1", "lr = 0.1, betas = [0.8, 0.99], amsgrad = true, weight_decay = 1e-4"],
+};
+
+pub(super) static AMS_GRAD: Entry = Entry {
+    spec: Spec {
+        name: "amsgrad",
+        aliases: &["AMSGrad"],
+        peers: Peers::of("optim.Adam(amsgrad=True)", "optimizers.Adam(amsgrad=True)"),
+        doc: "Adam whose steps never grow by a shrinking second moment (Reddi et al., 2018).",
+        params: &[rate(1e-3), DECAYS, eps(1e-8), decay(0.0, "L2 penalty")],
     },
+    slots: |_| 3,
+    make: |args, vars, groups| {
+        let mut rule = adam(args);
+        rule.moments.amsgrad = true;
+        boxed(rule, args, vars, groups)
+    },
+    samples: &["lr = 0.1"],
 };
 
 pub(super) static ADAM_W: Entry = Entry {
@@ -234,11 +281,18 @@ pub(super) static ADAM_W: Entry = Entry {
         aliases: &["AdamW"],
         peers: Peers::of("optim.AdamW", "optimizers.AdamW"),
         doc: "Adam with a weight decay of its own (Loshchilov & Hutter, 2019).",
-        params: &[rate(1e-3), DECAYS, EPS, decay(0.01, "share of a parameter lost at rate 1")],
+        params: &[
+            rate(1e-3),
+            DECAYS,
+            eps(1e-8),
+            decay(0.01, "share of a parameter lost at rate 1"),
+            AMSGRAD,
+        ],
     },
-    slots: |_| 2,
-    make: |args, params| {
-        let moments = Moments::new(params, args.float("lr")).with(args);
-        Box::new(AdamW { moments, weight_decay: args.float("weight_decay") })
+    slots,
+    make: |args, vars, groups| {
+        let rule = AdamW { moments: Moments::of(args), weight_decay: args.float("weight_decay") };
+        boxed(rule, args, vars, groups)
     },
+    samples: &["lr = 0.1", "lr = 0.1, amsgrad = true"],
 };

@@ -1,19 +1,22 @@
-use super::{Entry, Group, Optimizer, decay, rate};
+use super::{Entry, Now, Rule, Slot, Updater, boxed, decay, rate, share};
 use crate::params::Params;
-use nerve_core::{Arena, Tensor, Var};
+use nerve_core::{Tensor, Var};
 use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Stochastic gradient descent, with momentum where it is asked for.
 ///
 /// Robbins & Monro, "A stochastic approximation method", 1951; momentum: Polyak, 1964; Nesterov's
 /// form: Sutskever et al., "On the importance of initialization and momentum in deep learning",
-/// 2013. With parameters w, gradients g, momentum μ, decay λ and rate η:
+/// 2013. With parameters w, gradients g, momentum μ, dampening τ, decay λ and rate η:
 ///
 /// ```text
 /// g ← g + λ w
-/// m ← μ m + g
+/// m ← μ m + (1 − τ) g     (the first time m ← g)
 /// w ← w − η m             or, with Nesterov,  w ← w − η (g + μ m)
 /// ```
+///
+/// The rate stands outside of m, as in PyTorch; in Keras it is a factor of the gradient that goes
+/// into m, which differs when the rate changes.
 ///
 /// ```
 /// use nerve_core::{Tensor, compile};
@@ -29,12 +32,16 @@ use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 /// .call(&[]);
 /// assert_eq!(w.to_vec::<f32>(), [0.8, 0.8]);
 /// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sgd {
-    group: Group,
-    momentum: f64,
-    nesterov: bool,
-    weight_decay: f64,
-    buffer: Option<Arena>,
+    /// μ, from 0 to below 1.
+    pub momentum: f64,
+    /// τ, from 0 to below 1.
+    pub dampening: f64,
+    /// Whether in Nesterov's form.
+    pub nesterov: bool,
+    /// λ: the gradient of λ/2 · |w|² is added to that of the loss.
+    pub weight_decay: f64,
 }
 
 impl Sgd {
@@ -43,59 +50,68 @@ impl Sgd {
     /// # Panics
     /// If there are none.
     #[track_caller]
-    pub fn new(params: &Params, learning_rate: f64) -> Sgd {
-        Sgd {
-            group: Group::new(params, learning_rate),
-            momentum: 0.0,
-            nesterov: false,
-            weight_decay: 0.0,
-            buffer: None,
-        }
-    }
-
-    /// With momentum μ, from 0 to below 1.
-    #[must_use]
-    pub fn momentum(mut self, momentum: f64) -> Sgd {
-        self.buffer = (momentum > 0.0).then(|| self.group.slot("momentum"));
-        Sgd { momentum, ..self }
-    }
-
-    /// With Nesterov's form of the momentum.
-    #[must_use]
-    pub fn nesterov(self, nesterov: bool) -> Sgd {
-        Sgd { nesterov, ..self }
-    }
-
-    /// With weight decay λ: the gradient of λ/2 · |w|².
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> Sgd {
-        Sgd { weight_decay, ..self }
+    pub fn new(params: &Params, learning_rate: f64) -> Updater<Sgd> {
+        Updater::new(Sgd::default(), params, learning_rate)
     }
 }
 
-impl Optimizer for Sgd {
-    fn group(&self) -> &Group {
-        &self.group
+impl Updater<Sgd> {
+    /// With momentum μ, from 0 to below 1.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        self.with(|sgd| sgd.momentum = momentum)
     }
 
-    fn step(&self, gradients: &[Tensor]) {
-        let (w, mut g) = (self.group.whole().get(), self.group.gather(gradients));
-        if self.weight_decay > 0.0 {
-            g = g + &w * self.weight_decay;
-        }
-        let direction = match &self.buffer {
-            None => g,
-            Some(buffer) => {
-                let m = buffer.var().get() * self.momentum + &g;
-                buffer.var().set(m.clone());
-                if self.nesterov { g + m * self.momentum } else { m }
+    /// With dampening τ of what goes into the momentum.
+    #[must_use]
+    pub fn dampening(self, dampening: f64) -> Self {
+        self.with(|sgd| sgd.dampening = dampening)
+    }
+
+    /// In Nesterov's form, which has an effect if there is momentum.
+    #[must_use]
+    pub fn nesterov(self, nesterov: bool) -> Self {
+        self.with(|sgd| sgd.nesterov = nesterov)
+    }
+
+    /// With a penalty λ: the gradient of λ/2 · |w|².
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        self.with(|sgd| sgd.weight_decay = weight_decay)
+    }
+}
+
+impl Rule for Sgd {
+    fn slots(&self, parameter: &Var) -> Vec<Slot> {
+        if self.momentum > 0.0 { vec![Slot::like("momentum", parameter)] } else { vec![] }
+    }
+
+    /// Only to know the first step from the others.
+    fn counts(&self) -> bool {
+        self.momentum > 0.0 && self.dampening > 0.0
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
+    fn update(&self, now: &Now, w: &Tensor, g: &Tensor, slots: &mut [Tensor]) -> Tensor {
+        let g = now.penalized(w, g);
+        let direction = match slots {
+            [] => g,
+            [momentum, ..] => {
+                let new = match self.counts() {
+                    false => g.clone(),
+                    true => {
+                        let damped = Tensor::full([], 1.0 - self.dampening, g.dtype());
+                        &g * now.count().eq(1.0).select(&damped.full_like(1.0), &damped)
+                    }
+                };
+                *momentum = &*momentum * self.momentum + new;
+                if self.nesterov { g + &*momentum * self.momentum } else { momentum.clone() }
             }
         };
-        self.group.whole().set(w - direction * self.group.rate());
-    }
-
-    fn slots(&self) -> Vec<Var> {
-        self.buffer.iter().flat_map(|buffer| buffer.parts().to_vec()).collect()
+        w - direction * &now.rate
     }
 }
 
@@ -107,17 +123,25 @@ pub(super) static ENTRY: Entry = Entry {
         doc: "Stochastic gradient descent, with momentum where it is given.",
         params: &[
             rate(0.01),
-            Param::with_default("momentum", Kind::fraction(), Value::Float(0.0), "momentum"),
+            share("momentum", 0.0, "momentum"),
             Param::with_default("nesterov", Kind::Bool, Value::Bool(false), "Nesterov's momentum"),
             decay(0.0, "L2 penalty"),
+            share("dampening", 0.0, "what the momentum leaves out of a gradient"),
         ],
     },
     slots: |args| usize::from(args.float("momentum") > 0.0),
-    make: |args, params| {
-        let sgd = Sgd::new(params, args.float("lr"))
-            .momentum(args.float("momentum"))
-            .nesterov(args.bool("nesterov"))
-            .weight_decay(args.float("weight_decay"));
-        Box::new(sgd)
+    make: |args, vars, groups| {
+        let sgd = Sgd {
+            momentum: args.float("momentum"),
+            dampening: args.float("dampening"),
+            nesterov: args.bool("nesterov"),
+            weight_decay: args.float("weight_decay"),
+        };
+        boxed(sgd, args, vars, groups)
     },
+    samples: &[
+        "lr = 0.1",
+        "lr = 0.1, momentum = 0.5, dampening = 0.2, weight_decay = 1e-4",
+        "lr = 0.1, momentum = 0.5, nesterov = true",
+    ],
 };

@@ -1,7 +1,7 @@
 use super::*;
 use crate::init::{Constant, Ones};
+use crate::regularize::{L1L2, RowNorm};
 use nerve_core::compile;
-use nerve_formats::spec::check;
 
 fn two(params: &Params) -> [Var; 2] {
     [params.at("a").var("w", [2], &Ones), params.at("b").var("w", [3], &Constant(2.0))]
@@ -86,28 +86,63 @@ fn a_training_continues_from_saved_slots_bit_for_bit() {
     assert_eq!(whole, parts);
 }
 
+/// One step down the sum of all parameters: gradients of 1.
+fn down(optimizer: &dyn Optimizer, vars: &[&Var]) {
+    compile(|_: &[Tensor]| {
+        let sums = vars.iter().map(|var| var.get().sum());
+        optimizer.minimize(&sums.reduce(|a, b| a + b).unwrap());
+        vec![]
+    })
+    .call(&[]);
+}
+
 #[test]
-fn every_line_of_the_registry_learns() {
-    for entry in REGISTRY {
-        let args = check(&entry.spec, &[("lr".into(), Value::Float(0.1))]).unwrap();
-        let again: Vec<(String, Value)> =
-            args.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
-        assert_eq!(check(&entry.spec, &again).unwrap(), args, "{}", entry.spec.name);
-        let params = Params::new(1);
-        assert!(entry.build(&args, &params).is_err(), "nothing to train");
-        let [a, b] = two(&params);
-        let optimizer =
-            build(&Item { name: entry.spec.name, args: args.clone() }, &params).unwrap();
-        assert_eq!(optimizer.learning_rate(), 0.1);
-        let parameters: usize = optimizer.parameters().iter().map(|v| v.shape().numel()).sum();
-        let numbers: usize = optimizer.slots().iter().map(|v| v.shape().numel()).sum();
-        assert_eq!(numbers / parameters, (entry.slots)(&args));
-        let step = compile(|_: &[Tensor]| {
-            let loss = (a.get() - 3.0).square().sum() + (b.get() + 1.0).square().sum();
-            optimizer.minimize(&loss);
-            vec![loss]
-        });
-        let losses: Vec<f32> = (0..100).map(|_| step.call(&[])[0].item()).collect();
-        assert!(losses[99] < 0.05 * losses[0], "{}: {losses:?}", entry.spec.name);
-    }
+fn groups_have_settings_of_their_own() {
+    let params = Params::new(1);
+    let [a, b] = two(&params);
+    let c = params.at("c").var("w", [2, 1], &Constant(3.0));
+    let d = params.at("d").var("w", [1], &Constant(4.0));
+    let sgd = Sgd::new(&params, 0.5).weight_decay(1.0).groups(&[
+        Group::of(&["d"]).frozen(),
+        Group::vectors().max_rank(1).weight_decay(0.0),
+        Group::of(&["c", "nothing"]).lr_factor(0.1).regularizer(L1L2::l2(0.5)),
+    ]);
+    assert_eq!(sgd.core().blocks().len(), 2);
+    down(&sgd, &[&a, &b, &c, &d]);
+    assert_eq!((a.to_vec::<f32>(), b.to_vec::<f32>()), (vec![0.5; 2], vec![1.5; 3]));
+    // 3 − 0.05 · (1 + decay of 1 · 3 + 2 · 0.5 · 3)
+    assert_eq!((c.to_vec::<f32>(), d.to_vec::<f32>()), (vec![3.0 - 0.35; 2], vec![4.0]));
+
+    let params = Params::new(1);
+    let [a, b] = two(&params);
+    let sgd = Sgd::new(&params, 1.0)
+        .groups(&[Group::of(&["b.*"]).constraint(RowNorm::unit()), Group::all().lr_factor(2.0)]);
+    down(&sgd, &[&a, &b]);
+    assert_eq!(a.to_vec::<f32>(), [-1.0; 2]);
+    assert!((b.to_vec::<f32>()[1] - 1.0 / 3f32.sqrt()).abs() < 1e-6);
+}
+
+#[test]
+#[should_panic(expected = "no trainable parameter fits the group `encoder`; there are a.w, b.w")]
+fn a_group_without_parameters_is_a_misspelling() {
+    let params = Params::new(1);
+    two(&params);
+    let _ = Sgd::new(&params, 0.5).groups(&[Group::of(&["encoder"])]);
+}
+
+#[test]
+fn a_second_optimizer_takes_over_and_the_same_parameters_can_have_two() {
+    let params = Params::new(1);
+    let [a, b] = two(&params);
+    let first = Sgd::new(&params, 1.0);
+    down(&first, &[&a, &b]);
+    let second = Sgd::new(&params, 0.5).momentum(0.9);
+    down(&second, &[&a, &b]);
+    down(&first, &[&a, &b]);
+    assert_eq!(a.to_vec::<f32>(), [-1.5; 2]);
+    let third = Sgd::new(&params.at("a"), 0.5);
+    down(&third, &[&a]);
+    assert_eq!(a.to_vec::<f32>(), [-2.0; 2]);
+    let old = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| down(&first, &[&a, &b])));
+    assert!(old.is_err(), "its block does not hold the parameters any more");
 }
