@@ -249,13 +249,15 @@ fn check_loss(name: &str, loss: &dyn Loss) {
 
 #[test]
 fn every_loss() {
-    for entry in losses::REGISTRY {
-        let args = check(&entry.spec, &[]).unwrap();
-        check_loss(entry.spec.name, &*losses::build(&Item { name: entry.spec.name, args }));
+    for name in
+        ["cross_entropy", "binary_cross_entropy_with_logits", "binary_cross_entropy", "mse", "mae"]
+    {
+        let spec = &losses::find(name).unwrap().spec;
+        check_loss(name, &*losses::build(&Item { name, args: check(spec, &[]).unwrap() }));
     }
     let plain = CrossEntropy::default();
-    check_loss("cross_entropy_smooth", &CrossEntropy { label_smoothing: 0.1, ..plain });
-    check_loss("cross_entropy_ignore", &CrossEntropy { ignore_index: Some(4), ..plain });
+    check_loss("cross_entropy_smooth", &CrossEntropy { label_smoothing: 0.1, ..plain.clone() });
+    check_loss("cross_entropy_ignore", &CrossEntropy { ignore_index: Some(4), ..plain.clone() });
     check_loss("cross_entropy_probabilities", &plain);
     check_loss("cross_entropy_axes", &plain);
 }
@@ -265,7 +267,7 @@ fn smoothing_is_the_same_for_indices_and_probabilities() {
     let logits = golden("cross_entropy/output", DType::F64);
     let target = golden("cross_entropy/target", DType::F64);
     let hot = Tensor::iota([6, 5], 1).eq(target.unsqueeze(1)).to_dtype(DType::F64);
-    let smooth = CrossEntropy { label_smoothing: 0.3, ignore_index: None };
+    let smooth = CrossEntropy { label_smoothing: 0.3, ..CrossEntropy::default() };
     let [a, b] = [&target, &hot].map(|t| smooth.loss(&logits, t).item::<f64>());
     assert!((a - b).abs() < 1e-14);
 }

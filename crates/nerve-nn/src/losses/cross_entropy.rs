@@ -1,16 +1,23 @@
-use super::{Entry, Loss, Target};
+use super::{
+    CLASS_WEIGHTS, Entry, IGNORE_INDEX, Loss, REDUCTION, Sample, Target, Terms, Values, by_class,
+    check_classes, ignore_index, indices, rows,
+};
 use crate::layers::Misfit;
-use nerve_core::{DType, Shape, Tensor};
+use nerve_core::{Shape, Tensor};
 use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Softmax, then minus the logarithm of the probability of the right class:
 /// −Σ target · ln softmax(output), the mean over all rows.
 ///
 /// Also called negative log-likelihood; Bridle, "Probabilistic interpretation of feedforward
-/// classification network outputs", 1990. The network has no softmax of its own.
+/// classification network outputs", 1990. The network has no softmax of its own. (Logarithms of
+/// probabilities, from a log-softmax, serve as well: a second one leaves them as they are.)
 ///
 /// Output `[batch, classes]` or `[batch, classes, …]`; target class indices (i32 or u8) `[batch]`
 /// or `[batch, …]`, or probabilities of the shape and type of the output.
+///
+/// Class weights multiply the terms. With class indices, the mean is Σ wᵢ ℓᵢ / Σ wᵢ; with
+/// probabilities they do not count in the mean. Both as in PyTorch.
 ///
 /// ```
 /// use nerve_core::Tensor;
@@ -20,103 +27,111 @@ use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 /// let loss = CrossEntropy::default().loss(&output, &target);
 /// assert!((loss.item::<f32>() - 2f32.ln()).abs() < 1e-6);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CrossEntropy {
     /// The share ε of the target that is spread evenly over all classes: the right class is to get
     /// 1 − ε + ε / classes. Szegedy et al., "Rethinking the Inception architecture", 2015.
     pub label_smoothing: f64,
     /// Rows with this index as their target do not count, in sum and number.
     pub ignore_index: Option<i32>,
+    /// What a row of each class counts; empty: 1. For classes that are rare.
+    pub class_weights: Vec<f64>,
 }
 
 impl CrossEntropy {
-    /// For targets that are class indices, one for each of `rows`.
-    fn of_indices(&self, logits: &Tensor, target: &Tensor) -> Tensor {
-        let (rows, dtype) = (target.numel(), logits.dtype());
-        let target = target.to_dtype(DType::I32).reshape([rows]);
-        let mut loss = logits.cross_entropy(&target, self.ignore_index);
+    /// For targets that are class indices, one for each of the rows.
+    fn of_indices(&self, logits: &Tensor, target: &Tensor) -> Terms {
+        let dtype = logits.dtype();
+        let mut loss = logits.cross_entropy(target, self.ignore_index);
         let counts = self.ignore_index.map(|ignored| target.ne(ignored).to_dtype(dtype));
+        let mut weights = counts.clone();
+        if !self.class_weights.is_empty() {
+            // The class that is ignored need not be one of those that have a weight.
+            let known = match self.ignore_index {
+                None => target.clone(),
+                Some(ignored) => target.eq(ignored).select(&target.zeros_like(), target),
+            };
+            let weight = by_class(&self.class_weights, &known, dtype);
+            loss = loss * &weight;
+            weights = Some(match weights {
+                None => weight,
+                Some(counts) => counts * weight,
+            });
+        }
         if self.label_smoothing > 0.0 {
-            let mut even = -logits.log_softmax(-1).mean_axes(&[-1], false);
+            let mut even = -self.weighted(&logits.log_softmax(-1)).mean_axes(&[-1], false);
             if let Some(counts) = &counts {
                 even = even * counts;
             }
             loss = loss * (1.0 - self.label_smoothing) + even * self.label_smoothing;
         }
-        match counts {
-            None => loss.mean(),
-            Some(counts) => loss.sum() / counts.sum(),
+        match weights {
+            None => Terms::new(loss),
+            Some(weights) => Terms::counted(loss, weights),
         }
     }
 
     /// For targets that are probabilities of each class.
-    fn of_probabilities(&self, logits: &Tensor, target: &Tensor) -> Tensor {
+    fn of_probabilities(&self, logits: &Tensor, target: &Tensor) -> Terms {
         let classes = logits.shape()[1] as f64;
         let target = match self.label_smoothing {
             0.0 => target.clone(),
             share => target * (1.0 - share) + share / classes,
         };
-        logits.cross_entropy(&target, None).mean()
+        Terms::new(logits.cross_entropy(&self.weighted(&target), None))
     }
-}
 
-/// The classes as the last of two axes.
-fn rows(x: &Tensor) -> Tensor {
-    if x.rank() == 2 {
-        return x.clone();
+    /// Values of the classes `[rows, classes]` times the weights of the classes.
+    fn weighted(&self, x: &Tensor) -> Tensor {
+        match self.class_weights.len() {
+            0 => x.clone(),
+            n => x * Tensor::from_slice(&self.class_weights, [n]).to_dtype(x.dtype()),
+        }
     }
-    let order: Vec<usize> = [0].into_iter().chain(2..x.rank()).chain([1]).collect();
-    let classes = x.shape()[1];
-    x.permute(&order).reshape([x.numel() / classes.max(1), classes])
 }
 
 impl Loss for CrossEntropy {
-    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
+    fn terms(&self, output: &Tensor, target: &Tensor) -> Terms {
+        let weights = self.class_weights.len();
         assert!(
-            output.rank() >= 2,
-            "cross_entropy: expected [batch, classes, …], found {}",
+            weights == 0 || output.shape().get(1) == Some(&weights),
+            "cross_entropy: {weights} class weights for outputs {}",
             output.shape()
         );
-        if target.dtype().is_float() {
+        let (terms, shape) = if target.dtype().is_float() {
             assert!(
-                output.shape() == target.shape() && output.dtype() == target.dtype(),
+                output.rank() >= 2
+                    && output.shape() == target.shape()
+                    && output.dtype() == target.dtype(),
                 "cross_entropy: probabilities {target:?} for output {output:?}"
             );
-            return self.of_probabilities(&rows(output), &rows(target));
-        }
-        let mut expected = output.shape().to_vec();
-        expected.remove(1);
-        assert!(
-            *target.shape() == Shape::from(expected),
-            "cross_entropy: output {} and class indices {}: one index for each row of classes",
-            output.shape(),
-            target.shape()
-        );
-        self.of_indices(&rows(output), target)
+            let mut shape = output.shape().to_vec();
+            shape.remove(1);
+            (self.of_probabilities(&rows(output), &rows(target)), Shape::from(shape))
+        } else {
+            let target = indices("cross_entropy", output, target);
+            let terms = self.of_indices(&rows(output), &target.reshape([target.numel()]));
+            (terms, target.shape().clone())
+        };
+        terms.reshaped(&shape)
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
-        let expected: Shape = match target.classes {
-            Some(classes) => [&[classes][..], &target.shape].concat().into(),
-            None if target.dtype.is_float() => target.shape.clone(),
-            // How many classes there are is not known; any number will do.
-            None if output.get(1..) == Some(&*target.shape) => return Ok(()),
-            None => Shape::from([&[2][..], &target.shape].concat()),
-        };
-        match output == &*expected {
-            true => Ok(()),
-            false => Err(Misfit {
-                needs: expected.to_string(),
-                hint: "one output for each class".into(),
-            }),
-        }
+        check_classes(output, target, self.class_weights.len())
     }
 }
 
 pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "cross_entropy",
-        aliases: &["softmax_cross_entropy", "CrossEntropy", "CrossEntropyLoss"],
+        aliases: &[
+            "softmax_cross_entropy",
+            "CrossEntropy",
+            "CrossEntropyLoss",
+            "NLLLoss",
+            "SparseCategoricalCrossentropy",
+            "CategoricalCrossentropy",
+        ],
         peers: Peers::of(
             "nn.CrossEntropyLoss",
             "losses.SparseCategoricalCrossentropy(from_logits=True)",
@@ -129,17 +144,27 @@ pub(super) static ENTRY: Entry = Entry {
                 Value::Float(0.0),
                 "the share of the target spread over all classes",
             ),
-            Param::optional(
-                "ignore_index",
-                Kind::int(i32::MIN as i64, i32::MAX as i64),
-                "examples with this class do not count",
-            ),
+            IGNORE_INDEX,
+            CLASS_WEIGHTS,
+            REDUCTION,
         ],
     },
     build: |args| {
         Box::new(CrossEntropy {
             label_smoothing: args.float("label_smoothing"),
-            ignore_index: args.has("ignore_index").then(|| args.int("ignore_index") as i32),
+            ignore_index: ignore_index(args),
+            class_weights: args.floats("class_weights"),
         })
     },
+    across: false,
+    samples: &[
+        Sample::of("", Values::Real(&[4]), Values::Classes(&[], 4)),
+        Sample::of(
+            "label_smoothing = 0.1, class_weights = [1, 2, 0.5], ignore_index = 2",
+            Values::Real(&[3, 2]),
+            Values::Classes(&[2], 3),
+        ),
+        Sample::of("class_weights = [1, 2, 3]", Values::Real(&[3]), Values::Shares(&[3])),
+        Sample::of("reduction = 'sum'", Values::Real(&[3]), Values::Classes(&[], 3)),
+    ],
 };

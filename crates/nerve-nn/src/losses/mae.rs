@@ -1,4 +1,4 @@
-use super::{Entry, Loss, Target, check_like, like};
+use super::{Entry, Loss, REDUCTION, Sample, Target, Terms, Values, check_like, like};
 use crate::layers::Misfit;
 use nerve_core::Tensor;
 use nerve_formats::spec::{Peers, Spec};
@@ -18,8 +18,8 @@ use nerve_formats::spec::{Peers, Spec};
 pub struct Mae;
 
 impl Loss for Mae {
-    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        (output - like("mae", output, target)).abs().mean()
+    fn terms(&self, output: &Tensor, target: &Tensor) -> Terms {
+        Terms::new((output - like("mae", output, target)).abs())
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
@@ -30,10 +30,12 @@ impl Loss for Mae {
 pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "mae",
-        aliases: &["MAE", "mean_absolute_error", "L1Loss", "l1"],
+        aliases: &["MAE", "mean_absolute_error", "L1Loss", "MeanAbsoluteError", "l1"],
         peers: Peers::of("nn.L1Loss", "losses.MeanAbsoluteError"),
         doc: "The mean absolute difference.",
-        params: &[],
+        params: &[REDUCTION],
     },
     build: |_| Box::new(Mae),
+    across: false,
+    samples: &[Sample::of("", Values::Real(&[3]), Values::Real(&[3]))],
 };

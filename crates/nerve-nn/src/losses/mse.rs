@@ -1,4 +1,4 @@
-use super::{Entry, Loss, Target, check_like, like};
+use super::{Entry, Loss, REDUCTION, Sample, Target, Terms, Values, check_like, like};
 use crate::layers::Misfit;
 use nerve_core::Tensor;
 use nerve_formats::spec::{Peers, Spec};
@@ -20,8 +20,8 @@ use nerve_formats::spec::{Peers, Spec};
 pub struct Mse;
 
 impl Loss for Mse {
-    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        (output - like("mse", output, target)).square().mean()
+    fn terms(&self, output: &Tensor, target: &Tensor) -> Terms {
+        Terms::new((output - like("mse", output, target)).square())
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
@@ -32,10 +32,15 @@ impl Loss for Mse {
 pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "mse",
-        aliases: &["MSE", "mean_squared_error", "MSELoss", "l2"],
+        aliases: &["MSE", "mean_squared_error", "MSELoss", "MeanSquaredError", "l2"],
         peers: Peers::of("nn.MSELoss", "losses.MeanSquaredError"),
         doc: "The mean squared difference.",
-        params: &[],
+        params: &[REDUCTION],
     },
     build: |_| Box::new(Mse),
+    across: false,
+    samples: &[
+        Sample::of("", Values::Real(&[3]), Values::Real(&[3])),
+        Sample::of("reduction = 'sum'", Values::Real(&[2, 1]), Values::Real(&[2])),
+    ],
 };

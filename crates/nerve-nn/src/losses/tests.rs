@@ -40,7 +40,7 @@ fn certain_and_wrong_is_finite_with_a_finite_gradient() {
     assert!((loss.item::<f64>() - 100.0).abs() < 1e-9);
     let x = Tensor::from_slice(&[-1e4f32, 1e4], [2, 1]);
     let target = Tensor::from_slice(&[1.0f32, 0.0], [2, 1]);
-    let loss = BinaryCrossEntropyWithLogits.loss(&x, &target);
+    let loss = BinaryCrossEntropyWithLogits::default().loss(&x, &target);
     assert_eq!(loss.item::<f32>(), 1e4);
     assert_eq!(grad(&loss, &[&x])[0].to_vec::<f32>(), [-0.5, 0.5]);
 }

@@ -214,6 +214,16 @@ fn f14_a_model_without_end_is_refused_with_an_estimate() {
 fn losses_that_cannot_compare_classes_and_models_without_parameters() {
     let text = broken("loss = \"cross_entropy\"", "loss = \"mse\"");
     assert!(text.contains("error[E2109]: the loss `mse` does not fit"), "{text}");
+    let text = broken(
+        "loss = \"cross_entropy\"",
+        "loss = { type = \"cross_entropy\", class_weights = [1, 2], reduction = \"sum\" }",
+    );
+    assert!(text.contains("needs 10 class weights"), "{text}");
+    let text = broken(
+        "loss = \"cross_entropy\"",
+        "loss = { type = \"cross_entropy\", reduction = \"none\" }",
+    );
+    assert!(text.contains("known: mean, sum"), "{text}");
     let text = mnist();
     let start = text.find("layers = [").unwrap();
     let end = text.find("]\n\n[trainer]").unwrap();
