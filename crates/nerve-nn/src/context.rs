@@ -1,7 +1,7 @@
 //! `Context`: whether a network is trained or used, and where its random numbers come from.
 
 use nerve_core::{DType, Shape, Tensor};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// What a layer has to know beside its input: whether the network is being trained, and where
 /// random numbers come from.
@@ -12,26 +12,88 @@ use std::cell::Cell;
 /// step draws the same numbers on any number of threads, and a new step draws new ones.
 ///
 /// Parameters are initialised under step 0, so steps of training are counted from 1.
+///
+/// # Masks
+///
+/// Sequences of a batch are rarely of one length: the short ones are filled up. A mask says which
+/// steps exist: truth values `[batch, time]`, true where one does. It belongs to a tensor
+/// ([`set_mask`](Context::set_mask), [`mask`](Context::mask)), as in Keras: an
+/// [`Embedding`](crate::layers::Embedding) with a padding index or a
+/// [`Masking`](crate::layers::Masking) layer makes one, a
+/// [`Sequential`](crate::layers::Sequential) hands it on from layer to layer (see
+/// [`Layer::mask`](crate::Layer::mask)), and layers over time (recurrence, attention, pooling over
+/// time) read it.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_nn::{Context, Layer, Params, layers::{Lstm, RecurrentOptions}};
+/// let lstm = Lstm::new(&Params::new(42), 8, 16, RecurrentOptions::default());
+/// let (x, cx) = (Tensor::ones([2, 10, 8]), Context::eval());
+/// // Of the second sequence only the first three steps exist.
+/// cx.set_mask(&x, &Context::lengths_mask(&Tensor::from_slice(&[10i32, 3], [2]), 10));
+/// assert_eq!(**lstm.forward(&x, &cx).shape(), [2, 16]); // its state after step three
+/// ```
 pub struct Context {
     key: Option<Tensor>,
     streams: Cell<u32>,
+    /// Tensors that have a mask, by their number, which is never used again.
+    masks: RefCell<Vec<(u64, Tensor)>>,
 }
 
 impl Context {
     /// For training. `key` is an i32 tensor of shape `[4]` as [`Tensor::random_key`] makes it: an
     /// argument of the step or the content of a variable, never a constant of the trace.
     pub fn train(key: &Tensor) -> Context {
-        Context { key: Some(key.clone()), streams: Cell::new(0) }
+        Context { key: Some(key.clone()), ..Context::eval() }
     }
 
     /// For using the network: nothing random, statistics as they are.
     pub fn eval() -> Context {
-        Context { key: None, streams: Cell::new(0) }
+        Context { key: None, streams: Cell::new(0), masks: RefCell::default() }
     }
 
     /// Whether the network is being trained.
     pub fn is_training(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// Says which steps of `x` `[batch, time, …]` exist: `mask` is true there, bool `[batch, time]`.
+    ///
+    /// # Panics
+    /// If the mask is not of that type or shape.
+    #[track_caller]
+    pub fn set_mask(&self, x: &Tensor, mask: &Tensor) {
+        assert!(
+            mask.dtype() == DType::Bool && mask.rank() == 2 && x.shape().starts_with(mask.shape()),
+            "set_mask: a mask of {} is bool [batch, time], found {} {}",
+            x.shape(),
+            mask.dtype(),
+            mask.shape()
+        );
+        let mut masks = self.masks.borrow_mut();
+        masks.retain(|(id, _)| *id != x.id());
+        masks.push((x.id(), mask.clone()));
+    }
+
+    /// Which steps of `x` exist; none if all do.
+    pub fn mask(&self, x: &Tensor) -> Option<Tensor> {
+        let masks = self.masks.borrow();
+        masks.iter().find(|(id, _)| *id == x.id()).map(|(_, mask)| mask.clone())
+    }
+
+    /// The mask of sequences with these `lengths`, i32 `[batch]`, filled up behind to `time` steps.
+    ///
+    /// ```
+    /// use nerve_core::{DType, Tensor};
+    /// let mask = nerve_nn::Context::lengths_mask(&Tensor::from_slice(&[2i32, 0], [2]), 3);
+    /// assert_eq!(mask.to_dtype(DType::I32).to_vec::<i32>(), [1, 1, 0, 0, 0, 0]);
+    /// ```
+    #[track_caller]
+    pub fn lengths_mask(lengths: &Tensor, time: usize) -> Tensor {
+        let &[batch] = &lengths.shape()[..] else {
+            panic!("lengths_mask: lengths are [batch], found {}", lengths.shape())
+        };
+        Tensor::iota([batch, time], 1).lt(&lengths.reshape([batch, 1]))
     }
 
     fn stream(&self) -> (&Tensor, u32) {

@@ -237,6 +237,21 @@ impl Lower for AttentionGrad {
 }
 
 impl Tensor {
+    /// What is added to the score of a key that a mask of truth values hides. Its share is then 0
+    /// to the bit, as with −∞; but where all are hidden, the shares are equal, and not NaN, which
+    /// would spread from an empty sequence over the network.
+    pub const HIDDEN: f64 = -1e30;
+
+    /// What a mask adds to the scores of attention: zero where it is true and
+    /// [`HIDDEN`](Tensor::HIDDEN) where it is false; numbers as they are.
+    pub fn attention_bias(mask: &Tensor, dtype: DType) -> Tensor {
+        if mask.dtype() != DType::Bool {
+            return mask.clone();
+        }
+        let zero = Tensor::full(mask.shape(), 0.0, dtype);
+        mask.select(&zero, &zero.full_like(Tensor::HIDDEN))
+    }
+
     /// Scaled dot-product attention: `softmax(q kᵀ · scale + mask) v`, for each head on its own.
     ///
     /// Vaswani et al., "Attention is all you need", 2017.
@@ -246,7 +261,9 @@ impl Tensor {
     /// is `[batch, heads, queries, value depth]`.
     ///
     /// - `mask` broadcasts to `[batch, heads, queries, keys]`: truth values, true where a query may
-    ///   look, or numbers that are added to the scores. A query that may look nowhere gets NaN.
+    ///   look, or numbers that are added to the scores. A query that may look nowhere gets the
+    ///   mean of the values that `causal` leaves it, as in Keras and JAX (PyTorch gives zeros): see
+    ///   [`HIDDEN`](Tensor::HIDDEN). Where all the numbers added are −∞ it gets NaN.
     /// - `causal`: query number i sees only the keys 0 ..= i, as when a text is predicted word by
     ///   word.
     /// - `scale` is 1/√depth if not given, so that scores do not grow with the depth.
@@ -284,16 +301,7 @@ impl Tensor {
         let depth = self.shape()[3].max(1) as f64;
         let op = Attention { scale: Bits::new(scale.unwrap_or(depth.sqrt().recip())), causal };
         let scores = [self.shape()[0], self.shape()[1], self.shape()[2], k.shape()[2]];
-        let mask = mask.map(|mask| {
-            let added = match mask.dtype() {
-                DType::Bool => {
-                    let zero = Tensor::full(mask.shape(), 0.0, self.dtype());
-                    mask.select(&zero, &zero.full_like(f64::NEG_INFINITY))
-                }
-                _ => mask.clone(),
-            };
-            added.broadcast_to(scores)
-        });
+        let mask = mask.map(|m| Tensor::attention_bias(m, self.dtype()).broadcast_to(scores));
         let [q, k, v] = [self, k, v].map(heads_first);
         let mut inputs = vec![&q, &k, &v];
         inputs.extend(&mask);
@@ -354,6 +362,18 @@ mod tests {
         let short = q.scaled_dot_product_attention(&k, &v, None, false, None);
         for (a, b) in masked.to_vec::<f64>().into_iter().zip(short.to_vec::<f64>()) {
             assert!((a - b).abs() < 1e-15, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_may_look_nowhere_gets_the_mean() {
+        let (q, v) = (sample([1, 1, 3, 4], 1), sample([1, 1, 3, 4], 2));
+        let nothing = Tensor::iota([3], 0).lt(0);
+        for dtype in [DType::F64, DType::F32] {
+            let (q, v) = (q.to_dtype(dtype), v.to_dtype(dtype));
+            let y = q.scaled_dot_product_attention(&q, &v, Some(&nothing), false, None);
+            let error = (y - v.mean_axes(&[2], true)).abs().max().to_dtype(DType::F64);
+            assert!(error.item::<f64>() < 1e-6, "{dtype}");
         }
     }
 

@@ -1,5 +1,5 @@
 use super::recurrent::{self, Cell, Output, RecurrentOptions, Stack};
-use super::{BIAS, Entry, Layer, Sample};
+use super::{Entry, Layer, Sample};
 use crate::context::Context;
 use crate::params::Params;
 use nerve_core::Tensor;
@@ -12,7 +12,13 @@ use nerve_formats::spec::{Peers, Spec};
 /// to forget", 2000.
 ///
 /// Input `[batch, steps, inputs]`; output `[batch, units]`, the last state of the last layer, or
-/// `[batch, steps, units]`; twice as many units in two directions. Parameters, for layer 0:
+/// `[batch, steps, units]`; in two directions twice as many, or as [`Merge`](super::Merge) says.
+/// Steps that a mask of x denies ([`Context`]) are passed over in both directions: the last state is
+/// that of the last step that exists, and the output of a step that does not is zero, as of a packed
+/// sequence in PyTorch and with `zero_output_for_mask` in Keras. The sequence is then gathered
+/// once at either end, and once more for each walk backward.
+///
+/// Parameters, for layer 0:
 /// `weight_ih_l0` `[4 · units, inputs]`, `weight_hh_l0` `[4 · units, units]`, `bias_ih_l0` and
 /// `bias_hh_l0` `[4 · units]`, gates in the order i, f, g, o, and the same with `_reverse`.
 ///
@@ -40,6 +46,8 @@ impl Lstm {
     /// them. Gives the states of all steps of the last layer `[batch, steps, directions · units]`,
     /// and the last h and c of all layers and directions, in the order of PyTorch.
     ///
+    /// Steps that a mask of `x` denies are passed over.
+    ///
     /// # Panics
     /// If the shapes do not fit.
     #[track_caller]
@@ -50,14 +58,14 @@ impl Lstm {
         c0: Option<&Tensor>,
         cx: &Context,
     ) -> [Tensor; 3] {
-        let Output { states, h, c } = self.stack.run(x, [h0, c0], cx);
+        let Output { states, h, c } = self.stack.run(x, [h0, c0], cx.mask(x).as_ref(), cx);
         [states, h, c.expect("an LSTM has a cell state")]
     }
 }
 
 impl Layer for Lstm {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.stack.forward(x, cx)
+        self.stack.forward(x, cx.mask(x).as_ref(), cx)
     }
 }
 
@@ -67,14 +75,7 @@ pub(super) static ENTRY: Entry = Entry {
         aliases: &["Lstm", "lstm"],
         peers: Peers::of("nn.LSTM", "layers.LSTM"),
         doc: "Long short-term memory over the steps of a sequence.",
-        params: &[
-            recurrent::UNITS,
-            recurrent::SEQUENCES,
-            recurrent::LAYERS,
-            recurrent::BIDIRECTIONAL,
-            recurrent::DROPOUT,
-            BIAS,
-        ],
+        params: &recurrent::PARAMS,
     },
     takes_indices: false,
     samples: &[

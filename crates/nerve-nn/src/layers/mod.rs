@@ -17,11 +17,13 @@ mod gru;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod masking;
 mod max_pool2d;
 mod multi_head_attention;
 mod positional_encoding;
 mod recurrent;
 mod rnn;
+mod sequence_pooling;
 mod sequential;
 mod transformer_encoder;
 
@@ -37,11 +39,13 @@ pub use gru::Gru;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use lstm::Lstm;
+pub use masking::Masking;
 pub use max_pool2d::MaxPool2d;
 pub use multi_head_attention::MultiHeadAttention;
 pub use positional_encoding::PositionalEncoding;
-pub use recurrent::RecurrentOptions;
+pub use recurrent::{Merge, RecurrentOptions};
 pub use rnn::Rnn;
+pub use sequence_pooling::SequencePooling;
 pub use sequential::{SequenceError, Sequential};
 pub use transformer_encoder::{TransformerEncoder, TransformerEncoderLayer, TransformerOptions};
 
@@ -60,11 +64,24 @@ pub trait Layer: Send + Sync {
     /// # Panics
     /// If the shape of `x` does not fit.
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor;
+
+    /// Which steps of the output `y` exist if of the input those of `mask` do, `[batch, time]`:
+    /// see [`Context`]. None: all of them, or there are no steps any more.
+    ///
+    /// Unless the layer says otherwise, the same ones, as long as `y` is `[batch, time, …]` still.
+    /// A layer that exchanges axes must say otherwise.
+    fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
+        (y.rank() > 2 && y.shape().starts_with(mask.shape())).then(|| mask.clone())
+    }
 }
 
 impl<L: Layer + ?Sized> Layer for Box<L> {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
         (**self).forward(x, cx)
+    }
+
+    fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
+        (**self).mask(mask, y)
     }
 }
 
@@ -192,7 +209,7 @@ impl Entry {
     }
 }
 
-static LAYERS: [&Entry; 19] = [
+static LAYERS: &[&Entry] = &[
     &linear::ENTRY,
     &conv2d::ENTRY,
     &conv1d::ENTRY,
@@ -207,6 +224,8 @@ static LAYERS: [&Entry; 19] = [
     &lstm::ENTRY,
     &gru::ENTRY,
     &rnn::ENTRY,
+    &masking::ENTRY,
+    &sequence_pooling::ENTRY,
     &positional_encoding::ENTRY,
     &multi_head_attention::ENTRY,
     &transformer_encoder::LAYER,
@@ -260,6 +279,14 @@ fn channels(input: &[usize]) -> Result<usize, Misfit> {
         needs: "[channels, …]".into(),
         hint: "it gets single numbers".into(),
     })
+}
+
+/// The steps and features of one sequence.
+fn steps(input: &[usize]) -> Result<[usize; 2], Misfit> {
+    <[usize; 2]>::try_from(input)
+        .ok()
+        .filter(|&[time, _]| time > 0)
+        .ok_or_else(|| Misfit { needs: "[time, features]".into(), hint: String::new() })
 }
 
 /// The product of some extents as an extent.

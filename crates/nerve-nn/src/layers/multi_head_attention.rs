@@ -4,7 +4,7 @@ use crate::dims::product;
 use crate::init::{FanScaled, Initializer, Uniform, Zeros};
 use crate::layers::Dropout;
 use crate::params::Params;
-use nerve_core::{DType, Tensor, Var};
+use nerve_core::{Tensor, Var};
 use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Each element of a sequence looks at all elements of another (or of its own), and takes from
@@ -199,16 +199,12 @@ impl MultiHeadAttention {
     ) -> Tensor {
         let depth = q.shape()[3] as f64;
         let mut fits = q.matmul(&k.t()) * depth.sqrt().recip();
-        let hidden = fits.full_like(f64::NEG_INFINITY);
         if self.causal {
             let (query, key) = (Tensor::iota(fits.shape(), 2), Tensor::iota(fits.shape(), 3));
-            fits = key.le(&query).select(&fits, &hidden);
+            fits = key.le(&query).select(&fits, &fits.full_like(f64::NEG_INFINITY));
         }
         if let Some(mask) = mask {
-            fits = match mask.dtype() {
-                DType::Bool => mask.broadcast_to(fits.shape()).select(&fits, &hidden),
-                _ => fits + mask,
-            };
+            fits = fits + Tensor::attention_bias(mask, q.dtype());
         }
         Dropout::new(self.dropout).forward(&fits.softmax(-1), cx).matmul(v)
     }
@@ -216,8 +212,13 @@ impl MultiHeadAttention {
 
 impl Layer for MultiHeadAttention {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.attend_itself(x, None, cx)
+        self.attend_itself(x, key_mask(x, cx).as_ref(), cx)
     }
+}
+
+/// The mask of attention to the steps of `x` that exist.
+pub(super) fn key_mask(x: &Tensor, cx: &Context) -> Option<Tensor> {
+    cx.mask(x).map(|mask| mask.reshape([x.shape()[0], 1, 1, x.shape()[1]]))
 }
 
 /// Length and features of a sequence whose features divide into `heads` heads.

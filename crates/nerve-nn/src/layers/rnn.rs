@@ -11,7 +11,13 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 /// Elman, "Finding structure in time", 1990.
 ///
 /// Input `[batch, steps, inputs]`; output `[batch, units]`, the last state of the last layer, or
-/// `[batch, steps, units]`; twice as many units in two directions. Parameters, for layer 0:
+/// `[batch, steps, units]`; in two directions twice as many, or as [`Merge`](super::Merge) says.
+/// Steps that a mask of x denies ([`Context`]) are passed over in both directions: the last state is
+/// that of the last step that exists, and the output of a step that does not is zero, as of a packed
+/// sequence in PyTorch and with `zero_output_for_mask` in Keras. The sequence is then gathered
+/// once at either end, and once more for each walk backward.
+///
+/// Parameters, for layer 0:
 /// `weight_ih_l0` `[units, inputs]`, `weight_hh_l0` `[units, units]`, `bias_ih_l0` and
 /// `bias_hh_l0` `[units]`, and the same with `_reverse`.
 ///
@@ -49,14 +55,14 @@ impl Rnn {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn with_states(&self, x: &Tensor, h0: Option<&Tensor>, cx: &Context) -> [Tensor; 2] {
-        let Output { states, h, .. } = self.stack.run(x, [h0, None], cx);
+        let Output { states, h, .. } = self.stack.run(x, [h0, None], cx.mask(x).as_ref(), cx);
         [states, h]
     }
 }
 
 impl Layer for Rnn {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.stack.forward(x, cx)
+        self.stack.forward(x, cx.mask(x).as_ref(), cx)
     }
 }
 
@@ -82,6 +88,7 @@ pub(super) static ENTRY: Entry = Entry {
             recurrent::SEQUENCES,
             recurrent::LAYERS,
             recurrent::BIDIRECTIONAL,
+            recurrent::MERGE,
             recurrent::DROPOUT,
             BIAS,
         ],
@@ -90,6 +97,7 @@ pub(super) static ENTRY: Entry = Entry {
     samples: &[
         Sample::of("units = 4, return_sequences = true", &[5, 3]),
         Sample::of("units = 4, nonlinearity = 'relu', layers = 2", &[5, 3]),
+        Sample::of("units = 3, bidirectional = true, merge_mode = 'sum', layers = 2", &[4, 2]),
     ],
     infer: |args, input| recurrent::infer(cell(args), args, input),
     make: |args, input, params| {

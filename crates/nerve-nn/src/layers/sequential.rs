@@ -113,6 +113,15 @@ impl Sequential {
 
 impl Layer for Sequential {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.layers.iter().fold(x.clone(), |x, layer| layer.forward(&x, cx))
+        self.layers.iter().fold(x.clone(), |x, layer| {
+            let y = layer.forward(&x, cx);
+            // A layer may have made a mask of its own.
+            if cx.mask(&y).is_none()
+                && let Some(mask) = cx.mask(&x).and_then(|mask| layer.mask(&mask, &y))
+            {
+                cx.set_mask(&y, &mask);
+            }
+            y
+        })
     }
 }

@@ -1,4 +1,4 @@
-use super::multi_head_attention::{CAUSAL, DROPOUT, HEADS, effect, sequence};
+use super::multi_head_attention::{CAUSAL, DROPOUT, HEADS, effect, key_mask, sequence};
 use super::{Effect, Entry, Layer, LayerNorm, Linear, Misfit, MultiHeadAttention, Sample};
 use crate::activations::{self, Relu};
 use crate::context::Context;
@@ -132,7 +132,7 @@ impl TransformerEncoderLayer {
 
 impl Layer for TransformerEncoderLayer {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.forward_masked(x, None, cx)
+        self.forward_masked(x, key_mask(x, cx).as_ref(), cx)
     }
 }
 
@@ -183,7 +183,7 @@ impl TransformerEncoder {
 
 impl Layer for TransformerEncoder {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.forward_masked(x, None, cx)
+        self.forward_masked(x, key_mask(x, cx).as_ref(), cx)
     }
 }
 

@@ -1,0 +1,243 @@
+//! Masks, attention and decoders against values from PyTorch: see `golden/make_sequences.py`.
+
+use nerve_core::{DType, Tensor, compile, grad};
+use nerve_formats::safetensors::SafeTensors;
+use nerve_nn::layers::{
+    Embedding, Gru, Lstm, Masking, Merge, MultiHeadAttention, RecurrentOptions, Rnn,
+    SequencePooling, Sequential, TransformerEncoder, TransformerOptions,
+};
+use nerve_nn::{Context, Layer, Params};
+use std::sync::LazyLock;
+
+static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {
+    SafeTensors::from_bytes("sequences", include_bytes!("golden/sequences.safetensors")).unwrap()
+});
+
+fn golden(name: &str, dtype: DType) -> Tensor {
+    let tensor = GOLDEN.tensor(name).unwrap();
+    Tensor::from_slice(&tensor.to_f64().unwrap(), tensor.shape).to_dtype(dtype).evaluated()
+}
+
+/// Each element within `tolerance` of the largest.
+#[track_caller]
+fn close(found: &Tensor, name: &str) {
+    let expected = golden(name, DType::F64);
+    assert_eq!(found.shape(), expected.shape(), "{name}");
+    let tolerance = if found.dtype() == DType::F64 { 1e-13 } else { 2e-6 };
+    let (found, expected) = (found.to_dtype(DType::F64).to_vec::<f64>(), expected.to_vec::<f64>());
+    let size = expected.iter().fold(1.0f64, |top, v| top.max(v.abs()));
+    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+        assert!((f - e).abs() <= tolerance * size, "{name}[{i}]: found {f}, expected {e}");
+    }
+}
+
+/// Sets all parameters to the golden ones, which have the same names, and compares the output, all
+/// gradients, and what else `run` gives under the names of `more`.
+fn check<L>(
+    name: &str,
+    more: &[&str],
+    build: impl Fn(&Params) -> L,
+    run: impl Fn(&L, &[Tensor], &Context) -> Vec<Tensor>,
+) {
+    for dtype in [DType::F64, DType::F32] {
+        let params = Params::with_dtype(1, dtype);
+        let layer = build(&params);
+        let trainable = params.trainable();
+        for var in &trainable {
+            var.set(golden(&format!("{name}/{}", var.name()), dtype));
+        }
+        let kept = GOLDEN.names().filter(|n| n.starts_with(&format!("{name}/d."))).count();
+        assert_eq!(kept, trainable.len(), "{name}: number of parameters");
+        let stored = |x: &&&str| GOLDEN.tensor(&format!("{name}/{x}")).is_ok();
+        let inputs: Vec<&str> = ["x", "memory", "third"].iter().filter(stored).copied().collect();
+        let step = compile(|args: &[Tensor]| {
+            let mut results = run(&layer, &args[1..], &Context::eval());
+            let loss = (&results[0] * &args[0]).sum();
+            results.extend(grad(&loss, &args[1..]));
+            if !trainable.is_empty() {
+                results.extend(grad(&loss, &trainable));
+            }
+            results
+        });
+        let arguments = ["dy"].iter().chain(&inputs).map(|x| golden(&format!("{name}/{x}"), dtype));
+        let arguments: Vec<Tensor> = arguments.collect();
+        let results = step.call(&arguments.iter().collect::<Vec<_>>());
+        let names = ["y"].iter().chain(more).map(|x| x.to_string());
+        let names = names
+            .chain(inputs.iter().map(|x| format!("d{x}")))
+            .chain(trainable.iter().map(|var| format!("d.{}", var.name())));
+        for (result, what) in results.iter().zip(names) {
+            close(result, &format!("{name}/{what}"));
+        }
+    }
+}
+
+fn normal(shape: &[usize], stream: u32) -> Tensor {
+    Tensor::normal(&Tensor::random_key(7, 7), stream, shape, DType::F32).evaluated()
+}
+
+fn indices(values: &[i32], shape: [usize; 2]) -> Tensor {
+    Tensor::from_slice(values, shape)
+}
+
+#[track_caller]
+fn assert_close(a: &Tensor, b: &Tensor) {
+    assert_eq!(a.shape(), b.shape());
+    for (a, b) in a.to_vec::<f32>().iter().zip(b.to_vec::<f32>()) {
+        assert!((a - b).abs() < 2e-6, "{a} {b}");
+    }
+}
+
+const DEEP: RecurrentOptions = RecurrentOptions {
+    layers: 2,
+    bidirectional: true,
+    merge: Merge::Concat,
+    dropout: 0.0,
+    bias: true,
+    return_sequences: true,
+};
+
+/// The lengths of the packed sequences.
+fn packed<'a>(x: &'a [Tensor], cx: &Context) -> &'a Tensor {
+    let lengths = Tensor::from_slice(&[5i32, 2, 3], [3]);
+    cx.set_mask(&x[0], &Context::lengths_mask(&lengths, 6));
+    &x[0]
+}
+
+#[test]
+fn recurrent_layers_with_lengths() {
+    check(
+        "packed_lstm",
+        &["h", "c"],
+        |params| Lstm::new(params, 3, 4, DEEP),
+        |layer, x, cx| layer.with_states(packed(x, cx), None, None, cx).into(),
+    );
+    check(
+        "packed_gru",
+        &["h"],
+        |params| Gru::new(params, 3, 4, DEEP),
+        |layer, x, cx| layer.with_states(packed(x, cx), None, cx).into(),
+    );
+    check(
+        "packed_rnn",
+        &["h"],
+        |params| Rnn::new(params, 3, 4, false, DEEP),
+        |layer, x, cx| layer.with_states(packed(x, cx), None, cx).into(),
+    );
+}
+
+#[test]
+fn gaps_are_passed_over_wherever_they_are() {
+    let params = Params::new(1);
+    let options = RecurrentOptions { bidirectional: true, ..DEEP };
+    let lstm = Lstm::new(&params, 2, 3, options);
+    let (x, cx) = (normal(&[2, 5, 2], 0), Context::eval());
+    // The first sequence has a gap, the second has no steps at all.
+    let mask = indices(&[1, 0, 0, 1, 1, 0, 0, 0, 0, 0], [2, 5]).ne(0);
+    let [h0, c0] = [1, 2].map(|stream| normal(&[4, 2, 3], stream));
+    cx.set_mask(&x, &mask);
+    let [y, h, c] = lstm.with_states(&x, Some(&h0), Some(&c0), &cx);
+    let row = |t: &Tensor, i: usize| t.slice(1, i, i + 1);
+    let x = x.slice(0, 0, 1);
+    let without = Tensor::concat(&[x.slice(1, 0, 1), x.slice(1, 3, 5)], 1);
+    let [expected_y, expected_h, expected_c] =
+        lstm.with_states(&without, Some(&row(&h0, 0)), Some(&row(&c0, 0)), &cx);
+    let (first, second) = (y.slice(0, 0, 1), y.slice(0, 1, 2));
+    assert_close(&Tensor::concat(&[first.slice(1, 0, 1), first.slice(1, 3, 5)], 1), &expected_y);
+    assert!(first.slice(1, 1, 3).to_vec::<f32>().iter().all(|&v| v == 0.0));
+    assert!(second.to_vec::<f32>().iter().all(|&v| v == 0.0));
+    assert_close(&row(&h, 0), &expected_h);
+    assert_close(&row(&c, 0), &expected_c);
+    assert_eq!(row(&h, 1).to_vec::<f32>(), row(&h0, 1).to_vec::<f32>(), "nothing has happened");
+    assert_eq!(row(&c, 1).to_vec::<f32>(), row(&c0, 1).to_vec::<f32>());
+}
+
+#[test]
+fn both_directions_are_put_together_as_asked() {
+    let x = normal(&[2, 4, 3], 0);
+    let run = |merge, return_sequences| {
+        let options = RecurrentOptions { merge, return_sequences, layers: 1, ..DEEP };
+        Gru::new(&Params::new(3), 3, 2, options).forward(&x, &Context::eval())
+    };
+    for sequences in [false, true] {
+        let both = run(Merge::Concat, sequences);
+        let axis = both.rank() as isize - 1;
+        let (a, b) = (both.slice(axis, 0, 2), both.slice(axis, 2, 4));
+        assert_close(&run(Merge::Sum, sequences), &(&a + &b));
+        assert_close(&run(Merge::Mul, sequences), &(&a * &b));
+        assert_close(&run(Merge::Ave, sequences), &((&a + &b) * 0.5));
+    }
+}
+
+#[test]
+fn attention_passes_over_what_a_mask_denies() {
+    let build = |params: &Params| MultiHeadAttention::new(params, 6, 2);
+    check("padded_attention", &[], build, |layer, x, cx| {
+        let lengths = Tensor::from_slice(&[3i32, 5], [2]);
+        cx.set_mask(&x[0], &Context::lengths_mask(&lengths, 5));
+        vec![layer.forward(&x[0], cx)]
+    });
+    let bias = |dtype| golden("biased_attention/bias", dtype);
+    let (single, double) = (bias(DType::F32), bias(DType::F64));
+    check("biased_attention", &[], build, |layer, x, cx| {
+        let bias = if x[0].dtype() == DType::F32 { &single } else { &double };
+        vec![layer.attend_itself(&x[0], Some(bias), cx)]
+    });
+}
+
+/// What a sequence gives does not depend on how far it is filled up, from the words to the result.
+#[test]
+fn a_network_does_not_see_what_fills_up() {
+    let params = Params::new(5);
+    let options = TransformerOptions { causal: false, ..TransformerOptions::new(2, 8) };
+    let init = nerve_nn::init::Normal { mean: 0.0, std: 1.0 };
+    let gru = RecurrentOptions { bidirectional: true, ..RecurrentOptions::default() };
+    let sequences = RecurrentOptions { return_sequences: true, ..gru };
+    let tails: [Box<dyn Fn(&Params) -> Box<dyn Layer>>; 5] = [
+        Box::new(|_| Box::new(SequencePooling::Mean)),
+        Box::new(|_| Box::new(SequencePooling::Max)),
+        Box::new(|_| Box::new(SequencePooling::Last)),
+        Box::new(|_| Box::new(SequencePooling::First)),
+        Box::new(|p| Box::new(Gru::new(p, 6, 4, gru))),
+    ];
+    for (i, tail) in tails.iter().enumerate() {
+        let at = params.at(i);
+        let model = Sequential::new(vec![
+            Box::new(Embedding::with_padding(&at.at("words"), 9, 6, &init, 0)),
+            Box::new(TransformerEncoder::new(&at.at("encoder"), 6, 2, options)),
+            Box::new(Lstm::new(&at.at("lstm"), 6, 3, sequences)),
+            tail(&at.at("tail")),
+        ]);
+        let cx = Context::eval();
+        let whole = model.forward(&indices(&[3, 1, 4, 1, 5, 9 - 1, 2, 0, 0, 0, 0, 0], [2, 6]), &cx);
+        let short = model.forward(&indices(&[8 - 6, 0], [1, 2]), &cx);
+        let long = model.forward(&indices(&[3, 1, 4, 1, 5, 8], [1, 6]), &cx);
+        assert_close(&whole.slice(0, 0, 1), &long);
+        assert_close(&whole.slice(0, 1, 2), &short);
+        // Nothing at all is a result too.
+        let empty = model.forward(&indices(&[0, 0, 0], [1, 3]), &cx).to_vec::<f32>();
+        assert!(empty.iter().all(|v| v.is_finite()), "{i}: {empty:?}");
+    }
+}
+
+#[test]
+fn masking_makes_a_mask_and_the_padding_row_is_not_learned() {
+    let params = Params::new(5);
+    let lstm = Lstm::new(&params, 2, 3, RecurrentOptions::default());
+    let model = Sequential::new(vec![Box::new(Masking { value: 9.0 }), Box::new(lstm)]);
+    let x = normal(&[1, 3, 2], 0);
+    let cx = Context::eval();
+    let filled = Tensor::concat(&[x.clone(), x.full_like(9.0)], 1);
+    assert_close(&model.forward(&filled, &cx), &model.forward(&x, &cx));
+
+    let init = nerve_nn::init::Ones;
+    let words = Embedding::with_padding(&params.at("words"), 4, 2, &init, 2);
+    let run = compile(|args: &[Tensor]| {
+        let y = words.forward(&args[0], &Context::eval());
+        let gradient = grad(&y.sum(), &[&words.weight]).remove(0);
+        vec![y, gradient]
+    });
+    let results = run.call(&[&indices(&[1, 2, 2, 1], [1, 4])]);
+    assert_eq!(results[0].to_vec::<f32>(), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(results[1].to_vec::<f32>(), [0.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0]);
+}
