@@ -1,7 +1,8 @@
 //! Products and convolutions against the peak: `cargo bench -p nerve-cpu --bench gemm`.
 //!
 //! The peak is measured beside each figure, since processors change their clock with what runs.
-//! A word after `--` picks the groups whose name contains it; `NERVE_BENCH_THREADS` the threads,
+//! A word after `--` picks the groups whose name contains it, words such as `64x128x256tn` or
+//! `64x128x256nt,cold` (m, n, k, which sides are turned) a product each; `NERVE_BENCH_THREADS` the threads,
 //! `NERVE_BENCH_BF16` products rounded to bf16.
 
 use nerve_cpu::{
@@ -102,6 +103,21 @@ fn product([m, n, k]: [usize; 3], turned: [bool; 2], cold: bool) {
     }
 }
 
+/// The product that a word describes, such as `64x128x256tn,cold`.
+fn described(word: &str) -> Option<([usize; 3], [bool; 2], bool)> {
+    let (word, cold) = word.strip_suffix(",cold").map_or((word, false), |word| (word, true));
+    let end = word.find(['n', 't']).unwrap_or(word.len());
+    let sizes: Vec<usize> = word[..end].split('x').flat_map(str::parse).collect();
+    let turned = match &word[end..] {
+        "" | "nn" => [false, false],
+        "tn" => [true, false],
+        "nt" => [false, true],
+        "tt" => [true, true],
+        _ => return None,
+    };
+    Some((sizes.try_into().ok()?, turned, cold))
+}
+
 /// The three products of a linear layer in training: `X Wᵀ`, `dY W`, `dYᵀ X`, with W `[out, in]`.
 fn linear(rows: usize, inputs: usize, outputs: usize) {
     product([rows, outputs, inputs], [false, true], true);
@@ -155,10 +171,14 @@ fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usi
 
 fn main() {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let words: Vec<_> = std::env::args().skip(1).filter_map(|word| described(&word)).collect();
     let wanted = |name: &str| filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let threads = std::env::var("NERVE_BENCH_THREADS").ok().and_then(|n| n.parse().ok());
     nerve_cpu::set_threads(threads.unwrap_or(1));
     println!("{}, peak {:.1} GFLOP/s", nerve_cpu::isa().name(), peak());
+    for &(sizes, turned, cold) in &words {
+        product(sizes, turned, cold);
+    }
     if wanted("square") {
         for n in [64, 256, 512, 1000, 1024, 2048, 4096] {
             product([n; 3], [false, false], false);

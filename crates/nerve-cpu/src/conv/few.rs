@@ -128,7 +128,7 @@ impl Conv {
                 for (i, band) in pieces(0..few.pixels, tallest).enumerate() {
                     let rows = piece(few.depth.min(steps - end), bands, i);
                     let at = filter.wrapping_add((end + rows.start) * s.co);
-                    tile.ahead = Ahead { at, stride: s.co, rows: rows.len() };
+                    tile.ahead = Ahead { at, stride: s.co, rows: rows.len(), ..Ahead::NONE };
                     tile.a = under.as_ptr().add(band.start * channels.len());
                     tile.c = y.add(band.start * s.co);
                     kernels.tile(band.len(), vectors.len(), true)(&tile);

@@ -2,7 +2,7 @@
 
 use super::dot::Dot;
 use super::pack::{Pack, STEPS};
-use super::tile::{Ahead, Kernels, Repeat, Scalar, Tile};
+use super::tile::{Ahead, Kernels, Lines, Repeat, Scalar, Tile, line};
 use super::turn::Turn;
 use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, SourceB};
 use crate::caches::l2_bytes;
@@ -30,6 +30,13 @@ pub(crate) fn pieces(range: Range<usize>, most: usize) -> impl Iterator<Item = R
         longer = longer.saturating_sub(1);
         std::mem::replace(&mut start, end)..end
     })
+}
+
+/// Part `i` of `parts` of some lines.
+fn part<T>(all: Lines<T>, parts: usize, i: usize) -> Lines<T> {
+    let lines = all.width.div_ceil(line::<T>()).max(1);
+    let rows = piece(all.count / lines, parts, i);
+    Lines { at: all.at.wrapping_add(rows.start * all.stride), count: rows.len() * lines, ..all }
 }
 
 /// One product of a batch while it is computed.
@@ -146,7 +153,8 @@ impl<T: Scalar> Job<'_, T> {
                     if self.plan.pack_a {
                         self.pack_a(rows.clone(), depth.clone(), block_a);
                     }
-                    self.block(rows.clone(), depth, block_a.as_ptr(), panel_b, turned);
+                    let next = self.next_block(&rows, &depth);
+                    self.block(rows.clone(), depth, next, block_a.as_ptr(), panel_b, turned);
                 }
             }
         }
@@ -158,6 +166,7 @@ impl<T: Scalar> Job<'_, T> {
         &self,
         rows: Range<usize>,
         depth: Range<usize>,
+        next: Lines<T>,
         block_a: *const T,
         panel_b: &mut [T],
         turned: &mut [T],
@@ -169,7 +178,8 @@ impl<T: Scalar> Job<'_, T> {
         let along_depth = !self.plan.pack_a && g.a_strides[1] == 1;
         let tallest = self.kernels.tallest(self.plan.width);
         let bands = rows.len().div_ceil(tallest);
-        for start in self.columns.clone().step_by(wide) {
+        let tiles = bands * self.columns.len().div_ceil(wide);
+        for (p, start) in self.columns.clone().step_by(wide).enumerate() {
             let columns = wide.min(self.columns.end - start);
             let vectors = columns.div_ceil(lanes);
             // SAFETY: as the caller's.
@@ -202,6 +212,7 @@ impl<T: Scalar> Job<'_, T> {
                         tile.a = self.a.wrapping_add(band.start * row + depth.start * step);
                     }
                     tile.ahead = self.ahead(start + wide, piece(depth.len(), bands, i), &depth);
+                    tile.ahead.block = part(next, tiles, p * bands + i);
                     let kernel = self.kernels.tile(band.len(), vectors, along_depth);
                     if g.c_turned {
                         tile.c = self.c.add(start * g.c_stride + rows.start);
@@ -265,16 +276,40 @@ impl<T: Scalar> Job<'_, T> {
             return Ahead::NONE;
         }
         let (at, stride) = match self.plan.b {
-            SourceB::Direct => (depth.start * g.b_strides[0] + start, g.b_strides[0]),
+            SourceB::PackHere if g.b_strides[1] != 1 => return Ahead::NONE,
+            SourceB::Direct | SourceB::PackHere => {
+                let start = self.kernels.elements(depth, g.k).start * g.b_strides[0] + start;
+                (start, g.b_strides[0])
+            }
             SourceB::Packed => {
                 let lanes = self.kernels.lanes;
                 let width = (self.plan.width * lanes).min((g.n - start).next_multiple_of(lanes));
                 (start * g.steps() + depth.start * width, width)
             }
-            SourceB::PackHere => return Ahead::NONE,
         };
         let at = self.b.wrapping_add(at + steps.start * stride);
-        Ahead { at, stride, rows: steps.len() }
+        Ahead { at, stride, rows: steps.len(), block: Lines::NONE }
+    }
+
+    /// The block of A that is wanted after that of `rows` and `depth`: further along the depth, or
+    /// in the rows below, which may belong to the next chunk.
+    fn next_block(&self, rows: &Range<usize>, depth: &Range<usize>) -> Lines<T> {
+        let g = self.gemm;
+        let (row, steps) = match depth.end < self.depth.end {
+            true => (rows.start, depth.end..self.depth.end.min(depth.end + depth.len())),
+            false => (rows.end, self.depth.start..self.depth.start + depth.len()),
+        };
+        let steps = self.kernels.elements(&steps, g.k);
+        if row >= g.m || row >= self.rows.end && self.plan.columns > 1 {
+            return Lines::NONE;
+        }
+        let (rows, at) = (rows.len().min(g.m - row), row * g.a_strides[0]);
+        let at = self.a.wrapping_add(at + steps.start * g.a_strides[1]);
+        let (stride, width, lines) = match g.a_strides[1] {
+            1 => (g.a_strides[0], steps.len(), rows),
+            stride => (stride, rows, steps.len()),
+        };
+        Lines { at, stride, width, count: lines * width.div_ceil(line::<T>()) }
     }
 
     /// Where the tiles find the columns `start ..` of B: pointer and elements between steps.

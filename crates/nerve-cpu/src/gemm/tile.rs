@@ -61,11 +61,35 @@ pub(crate) struct Ahead<T> {
     pub stride: usize,
     /// Number of rows, one for each step of the depth.
     pub rows: usize,
+    /// Part of the next block of A.
+    pub block: Lines<T>,
 }
 
 impl<T> Ahead<T> {
     /// Asks for nothing.
-    pub const NONE: Self = Ahead { at: std::ptr::null(), stride: 0, rows: 0 };
+    pub const NONE: Self =
+        Ahead { at: std::ptr::null(), stride: 0, rows: 0, block: Lines::NONE };
+}
+
+/// Rows of a matrix, of which a tile asks for a cache line in each step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines<T> {
+    pub at: *const T,
+    /// Elements between rows.
+    pub stride: usize,
+    /// Elements of a row that are wanted.
+    pub width: usize,
+    /// Number of lines.
+    pub count: usize,
+}
+
+impl<T> Lines<T> {
+    pub const NONE: Self = Lines { at: std::ptr::null(), stride: 0, width: 0, count: 0 };
+}
+
+/// Elements on a cache line.
+pub(crate) const fn line<T>() -> usize {
+    64 / size_of::<T>()
 }
 
 /// What a micro-kernel is asked to do:
@@ -134,6 +158,7 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
                 let mut a = t.a.add(far * t.outer[1].a + near * t.outer[0].a);
                 let mut b = t.b.add(far * t.outer[1].b + near * t.outer[0].b);
                 let (mut ahead, mut a_row) = (t.ahead.at, 0);
+                let (mut block, mut column) = (t.ahead.block.at, 0);
                 for d in 0..t.depth {
                     if DEPTH {
                         // One row of A in each step: all of them while a step moves by a line.
@@ -150,6 +175,15 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
                         prefetch::<{ Prefetch::FAR }, _>(b_ahead.wrapping_add(j * V::LANES));
                     }
                     ahead = ahead.wrapping_add(t.ahead.stride);
+                    if !DEPTH {
+                        let wanted = block.wrapping_add(column);
+                        let wanted = if d < t.ahead.block.count { wanted } else { b };
+                        prefetch::<{ Prefetch::FAR }, _>(wanted);
+                        column += line::<V::Elem>();
+                        if column >= t.ahead.block.width {
+                            (block, column) = (block.wrapping_add(t.ahead.block.stride), 0);
+                        }
+                    }
                     let b_row = load_row::<V, NV>(b, mask);
                     for i in 0..MR {
                         let value = V::splat(*a.add(i * row));

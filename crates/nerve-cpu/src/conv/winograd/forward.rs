@@ -186,7 +186,7 @@ impl Conv {
                         // The matrix of the next place, or of the next panel.
                         let rows = piece(words, bands, number);
                         let at = tile.b.wrapping_add((words + rows.start) * width);
-                        tile.ahead = Ahead { at, stride: width, rows: rows.len() };
+                        tile.ahead = Ahead { at, stride: width, rows: rows.len(), ..Ahead::NONE };
                         tile.a = pixels.as_ptr().add(i * between + band.start * stride);
                         let to = i * between_products + band.start * wide;
                         tile.c = products.as_mut_ptr().add(to);
