@@ -327,7 +327,9 @@ impl Builder {
         }
     }
 
-    /// Orders the units: as the graph was built, but what writes variables as late as possible.
+    /// Orders the units: as the graph was built, but what writes variables as late as possible, and
+    /// what is summed up for these writes as soon as possible, while its operands are in the caches
+    /// and so that they need no memory afterwards.
     fn finish(mut self, order: &[Tensor], late: &HashSet<u64>) -> Schedule {
         let position: HashMap<u64, usize> =
             order.iter().enumerate().map(|(i, t)| (t.id(), i)).collect();
@@ -336,6 +338,8 @@ impl Builder {
             keys[unit].0 |= late.contains(id);
             keys[unit].1 = keys[unit].1.max(position[id]);
         }
+        let stored = self.stored(order);
+        self.hasten(order, &stored, &mut keys);
         let mut waiting: Vec<usize> = self.waits.iter().map(HashSet::len).collect();
         let mut ready: BinaryHeap<_> = (0..self.units.len())
             .filter(|&u| waiting[u] == 0 && self.units[u].is_some())
@@ -359,17 +363,64 @@ impl Builder {
         assert!(self.units.iter().all(Option::is_none), "units wait for each other in a circle");
         let unit_of: HashMap<u64, usize> =
             self.unit_of.iter().map(|(id, u)| (*id, index[u])).collect();
-        let mut stored = self.roots;
+        Schedule { units, unit_of, stored }
+    }
+
+    /// Nodes that have to be stored.
+    fn stored(&self, order: &[Tensor]) -> HashSet<u64> {
+        let mut stored = self.roots.clone();
         for node in order {
             for input in node.inputs() {
-                if !unit_of.contains_key(&node.id())
-                    || unit_of.get(&input.id()) != unit_of.get(&node.id())
+                if !self.unit_of.contains_key(&node.id())
+                    || self.unit_of.get(&input.id()) != self.unit_of.get(&node.id())
                 {
                     stored.insert(input.id());
                 }
             }
         }
-        Schedule { units, unit_of, stored }
+        stored
+    }
+
+    /// Puts units first that only serve late ones and store no more than they read: they run as soon
+    /// as what they wait for is there.
+    fn hasten(&self, order: &[Tensor], stored: &HashSet<u64>, keys: &mut [(bool, usize)]) {
+        let mut bytes = vec![0; self.units.len()];
+        for node in order.iter().filter(|t| stored.contains(&t.id())) {
+            if let Some(&unit) = self.unit_of.get(&node.id()) {
+                bytes[unit] += node.numel() * node.dtype().bytes();
+            }
+        }
+        let mut early = vec![false; self.units.len()];
+        for unit in self.sorted().into_iter().rev() {
+            let read: usize = self.waits[unit].iter().map(|&source| bytes[source]).sum();
+            let serves = |&user: &usize| keys[user].0 || early[user];
+            let wakes = &self.wakes[unit];
+            early[unit] = !keys[unit].0
+                && bytes[unit] <= read
+                && !wakes.is_empty()
+                && wakes.iter().all(serves);
+        }
+        for (key, _) in keys.iter_mut().zip(early).filter(|(_, early)| *early) {
+            key.1 = 0;
+        }
+    }
+
+    /// All units, each behind those that it waits for.
+    fn sorted(&self) -> Vec<usize> {
+        let mut waiting: Vec<usize> = self.waits.iter().map(HashSet::len).collect();
+        let mut sorted: Vec<usize> =
+            (0..self.units.len()).filter(|&u| waiting[u] == 0 && self.units[u].is_some()).collect();
+        let mut next = 0;
+        while next < sorted.len() {
+            for &woken in &self.wakes[sorted[next]] {
+                waiting[woken] -= 1;
+                if waiting[woken] == 0 {
+                    sorted.push(woken);
+                }
+            }
+            next += 1;
+        }
+        sorted
     }
 }
 

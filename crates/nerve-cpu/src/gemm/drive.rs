@@ -276,23 +276,20 @@ impl<T: Scalar> Job<'_, T> {
             return Ahead::NONE;
         }
         let (at, stride) = match self.plan.b {
-            SourceB::PackHere if g.b_strides[1] != 1 => return Ahead::NONE,
-            SourceB::Direct | SourceB::PackHere => {
-                let start = self.kernels.elements(depth, g.k).start * g.b_strides[0] + start;
-                (start, g.b_strides[0])
-            }
+            SourceB::Direct => (depth.start * g.b_strides[0] + start, g.b_strides[0]),
             SourceB::Packed => {
                 let lanes = self.kernels.lanes;
                 let width = (self.plan.width * lanes).min((g.n - start).next_multiple_of(lanes));
                 (start * g.steps() + depth.start * width, width)
             }
+            SourceB::PackHere => return Ahead::NONE,
         };
         let at = self.b.wrapping_add(at + steps.start * stride);
         Ahead { at, stride, rows: steps.len(), block: Lines::NONE }
     }
 
-    /// The block of A that is wanted after that of `rows` and `depth`: further along the depth, or
-    /// in the rows below, which may belong to the next chunk.
+    /// The block of A that is packed after that of `rows` and `depth`: further along the depth, or in
+    /// the rows below, which may belong to the next chunk.
     fn next_block(&self, rows: &Range<usize>, depth: &Range<usize>) -> Lines<T> {
         let g = self.gemm;
         let (row, steps) = match depth.end < self.depth.end {
@@ -300,7 +297,8 @@ impl<T: Scalar> Job<'_, T> {
             false => (rows.end, self.depth.start..self.depth.start + depth.len()),
         };
         let steps = self.kernels.elements(&steps, g.k);
-        if row >= g.m || row >= self.rows.end && self.plan.columns > 1 {
+        let again = row >= self.rows.end && self.plan.columns > 1;
+        if !self.plan.pack_a || row >= g.m || again {
             return Lines::NONE;
         }
         let (rows, at) = (rows.len().min(g.m - row), row * g.a_strides[0]);

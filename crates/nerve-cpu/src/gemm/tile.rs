@@ -61,14 +61,14 @@ pub(crate) struct Ahead<T> {
     pub stride: usize,
     /// Number of rows, one for each step of the depth.
     pub rows: usize,
-    /// Part of the next block of A.
+    /// Part of the next block of A. Tiles that read A along the depth, in place, do not ask for it:
+    /// they have no registers left.
     pub block: Lines<T>,
 }
 
 impl<T> Ahead<T> {
     /// Asks for nothing.
-    pub const NONE: Self =
-        Ahead { at: std::ptr::null(), stride: 0, rows: 0, block: Lines::NONE };
+    pub const NONE: Self = Ahead { at: std::ptr::null(), stride: 0, rows: 0, block: Lines::NONE };
 }
 
 /// Rows of a matrix, of which a tile asks for a cache line in each step.
