@@ -145,7 +145,8 @@ fn watch<T>(
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let plan = compiled(what).plan();
     let mut lines = plan.explain().lines();
-    println!("{name}: {}", lines.next().unwrap_or_default());
+    let hand_off = 1e9 * nerve_cpu::hand_off();
+    println!("{name}: {}; {hand_off:.0} ns a hand-off", lines.next().unwrap_or_default());
     for (line, &time) in lines.zip(&best) {
         println!("{:9.1} µs {line}", micros(time));
     }

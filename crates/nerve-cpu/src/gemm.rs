@@ -8,11 +8,13 @@
 mod dot;
 pub(crate) mod drive;
 pub(crate) mod pack;
+mod ready;
 mod sum;
 pub(crate) mod tile;
 mod turn;
 
 pub use pack::PackB;
+pub use ready::GemmKernel;
 pub use sum::SumParts;
 pub use tile::Activation;
 
@@ -206,6 +208,11 @@ impl Gemm {
             c_turned: !self.c_turned,
             ..self
         }
+    }
+
+    /// Whether C has no elements.
+    fn is_empty(&self) -> bool {
+        self.m == 0 || self.n == 0 || self.batch == 0
     }
 
     /// Whether operands have to be packed because that is where they are rounded.
@@ -431,7 +438,7 @@ impl Kernel for Gemm {
         if self.parts == 0 || self.parts > self.k.max(1) {
             return Err(format!("{} parts of a sum of {}", self.parts, self.k));
         }
-        if self.m == 0 || self.n == 0 || self.batch == 0 {
+        if self.is_empty() {
             return Ok(());
         }
         for (name, strides) in [("A", self.a_strides), ("B", self.b_strides)] {
@@ -459,7 +466,7 @@ impl Kernel for Gemm {
     }
 
     fn chunks(&self) -> usize {
-        if self.m == 0 || self.n == 0 || self.batch == 0 {
+        if self.is_empty() {
             return 1;
         }
         let plan = self.plan();
@@ -473,23 +480,13 @@ impl Kernel for Gemm {
     }
 
     fn scratch_bytes(&self) -> usize {
-        if self.m == 0 || self.n == 0 || self.batch == 0 {
-            0
-        } else {
-            self.scratch(&self.plan()) * self.ty.bytes()
-        }
+        if self.is_empty() { 0 } else { self.scratch(&self.plan()) * self.ty.bytes() }
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-        if self.m == 0 || self.n == 0 || self.batch == 0 {
-            return;
-        }
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_typed::<f32>(chunk, memory, scratch),
-                Float::F64 => self.run_typed::<f64>(chunk, memory, scratch),
-            }
+        if !self.is_empty() {
+            // SAFETY: the caller's promise.
+            unsafe { self.run_planned(self.plan(), chunk, memory, scratch) }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A program: a checked list of instructions, and its replay.
 
+mod schedule;
+
 use crate::arena;
 use crate::argreduce::ArgReduce;
 use crate::attention::{Attention, AttentionGrad};
@@ -8,7 +10,7 @@ use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
 use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
-use crate::gemm::{Gemm, PackB, SumParts};
+use crate::gemm::{Gemm, GemmKernel, PackB, SumParts};
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::layer_norm::{LayerNorm, LayerNormGrad};
 use crate::memory::{ALIGN, Buffer, Memory};
@@ -18,6 +20,7 @@ use crate::scan::CumSum;
 use crate::softmax::{Softmax, SoftmaxGrad};
 use crate::sort::Sort;
 use crate::threads::{self, Team};
+use schedule::{Schedule, Share};
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
@@ -96,7 +99,7 @@ instructions! {
     /// A fused group of elementwise operations, with reductions.
     Fused(FusedKernel),
     /// A matrix product.
-    Gemm(Gemm),
+    Gemm(GemmKernel),
     /// A convolution.
     Conv(Conv),
     /// The gradient of a convolution with respect to its filter.
@@ -111,6 +114,12 @@ instructions! {
     Recurrent(Recurrent),
     /// The gradient of that.
     RecurrentGrad(RecurrentGrad),
+}
+
+impl From<Gemm> for Instruction {
+    fn from(gemm: Gemm) -> Self {
+        GemmKernel::from(gemm).into()
+    }
 }
 
 impl Instruction {
@@ -128,19 +137,11 @@ impl Instruction {
     }
 }
 
-/// A stretch of instructions between two barriers.
-#[derive(Clone, Debug, PartialEq)]
-struct Stage {
-    instructions: Range<usize>,
-    /// Whether all threads share each instruction's chunks, or thread 0 does all of it.
-    parallel: bool,
-}
-
 /// A list of instructions whose operands have been checked against the sizes of the buffers.
 #[derive(Debug)]
 pub struct Program {
     instructions: Vec<Instruction>,
-    stages: Vec<Stage>,
+    schedule: Schedule,
     /// Bytes of each buffer, the arena first; and whether any instruction writes it.
     buffers: Vec<(usize, bool)>,
     scratch: usize,
@@ -208,7 +209,7 @@ impl Program {
         }
         let scratch = instructions.iter().map(|i| i.kernel().scratch_bytes()).max().unwrap_or(0);
         Ok(Program {
-            stages: stages(&instructions),
+            schedule: Schedule::new(&instructions, PARALLEL_WORK),
             buffers: buffers.iter().copied().zip(written).collect(),
             instructions,
             scratch,
@@ -227,7 +228,7 @@ impl Program {
 
     /// Number of times that all threads wait for each other in one replay.
     pub fn barriers(&self) -> usize {
-        if self.stages.iter().any(|s| s.parallel) { self.stages.len() } else { 0 }
+        if self.schedule.is_shared() { self.schedule.stages.len() } else { 0 }
     }
 }
 
@@ -251,39 +252,6 @@ fn check_operands(operands: &[Operand], buffers: &[usize]) -> Result<(), String>
         }
     }
     Ok(())
-}
-
-/// Cuts the list at the places where somebody has to wait: where an instruction touches what an
-/// earlier one of the same stage wrote, or writes what it reads, and where the work changes
-/// between one thread and all.
-fn stages(instructions: &[Instruction]) -> Vec<Stage> {
-    let mut stages: Vec<Stage> = Vec::new();
-    let mut touched: Vec<Operand> = Vec::new();
-    for (i, instruction) in instructions.iter().enumerate() {
-        let kernel = instruction.kernel();
-        let parallel = kernel.chunks() > kernel.rounds() && instruction.work() >= PARALLEL_WORK;
-        let operands = instruction.operands();
-        let fits = |stage: &Stage| {
-            stage.parallel == parallel && (!parallel || !conflict(&operands, &touched))
-        };
-        match stages.last_mut().filter(|stage| fits(stage)) {
-            Some(stage) => stage.instructions.end = i + 1,
-            None => {
-                touched.clear();
-                stages.push(Stage { instructions: i..i + 1, parallel });
-            }
-        }
-        touched.extend(operands);
-    }
-    stages
-}
-
-fn conflict(a: &[Operand], b: &[Operand]) -> bool {
-    a.iter().any(|x| {
-        b.iter().any(|y| {
-            (x.access != Access::Read || y.access != Access::Read) && x.region.overlaps(&y.region)
-        })
-    })
 }
 
 /// A program bound to its buffers, ready to run again and again.
@@ -387,11 +355,11 @@ impl Replay {
     pub fn run(&mut self) -> Result<(), RunError> {
         let run = Run::begin(self);
         let this = run.replay;
-        if this.program.stages.iter().any(|stage| stage.parallel) {
+        if this.program.schedule.is_shared() {
             threads::run(&|team: &Team<'_>| this.walk(team));
         } else {
             this.with_scratch(|scratch| {
-                this.run_serial(0..this.program.instructions.len(), scratch)
+                (0..this.program.instructions.len()).for_each(|i| this.run_alone(i, scratch));
             });
         }
         drop(run);
@@ -410,15 +378,13 @@ impl Replay {
         let run = Run::begin(self);
         let this = run.replay;
         for (i, time) in times.iter_mut().enumerate() {
-            let parallel =
-                this.program.stages.iter().any(|s| s.parallel && s.instructions.contains(&i));
             let start = Instant::now();
-            if parallel {
+            if this.program.schedule.shares[i].shared {
                 threads::run(&|team: &Team<'_>| {
                     this.with_scratch(|scratch| this.run_shared(i, team, scratch));
                 });
             } else {
-                this.with_scratch(|scratch| this.run_serial(i..i + 1, scratch));
+                this.with_scratch(|scratch| this.run_alone(i, scratch));
             }
             *time += start.elapsed();
         }
@@ -428,41 +394,39 @@ impl Replay {
 
     /// What one thread does.
     fn walk(&self, team: &Team<'_>) {
+        let Schedule { stages, shares } = &self.program.schedule;
         self.with_scratch(|scratch| {
-            for (s, stage) in self.program.stages.iter().enumerate() {
+            for (s, stage) in stages.iter().enumerate() {
                 if s > 0 {
                     team.wait();
                 }
-                if stage.parallel {
-                    for i in stage.instructions.clone() {
+                for i in stage.clone() {
+                    if shares[i].shared {
                         self.run_shared(i, team, scratch);
+                    } else if team.index == 0 {
+                        self.run_alone(i, scratch);
                     }
-                } else if team.index == 0 {
-                    self.run_serial(stage.instructions.clone(), scratch);
                 }
             }
         });
     }
 
-    fn run_serial(&self, instructions: Range<usize>, scratch: &mut [u8]) {
-        for i in instructions {
-            let chunks = self.program.instructions[i].kernel().chunks();
-            self.run_chunks(i, 0..chunks, scratch);
-        }
+    /// All of an instruction.
+    fn run_alone(&self, i: usize, scratch: &mut [u8]) {
+        let Share { rounds, chunks, .. } = self.program.schedule.shares[i];
+        self.run_chunks(i, 0..rounds * chunks, scratch);
     }
 
     /// This thread's share of an instruction, round by round.
     fn run_shared(&self, i: usize, team: &Team<'_>, scratch: &mut [u8]) {
-        let kernel = self.program.instructions[i].kernel();
-        let rounds = kernel.rounds();
-        let each = kernel.chunks() / rounds;
-        let share = team.share(each);
+        let Share { rounds, chunks, .. } = self.program.schedule.shares[i];
+        let mine = team.share(chunks);
         for round in 0..rounds {
             if round > 0 {
                 team.wait();
             }
-            let first = round * each;
-            self.run_chunks(i, first + share.start..first + share.end, scratch);
+            let first = round * chunks;
+            self.run_chunks(i, first + mine.start..first + mine.end, scratch);
         }
     }
 
@@ -576,19 +540,5 @@ mod tests {
             let error = Program::new(vec![list], &[64, 8]).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
-    }
-
-    #[test]
-    fn independent_instructions_share_a_stage() {
-        let n = 1 << 20;
-        let list = vec![
-            copy((1, 0), (0, 0), n),
-            copy((1, 0), (0, n), n),
-            copy((0, n), (2, 0), n),
-            copy((0, 0), (0, 16), 16),
-        ];
-        let program = Program::new(list, &[2 * n, n, n]).unwrap();
-        let stages: Vec<_> = program.stages.iter().map(|s| s.instructions.clone()).collect();
-        assert_eq!(stages, [0..2, 2..3, 3..4]);
     }
 }

@@ -32,7 +32,7 @@ impl Team<'_> {
     #[inline]
     pub fn wait(&self) {
         if self.threads > 1 {
-            self.barrier.wait(self.threads);
+            self.barrier.wait(self.index);
         }
     }
 
@@ -43,21 +43,39 @@ impl Team<'_> {
     }
 }
 
-/// A barrier that spins: two atomics, no system call while all threads are running.
+/// Most rounds of a barrier: the logarithm of [`MAX_THREADS`].
+const ROUNDS: usize = 8;
+
+/// How far one thread has come: the number of the barrier, for each of its rounds. Nobody else
+/// writes there, and it lies on a cache line of its own (two, since these are fetched in pairs).
 #[derive(Default)]
+#[repr(align(128))]
+struct Place([AtomicUsize; ROUNDS]);
+
+/// A barrier that spins, without a system call while all threads are running. In each round a thread
+/// says how far it has come and waits for another one, at twice the distance of the round before;
+/// after the last one it has heard of all (Hensgen, Finkel & Manber, "Two algorithms for barrier
+/// synchronization", 1988). Between two threads that is one message each way at the same time.
 struct Barrier {
-    arrived: AtomicUsize,
-    generation: AtomicUsize,
+    places: Vec<Place>,
 }
 
 impl Barrier {
-    fn wait(&self, threads: usize) {
-        let generation = self.generation.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.generation.store(generation.wrapping_add(1), Ordering::Release);
-        } else {
-            spin_until(|| self.generation.load(Ordering::Acquire) != generation);
+    fn new(threads: usize) -> Self {
+        Barrier { places: (0..threads).map(|_| Place::default()).collect() }
+    }
+
+    fn wait(&self, index: usize) {
+        let threads = self.places.len();
+        let mine = &self.places[index].0;
+        let number = mine[0].load(Ordering::Relaxed).wrapping_add(1);
+        let (mut distance, mut round) = (1, 0);
+        while distance < threads {
+            mine[round].store(number, Ordering::Release);
+            let other = &self.places[(index + threads - distance) % threads].0[round];
+            // The other one may be at the next barrier already, no further.
+            spin_until(|| other.load(Ordering::Acquire).wrapping_sub(number) <= 1);
+            (distance, round) = (2 * distance, round + 1);
         }
     }
 }
@@ -77,7 +95,6 @@ fn spin_until(done: impl Fn() -> bool) {
 }
 
 /// What the main thread and the workers share.
-#[derive(Default)]
 struct Shared {
     /// Counts the jobs; a change is the signal to start.
     epoch: AtomicUsize,
@@ -87,6 +104,18 @@ struct Shared {
     finished: AtomicUsize,
     barrier: Barrier,
     quit: AtomicBool,
+}
+
+impl Shared {
+    fn new(threads: usize) -> Self {
+        Shared {
+            epoch: AtomicUsize::default(),
+            job: AtomicPtr::default(),
+            finished: AtomicUsize::default(),
+            barrier: Barrier::new(threads),
+            quit: AtomicBool::default(),
+        }
+    }
 }
 
 struct Worker {
@@ -102,7 +131,7 @@ struct Pool {
 
 impl Pool {
     fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(threads));
         let mut pool = Pool { shared, workers: Vec::new() };
         for index in 1..threads {
             match pool.spawn(index, threads) {
@@ -167,11 +196,12 @@ fn work(shared: &Shared, asleep: &AtomicBool, index: usize, threads: usize) {
         |epoch| shared.epoch.load(Ordering::SeqCst) != epoch || shared.quit.load(Ordering::SeqCst);
     loop {
         let idle = Instant::now();
+        let mut rounds = 0u32;
         while !news(epoch) {
-            for _ in 0..64 {
-                std::hint::spin_loop();
-            }
-            if idle.elapsed() > SPIN {
+            std::hint::spin_loop();
+            rounds = rounds.wrapping_add(1);
+            // Reading the clock takes longer than a look at the epoch.
+            if rounds.is_multiple_of(64) && idle.elapsed() > SPIN {
                 asleep.store(true, Ordering::SeqCst);
                 // Asked once more after the flag is up: whoever starts a job from now on sees it.
                 while !news(epoch) {
@@ -246,7 +276,7 @@ pub fn set_threads(n: usize) {
 /// If another replay holds the pool, the job runs on this thread alone: it gives the same bits.
 pub(crate) fn run(job: &Job<'_>) {
     let wanted = threads();
-    let alone = Barrier::default();
+    let alone = Barrier::new(0);
     let alone = Team { index: 0, threads: 1, barrier: &alone };
     if wanted == 1 {
         return job(&alone);
@@ -267,6 +297,27 @@ pub(crate) fn run(job: &Job<'_>) {
         Some(pool) if !pool.workers.is_empty() => pool.run(job),
         _ => job(&alone),
     }
+}
+
+/// Seconds that all threads take to wait for each other once, the best of some timings: what sharing
+/// an instruction costs. Virtual machines can have two answers, tenfold apart, as their processors
+/// come to lie beside each other or not.
+pub fn hand_off() -> f64 {
+    const WAITS: usize = 200;
+    let best = Mutex::new(f64::INFINITY);
+    for _ in 0..20 {
+        run(&|team: &Team<'_>| {
+            team.wait();
+            let start = Instant::now();
+            (0..WAITS).for_each(|_| team.wait());
+            let each = start.elapsed().as_secs_f64() / WAITS as f64;
+            if team.index == 0 {
+                let mut best = best.lock().unwrap_or_else(PoisonError::into_inner);
+                *best = best.min(each);
+            }
+        });
+    }
+    best.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -302,7 +353,7 @@ mod tests {
 
     #[test]
     fn shares_cover_all_chunks_once() {
-        let barrier = Barrier::default();
+        let barrier = Barrier::new(0);
         for (threads, chunks) in [(1, 5), (2, 5), (3, 1), (4, 0), (7, 100)] {
             let all: Vec<usize> = (0..threads)
                 .flat_map(|index| Team { index, threads, barrier: &barrier }.share(chunks))

@@ -6,7 +6,7 @@ use super::tile::{Ahead, Kernels, Lines, Repeat, Scalar, Tile, line};
 use super::turn::Turn;
 use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, SourceB};
 use crate::caches::l2_bytes;
-use crate::kernel::Scratch;
+use crate::kernel::{Float, Scratch};
 use crate::memory::Memory;
 use std::ops::Range;
 
@@ -92,14 +92,32 @@ impl Gemm {
     /// Runs a chunk: some matrices of the batch, or one stretch, band and strip of one.
     ///
     /// # Safety
-    /// As [`Kernel::run`](crate::Kernel::run); the product is not empty.
-    pub(super) unsafe fn run_typed<T: Scalar>(
+    /// As [`Kernel::run`](crate::Kernel::run); the product is not empty, and the plan is its own.
+    pub(super) unsafe fn run_planned(
         &self,
+        plan: Plan,
         chunk: usize,
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
-        let plan = self.plan();
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.ty {
+                Float::F32 => self.run_typed::<f32>(plan, chunk, memory, scratch),
+                Float::F64 => self.run_typed::<f64>(plan, chunk, memory, scratch),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`run_planned`](Self::run_planned).
+    unsafe fn run_typed<T: Scalar>(
+        &self,
+        plan: Plan,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
         let (chunk, strip) = (chunk / plan.columns, chunk % plan.columns);
         let (chunk, band) = (chunk / plan.rows, chunk % plan.rows);
         let (items, part) = (chunk / self.parts, chunk % self.parts);
