@@ -12,15 +12,30 @@ pub(crate) fn extent(n: u128) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-/// The channels, height and width of one image.
-pub(crate) fn image(input: &[usize]) -> Result<[usize; 3], Misfit> {
-    <[usize; 3]>::try_from(input).map_err(|_| Misfit {
-        needs: "[channels, height, width]".into(),
+/// The names of `N` axes, the last ones of a volume.
+pub(crate) fn names<const N: usize>() -> [&'static str; N] {
+    std::array::from_fn(|i| match N {
+        1 => "length",
+        _ => ["depth", "height", "width"][3 + i - N],
+    })
+}
+
+/// The channels of one example, and its extents along `N` axes.
+pub(crate) fn spatial<const N: usize>(input: &[usize]) -> Result<(usize, [usize; N]), Misfit> {
+    let split = input.split_first();
+    let whole = split.and_then(|(&c, rest)| Some((c, <[usize; N]>::try_from(rest).ok()?)));
+    whole.ok_or_else(|| Misfit {
+        needs: format!("[channels, {}]", names::<N>().join(", ")),
         hint: match input.len() {
-            1 => "an image has no place after Flatten or Dense".into(),
-            n => format!("it gets {n} axes and needs 3"),
+            1 if N == 2 => "an image has no place after Flatten or Dense".into(),
+            n => format!("it gets {n} axes and needs {}", N + 1),
         },
     })
+}
+
+/// The channels, height and width of one image.
+pub(crate) fn image(input: &[usize]) -> Result<[usize; 3], Misfit> {
+    spatial::<2>(input).map(|(channels, [height, width])| [channels, height, width])
 }
 
 /// One axis along which a window slides.
@@ -48,6 +63,18 @@ impl Window {
             });
         }
         Ok((padded - self.reach()) / self.stride + 1)
+    }
+
+    /// The border with as many more values behind it as complete the last window that starts
+    /// inside: what is called `ceil_mode`.
+    pub fn completed(&self, length: usize, (before, after): (usize, usize)) -> (usize, usize) {
+        let padded = length.saturating_add(before).saturating_add(after);
+        let Some(room) = padded.checked_sub(self.reach()) else { return (before, after) };
+        let last = room.div_ceil(self.stride).saturating_mul(self.stride);
+        match last < length.saturating_add(before) {
+            true => (before, after + (last - room)),
+            false => (before, after),
+        }
     }
 
     /// The border that makes ⌈length / stride⌉ windows; an odd one is longer behind.

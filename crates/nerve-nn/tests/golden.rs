@@ -227,7 +227,9 @@ fn embedding() {
 
 #[test]
 fn every_activation() {
-    for entry in activations::REGISTRY {
+    // The others stand in `layers.rs`.
+    let here = |name: &str| GOLDEN.get(&format!("{name}/x")).is_some();
+    for entry in activations::REGISTRY.iter().filter(|entry| here(entry.spec.name)) {
         let name = entry.spec.name;
         let item = Item { name, args: check(&entry.spec, &[]).unwrap() };
         check_layer(name, |_| {

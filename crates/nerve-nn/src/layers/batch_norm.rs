@@ -16,7 +16,18 @@ use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 /// new. Else the running estimates are used. A batch with a single value a channel has no variance:
 /// the estimates do not follow it.
 ///
-/// Input `[batch, channels]`, `[batch, channels, length]` or `[batch, channels, height, width]`.
+/// Input `[batch, channels]` or `[batch, channels, extents…]`, output the same.
+///
+/// `momentum` is the weight of the new batch, as in PyTorch; Keras calls so what is left of the
+/// old, 1 − momentum. Keras keeps the variance over n, nerve and PyTorch that over n − 1.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_nn::{Context, Layer, Params, layers::BatchNorm};
+/// let norm = BatchNorm::new(&Params::new(42).at("bn1"), 3);
+/// let y = norm.forward(&Tensor::ones([2, 3, 4, 4]), &Context::eval());
+/// assert_eq!(**y.shape(), [2, 3, 4, 4]);
+/// ```
 pub struct BatchNorm {
     /// The scale, `[channels]`.
     pub weight: Var,
@@ -97,6 +108,8 @@ pub(super) static ENTRY: Entry = Entry {
             "BatchNorm2d",
             "BatchNorm1D",
             "BatchNorm2D",
+            "BatchNorm3d",
+            "BatchNorm3D",
         ],
         peers: Peers::of("nn.BatchNorm1d, 2d, 3d", "layers.BatchNormalization"),
         doc: "Mean 0 and deviation 1 of each channel over the batch, then a scale and a shift.",
@@ -115,11 +128,12 @@ pub(super) static ENTRY: Entry = Entry {
         Sample::of("", &[4]),
         Sample::of("momentum = 0.5", &[3, 6]),
         Sample::of("epsilon = 1e-3", &[3, 2, 4]),
+        Sample::of("", &[2, 2, 3, 2]),
     ],
     infer: |_, input| {
-        if input.len() > 3 {
+        if input.len() > 4 {
             return Err(Misfit {
-                needs: "[channels], [channels, length] or [channels, height, width]".into(),
+                needs: "[channels] and at most three extents".into(),
                 hint: format!("it gets {} axes", input.len()),
             });
         }

@@ -5,46 +5,80 @@
 //! its [`Entry`], which infers them.
 
 mod activation;
-mod avg_pool2d;
+mod adaptive_pool;
+mod axes;
 mod batch_norm;
-mod conv1d;
-mod conv2d;
+mod bilinear;
+pub(crate) mod block;
+mod combine;
+pub(crate) mod containers;
+mod conv;
+mod conv_transpose;
 mod dropout;
 mod embedding;
 mod flatten;
-mod global_avg_pool2d;
+mod gated;
+mod global_pool;
+mod group_norm;
 mod gru;
+mod lambda;
 mod layer_norm;
 mod linear;
 mod lstm;
 mod masking;
-mod max_pool2d;
 mod multi_head_attention;
+mod pool;
 mod positional_encoding;
 mod recurrent;
+mod residual;
+mod rms_norm;
 mod rnn;
+mod separable_conv;
 mod sequence_pooling;
 mod sequential;
 mod transformer_encoder;
 
-pub use avg_pool2d::AvgPool2d;
+pub use adaptive_pool::{
+    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
+    AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
+};
+pub use axes::PerAxis;
 pub use batch_norm::BatchNorm;
-pub use conv1d::{Conv1d, Conv1dOptions};
-pub use conv2d::{Conv2d, Conv2dOptions, Padding};
+pub use bilinear::Bilinear;
+pub use combine::{Branches, Combine};
+pub use containers::TimeDistributed;
+pub use conv::{
+    Conv, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, Conv3d, Conv3dOptions, ConvOptions, Padding,
+};
+pub use conv_transpose::{
+    ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeOptions,
+};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
-pub use global_avg_pool2d::GlobalAvgPool2d;
+pub use gated::{Gate, Glu, Maxout, Prelu};
+pub use global_pool::{
+    GlobalAvgPool, GlobalAvgPool1d, GlobalAvgPool2d, GlobalAvgPool3d, GlobalMaxPool,
+    GlobalMaxPool1d, GlobalMaxPool2d, GlobalMaxPool3d,
+};
+pub use group_norm::{GroupNorm, InstanceNorm};
 pub use gru::Gru;
+pub use lambda::Lambda;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use lstm::Lstm;
 pub use masking::Masking;
-pub use max_pool2d::MaxPool2d;
 pub use multi_head_attention::MultiHeadAttention;
+pub use pool::{
+    AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, LpPool, LpPool1d, LpPool2d, LpPool3d, MaxPool,
+    MaxPool1d, MaxPool2d, MaxPool3d, PoolOptions,
+};
 pub use positional_encoding::PositionalEncoding;
 pub use recurrent::{Merge, RecurrentOptions};
+pub use residual::Residual;
+pub use rms_norm::{LocalResponseNorm, RmsNorm, UnitNorm};
 pub use rnn::Rnn;
+pub use separable_conv::{SeparableConv, SeparableConv1d, SeparableConv2d};
 pub use sequence_pooling::SequencePooling;
 pub use sequential::{SequenceError, Sequential};
 pub use transformer_encoder::{TransformerEncoder, TransformerEncoderLayer, TransformerOptions};
@@ -107,6 +141,17 @@ impl Effect {
         let shape = shape.into();
         let kept = product(&shape);
         Effect { shape, parameters: 0, state: 0, flops: read.saturating_mul(per_value), kept }
+    }
+
+    /// This, and then `next`.
+    pub(crate) fn then(self, next: Effect) -> Effect {
+        Effect {
+            parameters: self.parameters.saturating_add(next.parameters),
+            state: self.state.saturating_add(next.state),
+            flops: self.flops.saturating_add(next.flops),
+            kept: self.kept.saturating_add(next.kept),
+            shape: next.shape,
+        }
     }
 
     /// A layer of which each output is a sum over `taps` inputs, for `outputs` channels or units.
@@ -211,15 +256,46 @@ impl Entry {
 
 static LAYERS: &[&Entry] = &[
     &linear::ENTRY,
-    &conv2d::ENTRY,
-    &conv1d::ENTRY,
-    &max_pool2d::ENTRY,
-    &avg_pool2d::ENTRY,
-    &global_avg_pool2d::ENTRY,
+    &conv::CONV1D,
+    &conv::CONV2D,
+    &conv::CONV3D,
+    &conv_transpose::CONV_TRANSPOSE1D,
+    &conv_transpose::CONV_TRANSPOSE2D,
+    &conv_transpose::CONV_TRANSPOSE3D,
+    &separable_conv::DEPTHWISE1D,
+    &separable_conv::DEPTHWISE2D,
+    &separable_conv::SEPARABLE1D,
+    &separable_conv::SEPARABLE2D,
+    &pool::MAX1D,
+    &pool::MAX2D,
+    &pool::MAX3D,
+    &pool::AVG1D,
+    &pool::AVG2D,
+    &pool::AVG3D,
+    &pool::LP1D,
+    &pool::LP2D,
+    &pool::LP3D,
+    &adaptive_pool::AVG1D,
+    &adaptive_pool::AVG2D,
+    &adaptive_pool::AVG3D,
+    &adaptive_pool::MAX1D,
+    &adaptive_pool::MAX2D,
+    &adaptive_pool::MAX3D,
+    &global_pool::AVG1D,
+    &global_pool::AVG2D,
+    &global_pool::AVG3D,
+    &global_pool::MAX1D,
+    &global_pool::MAX2D,
+    &global_pool::MAX3D,
     &flatten::ENTRY,
     &dropout::ENTRY,
     &batch_norm::ENTRY,
     &layer_norm::ENTRY,
+    &group_norm::GROUP_NORM,
+    &group_norm::INSTANCE_NORM,
+    &rms_norm::RMS_NORM,
+    &rms_norm::LOCAL_RESPONSE_NORM,
+    &rms_norm::UNIT_NORM,
     &embedding::ENTRY,
     &lstm::ENTRY,
     &gru::ENTRY,
@@ -231,6 +307,17 @@ static LAYERS: &[&Entry] = &[
     &transformer_encoder::LAYER,
     &transformer_encoder::ENTRY,
     &activation::ENTRY,
+    &gated::PRELU,
+    &gated::GLU,
+    &gated::REGLU,
+    &gated::GEGLU,
+    &gated::SWIGLU,
+    &gated::MAXOUT,
+    &containers::SEQUENTIAL,
+    &containers::RESIDUAL,
+    &containers::BRANCHES,
+    &containers::REPEAT,
+    &containers::TIME_DISTRIBUTED,
 ];
 
 /// All layers, and after them the networks of the zoo and the activations, which are layers too.
@@ -255,8 +342,6 @@ const ONE: Value = Value::Int(1);
 const BIAS: Param =
     Param::with_default("bias", Kind::Bool, Value::Bool(true), "whether it has a bias")
         .alias(&["use_bias"]);
-
-const BORDER: Kind = Kind::int(0, 1 << 20);
 
 const EPS: Param =
     Param::with_default("eps", Kind::positive(), Value::Float(1e-5), "against division by zero")
@@ -287,6 +372,16 @@ fn steps(input: &[usize]) -> Result<[usize; 2], Misfit> {
         .ok()
         .filter(|&[time, _]| time > 0)
         .ok_or_else(|| Misfit { needs: "[time, features]".into(), hint: String::new() })
+}
+
+/// Which axis of an example `axis` is, which counts the batch as 0 or from the end.
+fn place(axis: isize, input: &[usize]) -> Result<usize, Misfit> {
+    let rank = input.len() as isize;
+    let place = if axis > 0 { axis - 1 } else { axis + rank };
+    usize::try_from(place).ok().filter(|&a| axis != 0 && a < input.len()).ok_or_else(|| Misfit {
+        needs: format!("an axis {axis} that is not that of the batch"),
+        hint: format!("with the batch there are {} axes, from 0 to {rank}", rank + 1),
+    })
 }
 
 /// The product of some extents as an extent.

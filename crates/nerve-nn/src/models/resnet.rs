@@ -5,7 +5,7 @@ use crate::dims::{Window, image, product};
 use crate::init::FanScaled;
 use crate::layers::{
     BatchNorm, Conv2d, Conv2dOptions, Effect, Entry, GlobalAvgPool2d, Layer, Linear, MaxPool2d,
-    Misfit, Padding, Sample,
+    Misfit, Padding, PoolOptions, Sample,
 };
 use crate::params::Params;
 use nerve_core::Tensor;
@@ -119,11 +119,12 @@ impl ResNet {
             let inputs = std::mem::replace(&mut channels, options.channels(stage));
             blocks.push(BasicBlock::new(&params, inputs, channels, stride_of(stage, block)));
         }
-        let max_pool = MaxPool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
+        let padding = Padding::Explicit([1, 1]);
+        let max_pool = PoolOptions { stride: [2, 2], padding, ..PoolOptions::new(3) };
         ResNet {
             conv1,
             bn1,
-            max_pool: (options.stem == Stem::ImageNet).then_some(max_pool),
+            max_pool: (options.stem == Stem::ImageNet).then_some(MaxPool2d { options: max_pool }),
             blocks,
             fc: Linear::new(&params.at("fc"), channels, options.classes),
         }
@@ -139,7 +140,7 @@ impl Layer for ResNet {
         for block in &self.blocks {
             x = block.forward(&x, cx);
         }
-        self.fc.forward(&GlobalAvgPool2d.forward(&x, cx), cx)
+        self.fc.forward(&GlobalAvgPool2d::default().forward(&x, cx), cx)
     }
 }
 
