@@ -486,7 +486,7 @@ impl Kernel for Gemm {
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
         if !self.is_empty() {
             // SAFETY: the caller's promise.
-            unsafe { self.run_planned(self.plan(), chunk, memory, scratch) }
+            unsafe { self.run_planned(self.plan(), chunk..chunk + 1, memory, scratch) }
         }
     }
 }

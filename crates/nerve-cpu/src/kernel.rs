@@ -1,6 +1,7 @@
 //! What every instruction can do: name its operands, check itself, fall into chunks, and run one.
 
 use crate::memory::{Memory, Region};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -123,6 +124,18 @@ pub trait Kernel {
     /// `check` passed; `memory` binds buffers that contain every operand; nobody else writes what
     /// this chunk reads or touches what it writes while it runs.
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>);
+
+    /// Runs chunks that follow each other, all of one round: what one thread does of an
+    /// instruction. A kernel may treat them as one piece of work, if that gives the same bits.
+    ///
+    /// # Safety
+    /// As [`run`](Kernel::run), for each of them.
+    unsafe fn run_all(&self, chunks: Range<usize>, memory: &Memory, scratch: &mut Scratch<'_>) {
+        for chunk in chunks {
+            // SAFETY: by contract.
+            unsafe { self.run(chunk, memory, scratch) };
+        }
+    }
 }
 
 /// What a chunk gets beside its operands: working memory of its thread, and a place to report.

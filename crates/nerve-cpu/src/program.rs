@@ -414,7 +414,7 @@ impl Replay {
     /// All of an instruction.
     fn run_alone(&self, i: usize, scratch: &mut [u8]) {
         let Share { rounds, chunks, .. } = self.program.schedule.shares[i];
-        self.run_chunks(i, 0..rounds * chunks, scratch);
+        (0..rounds).for_each(|r| self.run_chunks(i, r * chunks..(r + 1) * chunks, scratch));
     }
 
     /// This thread's share of an instruction, round by round.
@@ -432,13 +432,11 @@ impl Replay {
 
     fn run_chunks(&self, i: usize, chunks: Range<usize>, bytes: &mut [u8]) {
         let kernel = self.program.instructions[i].kernel();
-        for chunk in chunks {
-            let mut scratch = Scratch { bytes, fault: &self.faults[i] };
-            // SAFETY: `Program::new` checked the instruction and its operands, `new` and `bind`
-            // the buffers, `Run` keeps others away from them, and stages end where
-            // instructions touch each other's data.
-            unsafe { kernel.run(chunk, &self.memory, &mut scratch) };
-        }
+        let mut scratch = Scratch { bytes, fault: &self.faults[i] };
+        // SAFETY: `Program::new` checked the instruction and its operands, `new` and `bind` the
+        // buffers, `Run` keeps others away from them, and stages end where instructions touch each
+        // other's data.
+        unsafe { kernel.run_all(chunks, &self.memory, &mut scratch) };
     }
 
     /// Calls `f` with this thread's working memory, which is kept from replay to replay.

@@ -19,6 +19,11 @@ pub(crate) fn piece(length: usize, pieces: usize, i: usize) -> Range<usize> {
     start(i)..start(i + 1)
 }
 
+/// Some neighbouring pieces together.
+fn pieces_of(length: usize, pieces: usize, some: Range<usize>) -> Range<usize> {
+    piece(length, pieces, some.start).start..piece(length, pieces, some.end - 1).end
+}
+
 /// Cuts `range` into as few pieces of at most `most` as do, as even as can be. At least one.
 #[inline]
 pub(crate) fn pieces(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
@@ -55,6 +60,14 @@ struct Job<'a, T: 'static> {
     depth: Range<usize>,
 }
 
+/// Chunks that are computed as one.
+struct Block {
+    /// Which matrices of the batch, and which stretch of the depth.
+    outer: usize,
+    bands: Range<usize>,
+    strips: Range<usize>,
+}
+
 impl Gemm {
     /// Elements of working memory that a chunk needs.
     pub(super) fn scratch(&self, plan: &Plan) -> usize {
@@ -72,7 +85,8 @@ impl Gemm {
     }
 
     fn block_a(&self, plan: &Plan) -> usize {
-        let rows = self.m.div_ceil(plan.rows).min(self.row_block());
+        // Of several bands, if one thread has them.
+        let rows = self.m.min(self.row_block());
         // A multiple of any vector, so that the panel behind it starts on a cache line.
         if plan.pack_a { (rows * self.steps().min(DEPTH_BLOCK)).next_multiple_of(16) } else { 0 }
     }
@@ -89,22 +103,38 @@ impl Gemm {
         if self.c_turned { 16 * plan.width * lanes.next_multiple_of(16) } else { 0 }
     }
 
-    /// Runs a chunk: some matrices of the batch, or one stretch, band and strip of one.
+    /// Runs chunks that follow each other. Each is some matrices of the batch, or one stretch, band
+    /// and strip of one; strips and bands side by side become one, which packs and reads less.
     ///
     /// # Safety
-    /// As [`Kernel::run`](crate::Kernel::run); the product is not empty, and the plan is its own.
+    /// As [`Kernel::run_all`](crate::Kernel::run_all); the product is not empty, and the plan is its own.
     pub(super) unsafe fn run_planned(
         &self,
         plan: Plan,
-        chunk: usize,
+        chunks: Range<usize>,
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self.ty {
-                Float::F32 => self.run_typed::<f32>(plan, chunk, memory, scratch),
-                Float::F64 => self.run_typed::<f64>(plan, chunk, memory, scratch),
+        let mut first = chunks.start;
+        while first < chunks.end {
+            let (line, strip) = (first / plan.columns, first % plan.columns);
+            let (left, band) = (chunks.end - first, line % plan.rows);
+            let [bands, strips] = match strip == 0 && left >= plan.columns {
+                true => [(left / plan.columns).min(plan.rows - band), plan.columns],
+                false => [1, left.min(plan.columns - strip)],
+            };
+            let block = Block {
+                outer: line / plan.rows,
+                bands: band..band + bands,
+                strips: strip..strip + strips,
+            };
+            first += bands * strips;
+            // SAFETY: the caller's promise.
+            unsafe {
+                match self.ty {
+                    Float::F32 => self.run_typed::<f32>(plan, block, memory, scratch),
+                    Float::F64 => self.run_typed::<f64>(plan, block, memory, scratch),
+                }
             }
         }
     }
@@ -114,17 +144,17 @@ impl Gemm {
     unsafe fn run_typed<T: Scalar>(
         &self,
         plan: Plan,
-        chunk: usize,
+        block: Block,
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
-        let (chunk, strip) = (chunk / plan.columns, chunk % plan.columns);
-        let (chunk, band) = (chunk / plan.rows, chunk % plan.rows);
-        let (items, part) = (chunk / self.parts, chunk % self.parts);
+        let Block { outer, bands, strips } = block;
+        let (items, part) = (outer / self.parts, outer % self.parts);
         let kernels = T::kernels_for(self.isa, self.precision);
         let steps = self.steps();
         let wide = if plan.path == Path::Tiles { plan.width * kernels.lanes } else { 4 };
-        let panels = piece(self.n.div_ceil(wide), plan.columns, strip);
+        let all = self.n.div_ceil(wide);
+        let panels = pieces_of(all, plan.columns, strips);
         let scratch = scratch.slice::<T>(self.scratch(&plan));
         let last = self.batch.min((items + 1) * plan.items);
         for item in items * plan.items..last {
@@ -144,7 +174,7 @@ impl Gemm {
                     b: memory.ptr::<T>(b).add(item * b_batch),
                     bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr(bias)),
                     c: c.add(part * self.m * self.n * usize::from(self.parts > 1)),
-                    rows: piece(self.m, plan.rows, band),
+                    rows: pieces_of(self.m, plan.rows, bands.clone()),
                     columns: panels.start * wide..self.n.min(panels.end * wide),
                     depth: piece(steps, self.parts, part),
                 };

@@ -3,7 +3,7 @@
 use super::{Gemm, Plan};
 use crate::kernel::{Kernel, Operand, Scratch};
 use crate::memory::Memory;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 /// A product, ready to run; two are equal if their products are.
 #[derive(Clone, Debug)]
@@ -61,9 +61,14 @@ impl Kernel for GemmKernel {
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_all(chunk..chunk + 1, memory, scratch) }
+    }
+
+    unsafe fn run_all(&self, chunks: Range<usize>, memory: &Memory, scratch: &mut Scratch<'_>) {
         if let Some(plan) = self.plan {
             // SAFETY: the caller's promise; the plan is that of this product.
-            unsafe { self.gemm.run_planned(plan, chunk, memory, scratch) }
+            unsafe { self.gemm.run_planned(plan, chunks, memory, scratch) }
         }
     }
 }

@@ -127,6 +127,48 @@ impl Case {
 }
 
 #[test]
+fn chunks_in_one_piece_give_the_same_bits() {
+    let sizes = [[130, 1040, 70], [90, 97, 1500], [64, 784, 128], [3, 900, 800], [700, 200, 64]];
+    for (i, [m, n, k]) in sizes.into_iter().enumerate() {
+        let lengths = [m * k, n * k, m * n];
+        let buffers = lengths.map(|n| Buffer::zeroed(4 * n));
+        let mut random = Random::new(i as u64 + 90);
+        buffers.iter().for_each(|buffer| fill(buffer, Float::F32, &mut random));
+        let [a, b, c] = [0, 1, 2].map(|i| Region::new(i as u32, 0, 4 * lengths[i]));
+        let gemm = Gemm::new(Float::F32, [m, n, k], a, b, c);
+        let (a_turned, b_turned) = ([1, m], [1, k]);
+        for gemm in [
+            Gemm { a_strides: a_turned, ..gemm.clone() },
+            Gemm { b_strides: b_turned, ..gemm.clone() },
+            Gemm { precision: Precision::Bf16, ..gemm.clone() },
+            gemm,
+        ] {
+            let kernel = GemmKernel::from(gemm.clone());
+            let chunks = kernel.chunks();
+            let refs: Vec<&Buffer> = buffers.iter().collect();
+            run_alone(&gemm, &refs);
+            let expected = load(&buffers[2], Float::F32);
+            let mut memory = Memory::new(3);
+            refs.iter().enumerate().for_each(|(i, buffer)| memory.bind(i, buffer));
+            for pieces in [1, 2, 3, 5] {
+                fill(&buffers[2], Float::F32, &mut Random::nan());
+                let mut bytes = vec![0xffu8; kernel.scratch_bytes() + 64];
+                let start = bytes.as_ptr().align_offset(64);
+                for i in 0..pieces {
+                    let fault = crate::Fault::default();
+                    let mut scratch = Scratch { bytes: &mut bytes[start..], fault: &fault };
+                    // SAFETY: `run_alone` has checked the product, and only this thread runs.
+                    unsafe {
+                        kernel.run_all(drive::piece(chunks, pieces, i), &memory, &mut scratch)
+                    };
+                }
+                assert_eq!(load(&buffers[2], Float::F32), expected, "{gemm:?} in {pieces}");
+            }
+        }
+    }
+}
+
+#[test]
 fn random_products_match_the_sums() {
     let mut random = Random::new(1);
     every_machine(|ty, isa| {
