@@ -97,9 +97,11 @@ const LARGE_CHUNK_FLOPS: u64 = 128_000_000;
 /// Most chunks of one product.
 const MOST_CHUNKS: u64 = 32;
 /// Longest stretch of `k`, in steps of a tile, that is summed in registers before C is touched. A panel of B two vectors
-/// wide then fills 64 KiB: it streams from L2, which costs less than touching C more often, and even where its rows lie
-/// a page apart or compete with those of A, all of them find a place there.
-const DEPTH_BLOCK: usize = 512;
+/// wide then fills 128 KiB: it streams from L2, which costs less than touching C more often.
+const DEPTH_BLOCK: usize = 1024;
+/// The same where B is read in place: even if its rows lie a page apart or compete with those of A, all of them find a
+/// place in L2.
+const DEPTH_BLOCK_IN_PLACE: usize = 512;
 /// How much more it costs to pack an element than to read it.
 const PACKING: usize = 8;
 /// Most elements that are gathered into one copy for the products of a few rows or columns.

@@ -4,7 +4,8 @@ use super::dot::Dot;
 use super::pack::{Pack, STEPS};
 use super::tile::{Ahead, Kernels, Lines, Repeat, Scalar, Tile, line};
 use super::turn::Turn;
-use super::{Activation, DEPTH_BLOCK, Gemm, Path, Plan, SourceB};
+use super::{Activation, Gemm, Path, Plan, SourceB};
+use super::{DEPTH_BLOCK, DEPTH_BLOCK_IN_PLACE};
 use crate::caches::l2_bytes;
 use crate::kernel::{Float, Scratch};
 use crate::memory::Memory;
@@ -60,6 +61,13 @@ struct Job<'a, T: 'static> {
     depth: Range<usize>,
 }
 
+impl Plan {
+    /// Steps of the depth that are taken at a time.
+    fn depth_block(&self) -> usize {
+        if self.b == SourceB::Direct { DEPTH_BLOCK_IN_PLACE } else { DEPTH_BLOCK }
+    }
+}
+
 /// Chunks that are computed as one.
 struct Block {
     /// Which matrices of the batch, and which stretch of the depth.
@@ -80,20 +88,21 @@ impl Gemm {
     }
 
     /// Most rows of A that are taken at a time: as many as fill half of L2.
-    fn row_block(&self) -> usize {
-        l2_bytes() / 2 / (self.steps().clamp(1, DEPTH_BLOCK) * self.ty.bytes())
+    fn row_block(&self, plan: &Plan) -> usize {
+        l2_bytes() / 2 / (self.steps().clamp(1, plan.depth_block()) * self.ty.bytes())
     }
 
     fn block_a(&self, plan: &Plan) -> usize {
         // Of several bands, if one thread has them.
-        let rows = self.m.min(self.row_block());
+        let rows = self.m.min(self.row_block(plan));
         // A multiple of any vector, so that the panel behind it starts on a cache line.
-        if plan.pack_a { (rows * self.steps().min(DEPTH_BLOCK)).next_multiple_of(16) } else { 0 }
+        let depth = self.steps().min(plan.depth_block());
+        if plan.pack_a { (rows * depth).next_multiple_of(16) } else { 0 }
     }
 
     fn panel_b(&self, plan: &Plan) -> usize {
         let wide = plan.width * super::lanes(self.ty, self.isa);
-        if plan.b == SourceB::PackHere { self.steps().min(DEPTH_BLOCK) * wide } else { 0 }
+        if plan.b == SourceB::PackHere { self.steps().min(plan.depth_block()) * wide } else { 0 }
     }
 
     /// A tile that waits to be turned on its way to C, in whole cache lines.
@@ -194,8 +203,8 @@ impl<T: Scalar> Job<'_, T> {
         let g = self.gemm;
         let (block_a, rest) = scratch.split_at_mut(g.block_a(&self.plan));
         let (panel_b, turned) = rest.split_at_mut(g.panel_b(&self.plan));
-        for rows in pieces(self.rows.clone(), g.row_block().max(1)) {
-            for depth in pieces(self.depth.clone(), DEPTH_BLOCK) {
+        for rows in pieces(self.rows.clone(), g.row_block(&self.plan).max(1)) {
+            for depth in pieces(self.depth.clone(), self.plan.depth_block()) {
                 // SAFETY: rows, columns and depth lie inside the matrices that `check` admitted.
                 unsafe {
                     if self.plan.pack_a {
