@@ -213,7 +213,7 @@ impl Encoder {
             output: Linear::new(&params.at("output"), 256, 2),
         };
         for layer in &mut encoder.layers.layers {
-            layer.activation = Box::new(Gelu);
+            layer.feed_forward.activation = Box::new(Gelu);
         }
         encoder
     }

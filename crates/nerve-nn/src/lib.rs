@@ -6,6 +6,7 @@
 //! | [`Context`] | whether it is trained or used, and where random numbers come from |
 //! | [`Layer`], [`layers`] | `forward`, and the layers |
 //! | [`models`] | the zoo: whole networks |
+//! | [`generate`] | sequences written token by token |
 //! | [`activations`] | the functions between them |
 //! | [`losses`] | what is minimised |
 //! | [`init`] | how parameters begin |
@@ -54,6 +55,7 @@
 pub mod activations;
 mod context;
 mod dims;
+pub mod generate;
 pub mod init;
 pub mod layers;
 pub mod losses;

@@ -2,9 +2,12 @@
 
 use nerve_core::{DType, Tensor, compile, grad};
 use nerve_formats::safetensors::SafeTensors;
+use nerve_nn::activations::Gelu;
 use nerve_nn::layers::{
+    AdditiveAttention, AttentionOptions, AttentionPooling, AttentionPosition, DotAttention,
     Embedding, Gru, Lstm, Masking, Merge, MultiHeadAttention, RecurrentOptions, Rnn,
-    SequencePooling, Sequential, TransformerEncoder, TransformerOptions,
+    RotaryEmbedding, Score, SequencePooling, Sequential, TransformerDecoder,
+    TransformerDecoderLayer, TransformerEncoder, TransformerOptions,
 };
 use nerve_nn::{Context, Layer, Params};
 use std::sync::LazyLock;
@@ -185,6 +188,132 @@ fn attention_passes_over_what_a_mask_denies() {
     });
 }
 
+#[test]
+fn keys_and_values_of_fewer_heads() {
+    check(
+        "grouped_query",
+        &[],
+        |_| (),
+        |_, x, _| vec![x[0].scaled_dot_product_attention(&x[1], &x[2], None, true, None)],
+    );
+    // One query alone goes another way.
+    let (q, k) = (normal(&[2, 4, 1, 3], 0), normal(&[2, 2, 5, 3], 1));
+    let mask = Tensor::iota([2, 1, 1, 5], 3).lt(3);
+    for mask in [mask.clone(), normal(&[4, 1, 5], 2)] {
+        let one = q.scaled_dot_product_attention(&k, &k, Some(&mask), false, None);
+        let all = k.repeat_interleave(2, 1);
+        assert_close(&one, &q.scaled_dot_product_attention(&all, &all, Some(&mask), false, None));
+    }
+}
+
+#[test]
+fn decoders_look_back_and_at_a_memory() {
+    for (name, norm_first) in [("post_norm", false), ("pre_norm", true)] {
+        let options = TransformerOptions { norm_first, ..TransformerOptions::new(2, 7) };
+        let activate = |layer: &mut TransformerDecoderLayer| {
+            if norm_first {
+                layer.feed_forward.activation = Box::new(Gelu);
+            }
+        };
+        let set_mask = |memory: &Tensor, cx: &Context| {
+            cx.set_mask(memory, &Context::lengths_mask(&Tensor::from_slice(&[3i32, 2], [2]), 4));
+        };
+        let build = |params: &Params| {
+            let mut layer = TransformerDecoderLayer::new(params, 6, options);
+            activate(&mut layer);
+            layer
+        };
+        check(&format!("{name}_decoder_layer"), &[], build, |layer, x, cx| {
+            set_mask(&x[1], cx);
+            vec![layer.forward_with_memory(&x[0], &x[1], cx)]
+        });
+        let build = |params: &Params| {
+            let mut decoder = TransformerDecoder::new(params, 6, 2, options);
+            decoder.layers.iter_mut().for_each(activate);
+            decoder
+        };
+        check(&format!("{name}_decoder"), &[], build, |decoder, x, cx| {
+            set_mask(&x[1], cx);
+            vec![decoder.forward_with_memory(&x[0], &x[1], cx)]
+        });
+    }
+}
+
+/// A sequence that comes piece by piece gives what it gives as a whole.
+#[test]
+fn a_cache_of_keys_and_values_changes_nothing() {
+    let turned = AttentionPosition::Rotary(RotaryEmbedding::default());
+    for (kv_heads, position) in
+        [(None, AttentionPosition::None), (Some(2), turned), (Some(1), AttentionPosition::Alibi)]
+    {
+        let options =
+            AttentionOptions { kv_heads, position, causal: true, ..AttentionOptions::new(4) };
+        let layer = MultiHeadAttention::with_options(&Params::new(2), 8, options);
+        let (x, cx) = (normal(&[2, 6, 8], 0), Context::eval());
+        let whole = layer.forward(&x, &cx);
+        let (mut cache, mut pieces, mut at) = (layer.empty_cache(2, 9), vec![], 0);
+        for count in [3, 1, 2] {
+            let place = Tensor::from_slice(&[at as i32], [1]);
+            let piece = x.slice(1, at, at + count);
+            let (y, after) = layer.attend_cached(&piece, &place, &cache, &cx);
+            pieces.push(y);
+            (cache, at) = (after, at + count);
+        }
+        assert_close(&Tensor::concat(&pieces, 1), &whole);
+    }
+}
+
+/// Scores from a loop over all pairs.
+#[test]
+fn attention_with_other_scores() {
+    let (q, k, v) = (normal(&[2, 3, 4], 0), normal(&[2, 5, 2], 1), normal(&[2, 5, 3], 2));
+    let params = Params::new(4);
+    let additive = AdditiveAttention::new(&params.at("additive"), 4, 2, 6);
+    let general = DotAttention::new(&params.at("general"), 4, 2, Score::General);
+    let seen = Context::lengths_mask(&Tensor::from_slice(&[5i32, 2], [2]), 5);
+    let mask = seen.unsqueeze(1);
+    let cx = Context::eval();
+    let results =
+        [additive.attend(&q, &k, &v, Some(&mask), &cx), general.attend(&q, &k, &v, Some(&mask))]
+            .map(|y| y.to_vec::<f32>());
+    let [q, k, v] = [q, k, v].map(|t| t.to_vec::<f32>());
+    let (wq, wk) = (additive.query.weight.to_vec::<f32>(), additive.key.weight.to_vec::<f32>());
+    let (units, weight) =
+        (additive.v.to_vec::<f32>(), general.weight.as_ref().unwrap().to_vec::<f32>());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    for batch in 0..2 {
+        for query in 0..3 {
+            let q = &q[(batch * 3 + query) * 4..][..4];
+            let keys = if batch == 0 { 5 } else { 2 };
+            for (kind, result) in results.iter().enumerate() {
+                let shares: Vec<f32> = (0..keys)
+                    .map(|key| {
+                        let k = &k[(batch * 5 + key) * 2..][..2];
+                        let score: f32 = match kind {
+                            0 => (0..6)
+                                .map(|u| {
+                                    let sum = dot(&wq[u * 4..][..4], q) + dot(&wk[u * 2..][..2], k);
+                                    units[u] * sum.tanh()
+                                })
+                                .sum(),
+                            _ => (0..4).map(|i| q[i] * dot(&weight[i * 2..][..2], k)).sum(),
+                        };
+                        score.exp()
+                    })
+                    .collect();
+                let total: f32 = shares.iter().sum();
+                for feature in 0..3 {
+                    let at = |key: usize| v[(batch * 5 + key) * 3 + feature];
+                    let expected: f32 =
+                        shares.iter().enumerate().map(|(key, s)| s / total * at(key)).sum();
+                    let found = result[(batch * 3 + query) * 3 + feature];
+                    assert!((found - expected).abs() < 1e-5, "{kind}: {found} {expected}");
+                }
+            }
+        }
+    }
+}
+
 /// What a sequence gives does not depend on how far it is filled up, from the words to the result.
 #[test]
 fn a_network_does_not_see_what_fills_up() {
@@ -193,7 +322,8 @@ fn a_network_does_not_see_what_fills_up() {
     let init = nerve_nn::init::Normal { mean: 0.0, std: 1.0 };
     let gru = RecurrentOptions { bidirectional: true, ..RecurrentOptions::default() };
     let sequences = RecurrentOptions { return_sequences: true, ..gru };
-    let tails: [Box<dyn Fn(&Params) -> Box<dyn Layer>>; 5] = [
+    let tails: [Box<dyn Fn(&Params) -> Box<dyn Layer>>; 6] = [
+        Box::new(|p| Box::new(AttentionPooling::new(p, 6))),
         Box::new(|_| Box::new(SequencePooling::Mean)),
         Box::new(|_| Box::new(SequencePooling::Max)),
         Box::new(|_| Box::new(SequencePooling::Last)),

@@ -117,8 +117,9 @@ fn layers_with_the_norm_behind_and_with_the_norm_first() {
     check(
         "pre_norm_layer",
         |params| {
-            let layer = TransformerEncoderLayer::new(params, FEATURES, options);
-            TransformerEncoderLayer { activation: Box::new(Gelu), ..layer }
+            let mut layer = TransformerEncoderLayer::new(params, FEATURES, options);
+            layer.feed_forward.activation = Box::new(Gelu);
+            layer
         },
         |layer, x, cx| layer.forward(&x[0], cx),
     );
@@ -126,7 +127,9 @@ fn layers_with_the_norm_behind_and_with_the_norm_first() {
         "pre_norm_encoder",
         |params| {
             let mut encoder = TransformerEncoder::new(params, FEATURES, 2, options);
-            encoder.layers.iter_mut().for_each(|layer| layer.activation = Box::new(Gelu));
+            for layer in &mut encoder.layers {
+                layer.feed_forward.activation = Box::new(Gelu);
+            }
             encoder
         },
         |layer, x, cx| layer.forward(&x[0], cx),

@@ -258,7 +258,9 @@ impl Tensor {
     ///
     /// `self` holds the queries `[batch, heads, queries, depth]`, `k` the keys
     /// `[batch, heads, keys, depth]`, `v` the values `[batch, heads, keys, value depth]`; the result
-    /// is `[batch, heads, queries, value depth]`.
+    /// is `[batch, heads, queries, value depth]`. Keys and values may have fewer heads, of which each
+    /// serves as many heads of queries one after the other (grouped-query attention: `enable_gqa` of
+    /// PyTorch); with more than one query they are copied for each.
     ///
     /// - `mask` broadcasts to `[batch, heads, queries, keys]`: truth values, true where a query may
     ///   look, or numbers that are added to the scores. A query that may look nowhere gets the
@@ -298,6 +300,10 @@ impl Tensor {
                 t.shape()
             );
         }
+        let (heads, shared) = (self.shape()[1], k.shape()[1]);
+        if shared > 0 && shared < heads && heads.is_multiple_of(shared) && v.shape()[1] == shared {
+            return self.grouped_attention([k, v], mask, causal, scale);
+        }
         let depth = self.shape()[3].max(1) as f64;
         let op = Attention { scale: Bits::new(scale.unwrap_or(depth.sqrt().recip())), causal };
         let scores = [self.shape()[0], self.shape()[1], self.shape()[2], k.shape()[2]];
@@ -306,6 +312,32 @@ impl Tensor {
         let mut inputs = vec![&q, &k, &v];
         inputs.extend(&mask);
         heads_first(&Tensor::apply(op, &inputs))
+    }
+
+    /// Attention of which each head of keys and values serves several heads of queries.
+    fn grouped_attention(
+        &self,
+        pair: [&Tensor; 2],
+        mask: Option<&Tensor>,
+        causal: bool,
+        scale: Option<f64>,
+    ) -> Tensor {
+        let (shape, shared) = (self.shape(), pair[0].shape()[1]);
+        let group = shape[1] / shared;
+        if shape[2] > 1 || causal {
+            let [k, v] = pair.map(|t| t.repeat_interleave(group, 1));
+            return self.scaled_dot_product_attention(&k, &v, mask, causal, scale);
+        }
+        // One query in each head, as in a decoder at work: the heads of a group are so many queries,
+        // and nothing is copied.
+        let (batch, keys) = (shape[0], pair[0].shape()[2]);
+        let mask = mask.map(|mask| {
+            let all = Tensor::attention_bias(mask, self.dtype());
+            all.broadcast_to([batch, shape[1], 1, keys]).reshape([batch, shared, group, keys])
+        });
+        let q = self.reshape([batch, shared, group, shape[3]]);
+        let y = q.scaled_dot_product_attention(pair[0], pair[1], mask.as_ref(), false, scale);
+        y.reshape([batch, shape[1], 1, y.shape()[3]])
     }
 }
 

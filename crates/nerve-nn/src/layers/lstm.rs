@@ -42,6 +42,11 @@ impl Lstm {
         Lstm { stack: Stack::new(params, ("LSTM", Cell::Lstm), [inputs, units], options) }
     }
 
+    /// How many layers lie upon each other, times directions.
+    pub(crate) fn layers(&self) -> usize {
+        self.stack.count()
+    }
+
     /// From the first states `h0` and `c0`, `[layers · directions, batch, units]`, zeros without
     /// them. Gives the states of all steps of the last layer `[batch, steps, directions · units]`,
     /// and the last h and c of all layers and directions, in the order of PyTorch.

@@ -16,6 +16,7 @@ mod conv;
 mod conv_transpose;
 mod dropout;
 mod embedding;
+pub(crate) mod feed_forward;
 mod flatten;
 mod gated;
 mod global_pool;
@@ -26,17 +27,20 @@ mod layer_norm;
 mod linear;
 mod lstm;
 mod masking;
-mod multi_head_attention;
+pub(crate) mod multi_head_attention;
 mod pool;
 mod positional_encoding;
-mod recurrent;
+mod positions;
+pub(crate) mod recurrent;
 mod residual;
 mod rms_norm;
 mod rnn;
+mod scored_attention;
 mod separable_conv;
 mod sequence_pooling;
 mod sequential;
-mod transformer_encoder;
+mod transformer_decoder;
+pub(crate) mod transformer_encoder;
 
 pub use adaptive_pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
@@ -55,6 +59,7 @@ pub use conv_transpose::{
 };
 pub use dropout::Dropout;
 pub use embedding::Embedding;
+pub use feed_forward::FeedForward;
 pub use flatten::Flatten;
 pub use gated::{Gate, Glu, Maxout, Prelu};
 pub use global_pool::{
@@ -68,19 +73,22 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use lstm::Lstm;
 pub use masking::Masking;
-pub use multi_head_attention::MultiHeadAttention;
+pub use multi_head_attention::{AttentionOptions, AttentionPosition, MultiHeadAttention};
 pub use pool::{
     AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, LpPool, LpPool1d, LpPool2d, LpPool3d, MaxPool,
     MaxPool1d, MaxPool2d, MaxPool3d, PoolOptions,
 };
 pub use positional_encoding::PositionalEncoding;
+pub use positions::RotaryEmbedding;
 pub use recurrent::{Merge, RecurrentOptions};
 pub use residual::Residual;
 pub use rms_norm::{LocalResponseNorm, RmsNorm, UnitNorm};
 pub use rnn::Rnn;
+pub use scored_attention::{AdditiveAttention, AttentionPooling, DotAttention, Score};
 pub use separable_conv::{SeparableConv, SeparableConv1d, SeparableConv2d};
 pub use sequence_pooling::SequencePooling;
 pub use sequential::{SequenceError, Sequential};
+pub use transformer_decoder::{PreparedMemory, TransformerDecoder, TransformerDecoderLayer};
 pub use transformer_encoder::{TransformerEncoder, TransformerEncoderLayer, TransformerOptions};
 
 use crate::context::Context;
@@ -303,7 +311,12 @@ static LAYERS: &[&Entry] = &[
     &masking::ENTRY,
     &sequence_pooling::ENTRY,
     &positional_encoding::ENTRY,
+    &positions::ENTRY,
     &multi_head_attention::ENTRY,
+    &scored_attention::ADDITIVE,
+    &scored_attention::DOT,
+    &scored_attention::POOLING,
+    &feed_forward::ENTRY,
     &transformer_encoder::LAYER,
     &transformer_encoder::ENTRY,
     &activation::ENTRY,
@@ -323,7 +336,7 @@ static LAYERS: &[&Entry] = &[
 /// All layers, and after them the networks of the zoo and the activations, which are layers too.
 pub static REGISTRY: LazyLock<Vec<&'static Entry>> = LazyLock::new(|| {
     // Not `linear`: it does nothing, and its name would be taken for that of a layer.
-    let (zoo, activations) = (&crate::models::REGISTRY, &crate::activations::REGISTRY[1..]);
+    let (zoo, activations) = (crate::models::REGISTRY, &crate::activations::REGISTRY[1..]);
     LAYERS.iter().chain(zoo).chain(activations).copied().collect()
 });
 

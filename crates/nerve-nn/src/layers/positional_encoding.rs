@@ -1,9 +1,10 @@
+use super::positions::{constant, places};
 use super::{Effect, Entry, Layer, Misfit, Sample};
 use crate::context::Context;
 use crate::dims::product;
 use crate::init::{Initializer, Normal};
 use crate::params::Params;
-use nerve_core::{DType, Tensor, Var};
+use nerve_core::{Tensor, Var};
 use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Adds to each element of a sequence what says where it stands: attention by itself does not
@@ -54,6 +55,28 @@ impl PositionalEncoding {
     }
 }
 
+impl PositionalEncoding {
+    /// As [`forward`](Layer::forward) for elements whose first stands at place `at`, i32 `[1]`, all
+    /// of them before `longest`.
+    ///
+    /// # Panics
+    /// If a shape does not fit.
+    #[track_caller]
+    pub fn forward_from(&self, x: &Tensor, at: &Tensor, longest: usize) -> Tensor {
+        let (time, features) = (x.shape()[1], x.shape()[2]);
+        let table = match &self.weight {
+            None => constant(&waves(longest, features), [longest, features], x.dtype()),
+            Some(weight) => weight.get(),
+        };
+        assert!(
+            longest <= table.shape()[0],
+            "PositionalEncoding: places for {}, and {longest} are needed",
+            table.shape()
+        );
+        x + table.index_select(0, &places(at, time))
+    }
+}
+
 /// The waves at `time` places.
 fn waves(time: usize, features: usize) -> Vec<f64> {
     let wave = |t: usize, i: usize| {
@@ -69,15 +92,7 @@ impl Layer for PositionalEncoding {
             panic!("PositionalEncoding: expected [batch, time, features], found {}", x.shape())
         };
         match &self.weight {
-            None => {
-                let (table, shape) = (waves(time, features), [time, features]);
-                // A constant of the right type, so that nothing is converted in every step.
-                let single = || table.iter().map(|&wave| wave as f32).collect::<Vec<f32>>();
-                x + match x.dtype() {
-                    DType::F32 => Tensor::from_slice(&single(), shape),
-                    _ => Tensor::from_slice(&table, shape),
-                }
-            }
+            None => x + constant(&waves(time, features), [time, features], x.dtype()),
             Some(weight) => {
                 let longest = weight.shape()[0];
                 assert!(

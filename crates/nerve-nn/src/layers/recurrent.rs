@@ -180,6 +180,11 @@ impl Stack {
         Stack { name, cell, inputs, units, options, directions }
     }
 
+    /// Layers times directions.
+    pub fn count(&self) -> usize {
+        self.directions.len()
+    }
+
     /// Walks `x` `[batch, steps, inputs]` from the states `h0` and `c0`
     /// `[layers · directions, batch, units]`, zeros without them. Steps for which the mask is false
     /// are passed over.
@@ -395,7 +400,7 @@ impl Direction {
     }
 }
 
-pub(super) const UNITS: Param = Param::required("units", Kind::count(), "length of the state")
+pub(crate) const UNITS: Param = Param::required("units", Kind::count(), "length of the state")
     .alias(&["hidden_size", "hidden_units"]);
 pub(super) const SEQUENCES: Param = Param::with_default(
     "return_sequences",
@@ -403,7 +408,7 @@ pub(super) const SEQUENCES: Param = Param::with_default(
     Value::Bool(false),
     "whether to give the states of all steps, not the last one",
 );
-pub(super) const LAYERS: Param =
+pub(crate) const LAYERS: Param =
     Param::with_default("layers", Kind::int(1, 1 << 10), Value::Int(1), "layers upon each other")
         .alias(&["num_layers"]);
 pub(super) const BIDIRECTIONAL: Param = Param::with_default(

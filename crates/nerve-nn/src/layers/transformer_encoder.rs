@@ -1,8 +1,12 @@
-use super::multi_head_attention::{CAUSAL, DROPOUT, HEADS, effect, key_mask, sequence};
-use super::{Effect, Entry, Layer, LayerNorm, Linear, Misfit, MultiHeadAttention, Sample};
-use crate::activations::{self, Relu};
+use super::feed_forward::{self, ACTIVATION, GATED, UNITS, activate};
+use super::multi_head_attention::{
+    CAUSAL, DROPOUT, HEADS, KV_HEADS, POSITION, effect, key_mask, options as attention,
+};
+use super::{
+    AttentionOptions, AttentionPosition, Dropout, Effect, Entry, FeedForward, Layer, LayerNorm,
+    Misfit, MultiHeadAttention, Sample,
+};
 use crate::context::Context;
-use crate::layers::Dropout;
 use crate::params::Params;
 use nerve_core::Tensor;
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
@@ -22,12 +26,47 @@ pub struct TransformerOptions {
     pub norm_first: bool,
     /// Whether an element sees only what is before it.
     pub causal: bool,
+    /// Heads of keys and values: see [`MultiHeadAttention::kv_heads`].
+    pub kv_heads: Option<usize>,
+    /// How attention knows who stands where.
+    pub position: AttentionPosition,
+    /// Whether the units are gated: see [`FeedForward`].
+    pub gated: bool,
 }
 
 impl TransformerOptions {
     /// Without dropout, normalised after each half, everything visible.
     pub fn new(heads: usize, feed_forward: usize) -> TransformerOptions {
-        TransformerOptions { heads, feed_forward, dropout: 0.0, norm_first: false, causal: false }
+        TransformerOptions {
+            heads,
+            feed_forward,
+            dropout: 0.0,
+            norm_first: false,
+            causal: false,
+            kv_heads: None,
+            position: AttentionPosition::None,
+            gated: false,
+        }
+    }
+
+    pub(super) fn attention(&self) -> AttentionOptions {
+        let &TransformerOptions { heads, kv_heads, causal, dropout, position, .. } = self;
+        AttentionOptions { heads, kv_heads, bias: true, causal, dropout, position }
+    }
+}
+
+/// One half of a layer: what `f` finds is added to `x`, and either what it reads is normalised, or
+/// the sum.
+pub(super) fn half(
+    x: &Tensor,
+    norm: &LayerNorm,
+    norm_first: bool,
+    cx: &Context,
+    f: impl FnOnce(&Tensor) -> Tensor,
+) -> Tensor {
+    match norm_first {
+        true => x + f(&norm.forward(x, cx)),
+        false => norm.forward(&(x + f(x)), cx),
     }
 }
 
@@ -39,13 +78,14 @@ impl TransformerOptions {
 /// ```text
 /// norm_first:   x = x + attention(norm1(x));      x = x + feed_forward(norm2(x))
 /// else:         x = norm1(x + attention(x));      x = norm2(x + feed_forward(x))
-/// feed_forward(x) = linear2(activation(linear1(x)))
 /// ```
 ///
 /// Vaswani et al., "Attention is all you need", 2017; the order with the norm first is that of
 /// Xiong et al., "On layer normalization in the transformer architecture", 2020.
 ///
-/// Input `[batch, time, features]`, output the same.
+/// Input `[batch, time, features]`, output the same; steps that its mask denies
+/// ([`Context`]) are not looked at. Parameters: `self_attn`, `linear1`, `linear2`, `norm1`, `norm2`, as in
+/// PyTorch.
 ///
 /// ```
 /// use nerve_core::Tensor;
@@ -59,17 +99,13 @@ impl TransformerOptions {
 pub struct TransformerEncoderLayer {
     /// The first half.
     pub self_attn: MultiHeadAttention,
-    /// The second half: to `feed_forward` units,
-    pub linear1: Linear,
-    /// and back.
-    pub linear2: Linear,
+    /// The second half.
+    pub feed_forward: FeedForward,
     /// Of the first half.
     pub norm1: LayerNorm,
     /// Of the second half.
     pub norm2: LayerNorm,
-    /// Between the two linear layers; ReLU unless set.
-    pub activation: Box<dyn Layer>,
-    /// Of the units, and of what either half adds.
+    /// Of what either half adds.
     pub dropout: Dropout,
     /// See [`TransformerOptions::norm_first`].
     pub norm_first: bool,
@@ -79,22 +115,23 @@ impl TransformerEncoderLayer {
     /// A layer with ReLU.
     ///
     /// # Panics
-    /// If `features` is no multiple of the number of heads, or the dropout is not in [0, 1).
+    /// As [`MultiHeadAttention::with_options`], and if the dropout is not in [0, 1).
     #[track_caller]
     pub fn new(
         params: &Params,
         features: usize,
         options: TransformerOptions,
     ) -> TransformerEncoderLayer {
-        let TransformerOptions { heads, feed_forward, dropout, norm_first, causal } = options;
-        let attention = MultiHeadAttention::new(&params.at("self_attn"), features, heads);
+        let TransformerOptions { feed_forward, dropout, norm_first, gated, .. } = options;
         TransformerEncoderLayer {
-            self_attn: MultiHeadAttention { causal, dropout, ..attention },
-            linear1: Linear::new(&params.at("linear1"), features, feed_forward),
-            linear2: Linear::new(&params.at("linear2"), feed_forward, features),
+            self_attn: MultiHeadAttention::with_options(
+                &params.at("self_attn"),
+                features,
+                options.attention(),
+            ),
+            feed_forward: FeedForward::new(params, features, feed_forward, gated, dropout),
             norm1: LayerNorm::new(&params.at("norm1"), [features]),
             norm2: LayerNorm::new(&params.at("norm2"), [features]),
-            activation: Box::new(Relu),
             dropout: Dropout::new(dropout),
             norm_first,
         }
@@ -106,27 +143,34 @@ impl TransformerEncoderLayer {
     /// If a shape does not fit.
     #[track_caller]
     pub fn forward_masked(&self, x: &Tensor, mask: Option<&Tensor>, cx: &Context) -> Tensor {
-        let attend = |x: &Tensor| {
-            let y = self.self_attn.attend_itself(x, mask, cx);
-            self.dropout.forward(&y, cx)
-        };
-        let think = |x: &Tensor| {
-            let hidden = self.activation.forward(&self.linear1.forward(x, cx), cx);
-            let y = self.linear2.forward(&self.dropout.forward(&hidden, cx), cx);
-            self.dropout.forward(&y, cx)
-        };
-        let (norm1, norm2) =
-            (|x: &Tensor| self.norm1.forward(x, cx), |x: &Tensor| self.norm2.forward(x, cx));
-        match self.norm_first {
-            true => {
-                let x = x + attend(&norm1(x));
-                &x + think(&norm2(&x))
-            }
-            false => {
-                let x = norm1(&(x + attend(x)));
-                norm2(&(&x + think(&x)))
-            }
-        }
+        self.halves(x, cx, |x| self.self_attn.attend_itself(x, mask, cx))
+    }
+
+    /// The next elements of sequences, as [`MultiHeadAttention::attend_cached`] takes them.
+    ///
+    /// # Panics
+    /// If a shape does not fit.
+    #[track_caller]
+    pub fn forward_cached(
+        &self,
+        x: &Tensor,
+        at: &Tensor,
+        cache: &[Tensor; 2],
+        cx: &Context,
+    ) -> (Tensor, [Tensor; 2]) {
+        let mut after = cache.clone();
+        let y = self.halves(x, cx, |x| {
+            let (y, cache) = self.self_attn.attend_cached(x, at, cache, cx);
+            after = cache;
+            y
+        });
+        (y, after)
+    }
+
+    fn halves(&self, x: &Tensor, cx: &Context, attend: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        let drop = |y: Tensor| self.dropout.forward(&y, cx);
+        let x = half(x, &self.norm1, self.norm_first, cx, |x| drop(attend(x)));
+        half(&x, &self.norm2, self.norm_first, cx, |x| drop(self.feed_forward.forward(x, cx)))
     }
 }
 
@@ -181,6 +225,31 @@ impl TransformerEncoder {
     }
 }
 
+impl TransformerEncoder {
+    /// The next elements of sequences through all layers, each with a cache of its own; see
+    /// [`MultiHeadAttention::attend_cached`].
+    ///
+    /// # Panics
+    /// If a shape does not fit, or there is not one cache for each layer.
+    #[track_caller]
+    pub fn forward_cached(
+        &self,
+        x: &Tensor,
+        at: &Tensor,
+        caches: &[[Tensor; 2]],
+        cx: &Context,
+    ) -> (Tensor, Vec<[Tensor; 2]>) {
+        assert!(caches.len() == self.layers.len(), "TransformerEncoder: one cache for each layer");
+        let (mut x, mut after) = (x.clone(), Vec::new());
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            let (y, cache) = layer.forward_cached(&x, at, cache, cx);
+            x = y;
+            after.push(cache);
+        }
+        (self.norm.as_ref().map_or_else(|| x.clone(), |norm| norm.forward(&x, cx)), after)
+    }
+}
+
 impl Layer for TransformerEncoder {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
         self.forward_masked(x, key_mask(x, cx).as_ref(), cx)
@@ -188,42 +257,40 @@ impl Layer for TransformerEncoder {
 }
 
 fn options(args: &Args) -> TransformerOptions {
+    let AttentionOptions { heads, kv_heads, causal, dropout, position, .. } = attention(args);
     TransformerOptions {
-        heads: args.usize("heads"),
+        heads,
         feed_forward: args.usize("feed_forward"),
-        dropout: args.float("dropout"),
+        dropout,
         norm_first: args.bool("norm_first"),
-        causal: args.bool("causal"),
+        causal,
+        kv_heads,
+        position,
+        gated: args.bool("gated"),
     }
 }
 
 /// What one layer does.
 fn layer_effect(args: &Args, input: &[usize]) -> Result<Effect, Misfit> {
-    let [time, features] = sequence(input, args.usize("heads"))?;
-    let attention = effect([time, features], true);
-    let hidden = args.usize("feed_forward") as u128;
-    let (n, d) = (time as u128, features as u128);
-    let pair = (2 * d).saturating_mul(hidden);
-    let own = pair.saturating_add(hidden).saturating_add(5 * d);
+    effect_of(&options(args), input)
+}
+
+/// What one layer made with these options does.
+pub(crate) fn effect_of(options: &TransformerOptions, input: &[usize]) -> Result<Effect, Misfit> {
+    let attention = effect(options.attention(), input)?;
+    let (n, d) = (input[0] as u128, input[1] as u128);
+    let own = feed_forward::effect((options.feed_forward, options.gated), n, input[1]);
+    let norms = 4 * d;
     Ok(Effect {
-        parameters: attention.parameters.saturating_add(own),
-        flops: attention.flops.saturating_add(n.saturating_mul(2).saturating_mul(pair)),
-        kept: attention.kept.saturating_add(n.saturating_mul(2 * hidden + 4 * d)),
+        parameters: attention.parameters.saturating_add(own.parameters).saturating_add(norms),
+        flops: attention.flops.saturating_add(own.flops),
+        kept: attention.kept.saturating_add(own.kept).saturating_add(n.saturating_mul(4 * d)),
         ..attention
     })
 }
 
-const DEPTH: Param = Param::required("layers", Kind::int(1, 1 << 10), "how many layers")
+pub(crate) const DEPTH: Param = Param::required("layers", Kind::int(1, 1 << 10), "how many layers")
     .alias(&["num_layers", "depth"]);
-const FEED_FORWARD: Param =
-    Param::required("feed_forward", Kind::count(), "units between the two linear layers")
-        .alias(&["dim_feedforward", "intermediate_dim"]);
-const ACTIVATION: Param = Param::with_default(
-    "activation",
-    activations::KIND,
-    Value::text("relu"),
-    "the function between the two linear layers",
-);
 const NORM_FIRST: Param = Param::with_default(
     "norm_first",
     Kind::Bool,
@@ -231,25 +298,27 @@ const NORM_FIRST: Param = Param::with_default(
     "whether each half normalises what it reads rather than what it writes",
 );
 
-fn activate(layer: &mut TransformerEncoderLayer, args: &Args) {
-    layer.activation = activations::build(args.item("activation"))
-        .unwrap_or_else(|| Box::new(activations::Identity));
-}
-
 pub(super) static LAYER: Entry = Entry {
     spec: Spec {
         name: "TransformerEncoderLayer",
         aliases: &["transformer_encoder_layer"],
         peers: Peers::of("nn.TransformerEncoderLayer", "keras_hub.layers.TransformerEncoder"),
         doc: "Attention of a sequence to itself, then two linear layers for each element.",
-        params: &[HEADS, FEED_FORWARD, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL],
+        params: &[HEADS, UNITS, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL, KV_HEADS, POSITION, GATED],
     },
     takes_indices: false,
-    samples: &[Sample::of("heads = 1, feed_forward = 8", &[3, 4])],
+    samples: &[
+        Sample::of("heads = 1, feed_forward = 8", &[3, 4]),
+        Sample::of(
+            "heads = 2, kv_heads = 1, feed_forward = 5, activation = 'silu', gated = true, \
+             norm_first = true, position = 'rotary', causal = true",
+            &[3, 4],
+        ),
+    ],
     infer: layer_effect,
     make: |args, input, params| {
         let mut layer = TransformerEncoderLayer::new(params, input[1], options(args));
-        activate(&mut layer, args);
+        activate(&mut layer.feed_forward, args);
         Box::new(layer)
     },
 };
@@ -260,7 +329,9 @@ pub(super) static ENTRY: Entry = Entry {
         aliases: &["transformer_encoder"],
         peers: Peers::of("nn.TransformerEncoder", ""),
         doc: "Layers of attention, one after the other.",
-        params: &[DEPTH, HEADS, FEED_FORWARD, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL],
+        params: &[
+            DEPTH, HEADS, UNITS, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL, KV_HEADS, POSITION, GATED,
+        ],
     },
     takes_indices: false,
     samples: &[Sample::of(
@@ -281,7 +352,7 @@ pub(super) static ENTRY: Entry = Entry {
     make: |args, input, params| {
         let (features, depth) = (input[1], args.usize("layers"));
         let mut encoder = TransformerEncoder::new(params, features, depth, options(args));
-        encoder.layers.iter_mut().for_each(|layer| activate(layer, args));
+        encoder.layers.iter_mut().for_each(|layer| activate(&mut layer.feed_forward, args));
         Box::new(encoder)
     },
 };

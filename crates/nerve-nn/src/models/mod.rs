@@ -4,11 +4,18 @@
 //! constructor in Rust, or by its [`Entry`] from a recipe. One file for each family, and one line
 //! for each network in [`REGISTRY`].
 
+mod gpt;
+mod recurrent_language;
 mod resnet;
+mod translator;
 
+pub use gpt::{Gpt, GptOptions, Places};
+pub use recurrent_language::RecurrentLanguage;
 pub use resnet::{ResNet, ResNetOptions, Stem};
+pub use translator::Translator;
 
 use crate::layers::Entry;
 
 /// All networks of the zoo.
-pub static REGISTRY: [&Entry; 2] = [&resnet::RESNET18, &resnet::RESNET34];
+pub static REGISTRY: &[&Entry] =
+    &[&resnet::RESNET18, &resnet::RESNET34, &gpt::ENTRY, &recurrent_language::ENTRY];

@@ -70,6 +70,7 @@ PADDING = torch.arange(TIME)[None] >= torch.tensor([[3], [5]])  # True: no real 
 m = nn.MultiheadAttention(FEATURES, HEADS, batch_first=True)
 case("padded_attention", m, lambda x: m(x, x, x, key_padding_mask=PADDING, need_weights=False)[0], X)
 bias = random(TIME, TIME)
+m = nn.MultiheadAttention(FEATURES, HEADS, batch_first=True)
 case(
     "biased_attention", m,
     lambda x: (m(x, x, x, attn_mask=bias, need_weights=False)[0], {"bias": bias}), X,
@@ -82,9 +83,9 @@ for name, first, activation in [("post_norm", False, "relu"), ("pre_norm", True,
         FEATURES, HEADS, HIDDEN, dropout=0.0, activation=activation, batch_first=True, norm_first=first
     )
     run = lambda m: lambda x, k: m(x, k, tgt_mask=later, memory_key_padding_mask=hidden)
-    case(f"{name}_decoder_layer", m, run(m), X, MEMORY)
     stack = nn.TransformerDecoder(m, 2, norm=nn.LayerNorm(FEATURES) if first else None)
     case(f"{name}_decoder", stack, run(stack), X, MEMORY)
+    case(f"{name}_decoder_layer", m, run(m), X, MEMORY)
 
 
 class Nothing(nn.Module):
