@@ -40,9 +40,13 @@ struct Cell {
     shape: Shape,
     dtype: DType,
     home: RwLock<Home>,
+    /// What computes it from other variables, where it has no elements of its own.
+    derived: Option<Derivation>,
     /// The last tensor read outside a trace, so that `get` twice gives the same node.
     last: Mutex<Option<(u64, WeakTensor)>>,
 }
+
+type Derivation = Box<dyn Fn() -> Tensor + Send + Sync>;
 
 /// Where a variable's elements lie.
 #[derive(Clone)]
@@ -104,8 +108,32 @@ impl Var {
                 versions: Versions { read: vec![Arc::clone(&own)], written: vec![own] },
                 block: Weak::new(),
             }),
+            derived: None,
             last: Mutex::new(None),
         }))
+    }
+
+    /// A variable without elements of its own: reading it computes it from others, each time. So
+    /// a layer can be given a weight that is a function of what is trained (weight normalisation,
+    /// low-rank adapters) and need not know. It cannot be set.
+    ///
+    /// ```
+    /// use nerve_core::{DType, Tensor, Var, grad};
+    /// let v = Var::new("v", Tensor::scalar(3.0f32));
+    /// let source = v.clone();
+    /// let w = Var::derived("w", [], DType::F32, move || source.get().square());
+    /// assert_eq!(w.to_vec::<f32>(), [9.0]);
+    /// assert_eq!(grad(&w.get(), &[&v])[0].item::<f32>(), 6.0);
+    /// ```
+    pub fn derived(
+        name: impl Into<String>,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        value: impl Fn() -> Tensor + Send + Sync + 'static,
+    ) -> Var {
+        let Var(cell) = Var::new(name, Tensor::full([0], 0.0, dtype));
+        let cell = Arc::into_inner(cell).expect("it is new");
+        Var(Arc::new(Cell { shape: shape.into(), derived: Some(Box::new(value)), ..cell }))
     }
 
     /// The name: for parameters the path in the network, `conv1.weight`.
@@ -160,6 +188,12 @@ impl Var {
     /// In a trace, if the step has set the arena that it lies in, or a part of it.
     #[track_caller]
     pub fn get(&self) -> Tensor {
+        if let Some(value) = &self.0.derived {
+            let value = value();
+            let fits = *value.shape() == self.0.shape && value.dtype() == self.0.dtype;
+            assert!(fits, "get: `{}` is derived as {value:?}, not {}", self.0.name, self.0.shape);
+            return value;
+        }
         if let Some(tensor) = trace::read(self) {
             return tensor;
         }
@@ -186,6 +220,7 @@ impl Var {
     /// that it lies in, or a part of it: the one would undo the other.
     #[track_caller]
     pub fn set(&self, value: Tensor) {
+        self.expect_own("set");
         assert!(
             *value.shape() == self.0.shape && value.dtype() == self.0.dtype,
             "set: `{}` holds {} {}, found {} {}",
@@ -212,6 +247,7 @@ impl Var {
     /// it would happen once, when the function is traced.
     #[track_caller]
     pub fn write<T: Element>(&self, values: &[T]) {
+        self.expect_own("write");
         self.expect_no_trace("write", "set it");
         assert!(
             T::DTYPE == self.0.dtype && values.len() == self.0.shape.numel(),
@@ -235,6 +271,12 @@ impl Var {
     }
 
     #[track_caller]
+    fn expect_own(&self, method: &str) {
+        let own = self.0.derived.is_none();
+        assert!(own, "{method}: `{}` is derived from other variables: change those", self.0.name);
+    }
+
+    #[track_caller]
     fn expect_no_trace(&self, method: &str, instead: &str) {
         assert!(
             trace::current() == 0,
@@ -252,6 +294,9 @@ impl Var {
     pub fn to_vec<T: Element>(&self) -> Vec<T> {
         self.expect_no_trace("to_vec", "get it");
         assert!(T::DTYPE == self.0.dtype, "to_vec: `{}` is {}", self.0.name, self.0.dtype);
+        if self.0.derived.is_some() {
+            return self.get().to_vec();
+        }
         let home = self.home();
         let mut stored = vec![T::Stored::default(); self.0.shape.numel()];
         home.buffer.read_into(home.offset, &mut stored);

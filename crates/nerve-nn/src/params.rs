@@ -23,6 +23,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Params {
     store: Arc<Mutex<Store>>,
     scope: String,
+    derivation: Option<Derivation>,
+}
+
+/// What is created instead of the parameter `name`: parameters from which it is derived.
+#[derive(Clone)]
+struct Derivation {
+    name: &'static str,
+    make: Arc<dyn Fn(&Params, Tensor) -> Var + Send + Sync>,
 }
 
 struct Store {
@@ -72,7 +80,7 @@ impl Params {
     pub fn with_dtype(seed: u64, dtype: DType) -> Params {
         assert!(dtype.is_float(), "parameters are f32 or f64, not {dtype}");
         let store = Store { seed, dtype, entries: Vec::new() };
-        Params { store: Arc::new(Mutex::new(store)), scope: String::new() }
+        Params { store: Arc::new(Mutex::new(store)), scope: String::new(), derivation: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Store> {
@@ -82,7 +90,18 @@ impl Params {
 
     /// One step down the path: what is created there is called `name.…`.
     pub fn at(&self, name: impl fmt::Display) -> Params {
-        Params { store: self.store.clone(), scope: self.path(&name) }
+        Params { store: self.store.clone(), scope: self.path(&name), derivation: None }
+    }
+
+    /// The same place, where instead of a parameter `name` directly below `make` is asked for a
+    /// variable, with the initial value: it creates parameters of its own there and derives the
+    /// wanted one from them ([`Var::derived`]). Weight normalisation is made so, of any layer.
+    pub fn deriving(
+        &self,
+        name: &'static str,
+        make: impl Fn(&Params, Tensor) -> Var + Send + Sync + 'static,
+    ) -> Params {
+        Params { derivation: Some(Derivation { name, make: Arc::new(make) }), ..self.clone() }
     }
 
     fn path(&self, name: &impl fmt::Display) -> String {
@@ -122,6 +141,12 @@ impl Params {
         let key = Tensor::random_key(seed, 0);
         let draw = Draw { key, stream: number as u32, dtype };
         let initial = init.tensor(&shape.into(), &draw);
+        if let Some(derivation) = &self.derivation
+            && derivation.name == name.to_string()
+        {
+            let plain = Params { derivation: None, ..self.clone() };
+            return (derivation.make)(&plain, initial);
+        }
         self.insert(Var::new(self.path(&name), initial), Role::Trainable)
     }
 
@@ -132,6 +157,15 @@ impl Params {
     #[track_caller]
     pub fn buffer(&self, name: impl fmt::Display, initial: Tensor) -> Var {
         self.insert(Var::new(self.path(&name), initial), Role::Buffer)
+    }
+
+    /// Creates a trainable parameter with these values.
+    ///
+    /// # Panics
+    /// If the path is taken already.
+    #[track_caller]
+    pub fn with_value(&self, name: impl fmt::Display, value: Tensor) -> Var {
+        self.insert(Var::new(self.path(&name), value), Role::Trainable)
     }
 
     #[track_caller]

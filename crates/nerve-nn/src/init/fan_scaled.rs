@@ -119,6 +119,9 @@ entries! {
     HE_NORMAL: "he_normal" ["kaiming_normal", "HeNormal"]
         "nn.init.kaiming_normal_" "initializers.HeNormal"
         "Normal with variance 2 / fan in.";
+    HE_NORMAL_OUT: "he_normal_out" ["kaiming_normal_out"]
+        "nn.init.kaiming_normal_(mode='fan_out')" ""
+        "Normal with variance 2 / fan out.";
     LECUN_UNIFORM: "lecun_uniform" ["LecunUniform"]
         "" "initializers.LecunUniform"
         "Uniform with variance 1 / fan in.";

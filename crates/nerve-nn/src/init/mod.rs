@@ -77,11 +77,12 @@ pub struct Entry {
 }
 
 /// All initialisers.
-pub static REGISTRY: [&Entry; 12] = [
+pub static REGISTRY: &[&Entry] = &[
     &fan_scaled::GLOROT_UNIFORM,
     &fan_scaled::GLOROT_NORMAL,
     &fan_scaled::HE_UNIFORM,
     &fan_scaled::HE_NORMAL,
+    &fan_scaled::HE_NORMAL_OUT,
     &fan_scaled::LECUN_UNIFORM,
     &fan_scaled::LECUN_NORMAL,
     &random::UNIFORM,

@@ -14,6 +14,8 @@ use std::borrow::Cow;
 pub(crate) enum Block {
     /// A layer of the registry.
     Layer(Item),
+    /// What cannot be, and why: numbers that are too large.
+    Impossible(String),
     /// One after the other.
     Chain(Vec<Named>),
     /// activation(body(x) + shortcut(x)); without a shortcut x itself.
@@ -86,14 +88,16 @@ macro_rules! layer {
 pub(crate) use layer;
 
 impl Block {
+    /// A layer with these arguments. Some come from the input, and may be out of its range.
+    ///
     /// # Panics
-    /// If there is no such layer, or it does not take these arguments: both are mistakes here.
+    /// If there is no such layer.
     #[track_caller]
     pub fn layer(name: &str, given: Vec<(String, Value)>) -> Block {
         let entry = find(name).unwrap_or_else(|| panic!("no layer `{name}`"));
         match check(&entry.spec, &given) {
             Ok(args) => Block::Layer(Item { name: entry.spec.name, args }),
-            Err(problems) => panic!("{name}: {}", problems[0].kind),
+            Err(problems) => Block::Impossible(format!("{name}: {}", problems[0].kind)),
         }
     }
 
@@ -140,6 +144,9 @@ impl Block {
                 }
                 (entry.infer)(&item.args, input)
             }
+            Block::Impossible(why) => {
+                Err(Misfit { needs: "other numbers".into(), hint: why.clone() })
+            }
             Block::Chain(parts) => {
                 parts.iter().enumerate().try_fold(nothing(), |all, (i, part)| {
                     let effect = part.block.infer(&all.shape);
@@ -179,6 +186,7 @@ impl Block {
                 let entry = find(item.name).expect("the check has found it");
                 (entry.make)(&item.args, input, params)
             }
+            Block::Impossible(why) => unreachable!("`infer` has refused it: {why}"),
             Block::Chain(parts) => {
                 let mut shape = input.to_vec();
                 let mut layers = Vec::with_capacity(parts.len());

@@ -46,6 +46,8 @@ macro_rules! entry {
     };
 }
 
+pub(crate) use entry;
+
 pub(super) static SEQUENTIAL: Entry = entry!(
     "Sequential" [] Peers::of("nn.Sequential", "Sequential"),
     "Layers one after the other, as one layer.",

@@ -1,4 +1,4 @@
-use super::{Effect, Entry, Layer, Misfit, Sample};
+use super::{Effect, Entry, Layer, Misfit, Sample, SequencePooling};
 use crate::context::Context;
 use crate::dims::{names, product};
 use nerve_core::Tensor;
@@ -11,7 +11,8 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 ///
 /// Input `[batch, channels, extents…]` with `N` extents, output `[batch, channels]`; if `keep`,
 /// with extents of 1. If `channels_last`, the input is `[batch, extents…, channels]`: of words
-/// after an embedding, `[batch, words, features]`, the mean over the words.
+/// after an embedding, `[batch, words, features]`, the mean over the words that a mask does not deny
+/// ([`SequencePooling`]).
 ///
 /// ```
 /// use nerve_core::Tensor;
@@ -84,15 +85,29 @@ fn order<const N: usize>(channels_last: bool) -> String {
     }
 }
 
+/// Over the steps of a sequence, of which a mask may deny some.
+fn over_time(pooling: SequencePooling, x: &Tensor, keep: bool, cx: &Context) -> Tensor {
+    let y = pooling.forward(x, cx);
+    if keep { y.unsqueeze(1) } else { y }
+}
+
 impl<const N: usize> Layer for GlobalAvgPool<N> {
-    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        x.mean_axes(&extents::<N>("GlobalAvgPool", x, self.channels_last), self.keep)
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let axes = extents::<N>("GlobalAvgPool", x, self.channels_last);
+        match N == 1 && self.channels_last {
+            true => over_time(SequencePooling::Mean, x, self.keep, cx),
+            false => x.mean_axes(&axes, self.keep),
+        }
     }
 }
 
 impl<const N: usize> Layer for GlobalMaxPool<N> {
-    fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        x.max_axes(&extents::<N>("GlobalMaxPool", x, self.channels_last), self.keep)
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        let axes = extents::<N>("GlobalMaxPool", x, self.channels_last);
+        match N == 1 && self.channels_last {
+            true => over_time(SequencePooling::Max, x, self.keep, cx),
+            false => x.max_axes(&axes, self.keep),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod axes;
 mod batch_norm;
 mod bilinear;
 pub(crate) mod block;
+pub(crate) mod blocks;
 mod combine;
 pub(crate) mod containers;
 mod conv;
@@ -28,10 +29,13 @@ mod linear;
 mod lstm;
 mod masking;
 pub(crate) mod multi_head_attention;
+mod noise;
+mod pad;
 mod pool;
 mod positional_encoding;
 mod positions;
 pub(crate) mod recurrent;
+mod reparametrized;
 mod residual;
 mod rms_norm;
 mod rnn;
@@ -39,8 +43,10 @@ mod scored_attention;
 mod separable_conv;
 mod sequence_pooling;
 mod sequential;
+mod shaping;
 mod transformer_decoder;
 pub(crate) mod transformer_encoder;
+mod upsample;
 
 pub use adaptive_pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
@@ -74,6 +80,8 @@ pub use linear::Linear;
 pub use lstm::Lstm;
 pub use masking::Masking;
 pub use multi_head_attention::{AttentionOptions, AttentionPosition, MultiHeadAttention};
+pub use noise::{AlphaDropout, DropPath, GaussianDropout, GaussianNoise, SpatialDropout};
+pub use pad::{Crop, Pad, PadMode};
 pub use pool::{
     AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, LpPool, LpPool1d, LpPool2d, LpPool3d, MaxPool,
     MaxPool1d, MaxPool2d, MaxPool3d, PoolOptions,
@@ -81,6 +89,7 @@ pub use pool::{
 pub use positional_encoding::PositionalEncoding;
 pub use positions::RotaryEmbedding;
 pub use recurrent::{Merge, RecurrentOptions};
+pub use reparametrized::{SpectralNorm, WeightNorm};
 pub use residual::Residual;
 pub use rms_norm::{LocalResponseNorm, RmsNorm, UnitNorm};
 pub use rnn::Rnn;
@@ -88,8 +97,12 @@ pub use scored_attention::{AdditiveAttention, AttentionPooling, DotAttention, Sc
 pub use separable_conv::{SeparableConv, SeparableConv1d, SeparableConv2d};
 pub use sequence_pooling::SequencePooling;
 pub use sequential::{SequenceError, Sequential};
+pub use shaping::{
+    ChannelShuffle, Narrow, Permute, PixelShuffle, PixelUnshuffle, RepeatVector, Reshape,
+};
 pub use transformer_decoder::{PreparedMemory, TransformerDecoder, TransformerDecoderLayer};
 pub use transformer_encoder::{TransformerEncoder, TransformerEncoderLayer, TransformerOptions};
+pub use upsample::{Interpolation, Target, Upsample, Upsample1d, Upsample2d, Upsample3d};
 
 use crate::context::Context;
 use crate::dims::{extent, product};
@@ -296,7 +309,41 @@ static LAYERS: &[&Entry] = &[
     &global_pool::MAX2D,
     &global_pool::MAX3D,
     &flatten::ENTRY,
+    &shaping::RESHAPE,
+    &shaping::UNFLATTEN,
+    &shaping::SQUEEZE,
+    &shaping::UNSQUEEZE,
+    &shaping::PERMUTE,
+    &shaping::NARROW,
+    &shaping::REPEAT_VECTOR,
+    &shaping::IDENTITY,
+    &pad::CONSTANT1D,
+    &pad::CONSTANT2D,
+    &pad::CONSTANT3D,
+    &pad::REFLECT1D,
+    &pad::REFLECT2D,
+    &pad::REFLECT3D,
+    &pad::REPLICATE1D,
+    &pad::REPLICATE2D,
+    &pad::REPLICATE3D,
+    &pad::CIRCULAR1D,
+    &pad::CIRCULAR2D,
+    &pad::CIRCULAR3D,
+    &pad::CROP1D,
+    &pad::CROP2D,
+    &pad::CROP3D,
+    &upsample::UP1D,
+    &upsample::UP2D,
+    &upsample::UP3D,
+    &shaping::PIXEL_SHUFFLE,
+    &shaping::PIXEL_UNSHUFFLE,
+    &shaping::CHANNEL_SHUFFLE,
     &dropout::ENTRY,
+    &noise::SPATIAL_DROPOUT,
+    &noise::DROP_PATH,
+    &noise::ALPHA_DROPOUT,
+    &noise::GAUSSIAN_NOISE,
+    &noise::GAUSSIAN_DROPOUT,
     &batch_norm::ENTRY,
     &layer_norm::ENTRY,
     &group_norm::GROUP_NORM,
@@ -304,6 +351,8 @@ static LAYERS: &[&Entry] = &[
     &rms_norm::RMS_NORM,
     &rms_norm::LOCAL_RESPONSE_NORM,
     &rms_norm::UNIT_NORM,
+    &reparametrized::WEIGHT_NORM,
+    &reparametrized::SPECTRAL_NORM,
     &embedding::ENTRY,
     &lstm::ENTRY,
     &gru::ENTRY,
@@ -331,6 +380,11 @@ static LAYERS: &[&Entry] = &[
     &containers::BRANCHES,
     &containers::REPEAT,
     &containers::TIME_DISTRIBUTED,
+    &blocks::SQUEEZE_EXCITATION,
+    &blocks::INVERTED_RESIDUAL,
+    &blocks::DENSE_BLOCK,
+    &blocks::INCEPTION,
+    &blocks::SHUFFLE_UNIT,
 ];
 
 /// All layers, and after them the networks of the zoo and the activations, which are layers too.

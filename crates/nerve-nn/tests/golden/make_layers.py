@@ -53,10 +53,12 @@ def case(recipe, module, *shape, x=None):
         for p in module.parameters():
             p.copy_(random(*p.shape) / 2)
     x = (random(*shape) if x is None else x).requires_grad_()
+    # Where buffers are not constants to begin with, `a.BUFFER` is what they were before the pass.
+    keep = {f"a.{key}": b.clone() for key, b in module.named_buffers() if "parametrizations" in key}
     y = module(x)
     dy = random(*y.shape)
     (y * dy).sum().backward()
-    keep = {"x": x, "y": y, "dy": dy, "dx": x.grad}
+    keep |= {"x": x, "y": y, "dy": dy, "dx": x.grad}
     for key, p in module.named_parameters():
         keep |= {key: p, f"d.{key}": p.grad}
     for key, b in module.named_buffers():
@@ -147,6 +149,36 @@ case("LocalResponseNorm size = 3, alpha = 0.5, beta = 0.6, k = 2", nn.LocalRespo
 case("LRN size = 4, alpha = 1", nn.LocalResponseNorm(4, 1.0), 1, 6, 2, 2)
 case("UnitNorm axis = 1, p = 3", lambda x: F.normalize(x, 3.0, 1), 2, 3, 4)
 case("BatchNorm", nn.BatchNorm3d(2), 2, 2, 3, 2, 2)
+# Padding, up-sampling, moves.
+case("ZeroPad2d padding = [[0, 1], [2, 0]]", nn.ZeroPad2d((2, 0, 0, 1)), 1, 2, 3, 2)
+case("ReflectionPad1d padding = [[2, 1]]", nn.ReflectionPad1d((2, 1)), 2, 2, 4)
+case("ReflectionPad2d padding = [[1, 2], [0, 1]]", nn.ReflectionPad2d((0, 1, 1, 2)), 1, 2, 3, 4)
+case("ReflectionPad3d padding = 1", nn.ReflectionPad3d(1), 1, 1, 2, 3, 2)
+case("ReplicationPad2d padding = [[1, 3], [2, 0]]", nn.ReplicationPad2d((2, 0, 1, 3)), 1, 2, 3, 2)
+case("CircularPad2d padding = [[1, 2], [0, 1]]", nn.CircularPad2d((0, 1, 1, 2)), 1, 2, 3, 2)
+case("Upsample1d factor = 3, mode = 'linear'", nn.Upsample(scale_factor=3, mode="linear"), 2, 2, 4)
+case("Upsample2d factor = [2, 3], mode = 'bilinear'", nn.Upsample(scale_factor=(2, 3), mode="bilinear"), 1, 2, 3, 2)
+case("Upsample2d factor = 2, mode = 'bilinear', align_corners = true",
+     nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), 1, 2, 3, 2)
+case("Upsample2d size = [5, 3], mode = 'bilinear'", nn.Upsample(size=(5, 3), mode="bilinear"), 1, 2, 3, 4)
+case("Upsample2d size = [5, 2]", nn.Upsample(size=(5, 2)), 1, 2, 3, 4)
+case("Upsample3d factor = 2", nn.Upsample(scale_factor=2), 1, 1, 2, 1, 3)
+case("Upsample3d size = [3, 4, 2], mode = 'trilinear', align_corners = true",
+     nn.Upsample(size=(3, 4, 2), mode="trilinear", align_corners=True), 1, 1, 2, 3, 1)
+case("PixelShuffle factor = 2", nn.PixelShuffle(2), 1, 8, 2, 3)
+case("PixelUnshuffle factor = 2", nn.PixelUnshuffle(2), 1, 2, 4, 2)
+case("ChannelShuffle groups = 3", nn.ChannelShuffle(3), 1, 6, 2)
+
+norm = nn.utils.parametrizations
+case("WeightNorm layer = { type = 'Dense', units = 4 }", norm.weight_norm(nn.Linear(3, 4)), 2, 3)
+case("WeightNorm layer = { type = 'Conv2d', filters = 2, kernel = 2 }", norm.weight_norm(nn.Conv2d(3, 2, 2)), 2, 3, 3, 3)
+
+for recipe, module in [
+    ("Dense', units = 4", nn.Linear(3, 4)), ("ConvTranspose1d', filters = 4, kernel = 2, groups = 2", nn.ConvTranspose1d(2, 4, 2, groups=2)),
+]:
+    shape = (2, 3) if "Dense" in recipe else (2, 2, 3)
+    case(f"SpectralNorm layer = {{ type = '{recipe} }}, iterations = 2", norm.spectral_norm(module, n_power_iterations=2), *shape)
+
 # MORE
 
 header, data = {"__metadata__": metadata}, b""
