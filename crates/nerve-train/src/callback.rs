@@ -26,12 +26,12 @@ pub struct TrainBegin<'a> {
     pub metrics: &'a [String],
 }
 
-/// Means since the epoch began.
+/// Loss and metrics since the epoch began.
 #[derive(Clone, Copy, Debug)]
 pub struct Scores<'a> {
     /// The mean loss.
     pub loss: f64,
-    /// The mean of each metric.
+    /// The value of each metric; NaN for one that is computed at the end of an epoch only.
     pub metrics: &'a [f64],
 }
 

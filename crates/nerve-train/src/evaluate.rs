@@ -2,8 +2,8 @@
 
 use crate::callback::Scores;
 use crate::error::TrainError;
-use crate::metrics::Metric;
-use crate::plans::{Plans, Traced};
+use crate::metrics::{Kept, Metric, Seen};
+use crate::plans::{Plans, Readings, Traced};
 use nerve_core::{DType, Precision, Step, Tensor};
 use nerve_data::{Batch, Loader};
 use nerve_nn::losses::Loss;
@@ -19,6 +19,7 @@ pub struct Evaluator<'a> {
     loss: &'a dyn Loss,
     metrics: &'a [Box<dyn Metric>],
     plans: Option<Plans<'a>>,
+    tally: Tally,
 }
 
 /// What an [`Evaluator`] has measured.
@@ -26,7 +27,7 @@ pub struct Evaluator<'a> {
 pub struct Evaluation {
     /// The mean loss over all examples.
     pub loss: f64,
-    /// The mean of each metric, in their order.
+    /// The value of each metric, in their order.
     pub metrics: Vec<f64>,
     /// How many examples there were.
     pub examples: u64,
@@ -39,7 +40,7 @@ impl<'a> Evaluator<'a> {
         loss: &'a dyn Loss,
         metrics: &'a [Box<dyn Metric>],
     ) -> Evaluator<'a> {
-        Evaluator { model, loss, metrics, plans: None }
+        Evaluator { model, loss, metrics, plans: None, tally: Tally::new(metrics.len()) }
     }
 
     /// Measures all examples: field 0 of the data is the input, field 1 the target.
@@ -77,18 +78,26 @@ impl<'a> Evaluator<'a> {
                 none.insert(Plans::new(loader, function, Precision::Full)?)
             }
         };
-        let mut means = Means::new(metrics.len());
+        let tally = &mut self.tally;
+        tally.clear();
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            plans.run(&batch, 1, (0, 0), &mut means.batch)?;
-            means.add(&batch, metrics);
+            plans.run(&batch, 1, (0, 0), &mut tally.batch)?;
+            tally.add(&batch, metrics, false);
         }
-        let scores = means.scores();
+        tally.finish(metrics);
+        let scores = tally.scores();
         let (loss, metrics) = (scores.loss, scores.metrics.to_vec());
-        Ok(Some(Evaluation { loss, metrics, examples: means.examples }))
+        Ok(Some(Evaluation { loss, metrics, examples: tally.examples }))
+    }
+
+    /// What the metrics have kept of the last evaluation, in their order: for instance the counts
+    /// of a [`Confusion`](crate::metrics::Confusion) matrix.
+    pub fn kept(&self) -> &[Kept] {
+        &self.tally.kept
     }
 }
 
@@ -105,7 +114,7 @@ pub fn first_use(model: &dyn Layer, loader: &Loader) -> Result<(Step, usize), Tr
     Plans::new(loader, forward, Precision::Full)?.first(loader, (0, 0))
 }
 
-/// The results of a plan: the loss, then the sums of the metrics.
+/// The results of a plan: the loss, then what the metrics observe.
 pub(crate) fn results(
     loss: &dyn Loss,
     metrics: &[Box<dyn Metric>],
@@ -113,51 +122,63 @@ pub(crate) fn results(
     target: &Tensor,
 ) -> Vec<Tensor> {
     let loss = loss.loss(output, target).to_dtype(DType::F32);
-    let sums = metrics.iter().map(|metric| metric.sum(output, target).to_dtype(DType::F32));
-    std::iter::once(loss).chain(sums).collect()
+    let seen = metrics.iter().map(|metric| metric.observe(output, target).to_dtype(DType::F64));
+    std::iter::once(loss).chain(seen).collect()
 }
 
-/// Sums over batches, as means. Allocates when it is made, and never again.
-pub(crate) struct Means {
+/// Loss and metrics over batches. After the first batch it allocates nothing (but for metrics that
+/// keep rows, which grow in the first epoch).
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
     /// The results of the last batch.
-    pub batch: Vec<f32>,
-    examples: u64,
+    pub batch: Readings,
+    pub examples: u64,
+    pub kept: Vec<Kept>,
     loss: f64,
-    sums: Vec<f64>,
-    counts: Vec<f64>,
-    means: Vec<f64>,
+    values: Vec<f64>,
 }
 
-impl Means {
-    pub fn new(metrics: usize) -> Means {
-        Means {
-            batch: vec![0.0; metrics + 1],
-            examples: 0,
-            loss: 0.0,
-            sums: vec![0.0; metrics],
-            counts: vec![0.0; metrics],
-            means: vec![0.0; metrics],
+impl Tally {
+    pub fn new(metrics: usize) -> Tally {
+        Tally {
+            batch: Readings { loss: 0.0, metrics: vec![Vec::new(); metrics] },
+            kept: vec![Kept::default(); metrics],
+            values: vec![f64::NAN; metrics],
+            ..Tally::default()
         }
     }
 
     pub fn clear(&mut self) {
         (self.examples, self.loss) = (0, 0.0);
-        self.sums.fill(0.0);
-        self.counts.fill(0.0);
+        self.kept.iter_mut().for_each(Kept::clear);
+        self.values.fill(f64::NAN);
     }
 
-    /// Adds `batch`, whose results are in `self.batch`.
-    pub fn add(&mut self, batch: &Batch, metrics: &[Box<dyn Metric>]) {
+    /// Adds `batch`, whose results are in `self.batch`; if they are `shown`, with the values that
+    /// are worth computing after each step.
+    pub fn add(&mut self, batch: &Batch, metrics: &[Box<dyn Metric>], shown: bool) {
         self.examples += batch.size() as u64;
-        self.loss += f64::from(self.batch[0]) * batch.size() as f64;
+        self.loss += f64::from(self.batch.loss) * batch.size() as f64;
+        let target = batch.array(1).shape();
         for (i, metric) in metrics.iter().enumerate() {
-            self.sums[i] += f64::from(self.batch[1 + i]);
-            self.counts[i] += metric.count(batch.array(1).shape()) as f64;
-            self.means[i] = self.sums[i] / self.counts[i];
+            let seen = Seen { values: &self.batch.metrics[i], target };
+            metric.add(&seen, &mut self.kept[i]);
+            if shown && metric.each_step() {
+                self.values[i] = metric.value(&self.kept[i]);
+            }
+        }
+    }
+
+    /// Computes the values of all metrics, at the end. Without examples there are none: NaN.
+    pub fn finish(&mut self, metrics: &[Box<dyn Metric>]) {
+        if self.examples > 0 {
+            for (i, metric) in metrics.iter().enumerate() {
+                self.values[i] = metric.value(&self.kept[i]);
+            }
         }
     }
 
     pub fn scores(&self) -> Scores<'_> {
-        Scores { loss: self.loss / self.examples as f64, metrics: &self.means }
+        Scores { loss: self.loss / self.examples as f64, metrics: &self.values }
     }
 }

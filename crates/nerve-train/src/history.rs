@@ -17,11 +17,11 @@ pub struct Row {
     pub lr: f64,
     /// The mean loss of the epoch, while the network changed.
     pub loss: f64,
-    /// The mean of each metric, likewise.
+    /// The value of each metric, likewise.
     pub metrics: Vec<f64>,
     /// The mean loss over the validation data after the epoch.
     pub val_loss: Option<f64>,
-    /// The mean of each metric over the validation data; empty without any.
+    /// The value of each metric over the validation data; empty without any.
     pub val_metrics: Vec<f64>,
 }
 

@@ -8,7 +8,8 @@ use nerve_data::{Array, Batch, DataError, Element, Field, Loader, Values};
 /// Rows of the arguments: input, target, key of the random numbers.
 pub(crate) type Traced<'a> = Box<dyn Fn(&[Tensor]) -> Vec<Tensor> + 'a>;
 
-/// A compiled function of (input, target, key) whose results are f32 numbers.
+/// A compiled function of (input, target, key) that gives the loss, f32, and what metrics observe,
+/// f64.
 pub(crate) struct Plans<'a> {
     compiled: Compiled<Traced<'a>>,
     fields: [Field; 2],
@@ -63,24 +64,34 @@ impl<'a> Plans<'a> {
         Ok((self.steps.remove(at.expect("just made")).1, batch.size()))
     }
 
-    /// Runs one batch; `results` has room for one number for each result.
+    /// Runs one batch and reads its results into `readings`.
     pub fn run(
         &mut self,
         batch: &Batch,
         epoch: u64,
         key: (u64, u64),
-        results: &mut [f32],
+        readings: &mut Readings,
     ) -> Result<(), TrainError> {
         let step = self.load(batch, key);
         step.run().map_err(|error| {
             let (first, last) = (batch.start(), batch.end().saturating_sub(1));
             TrainError::Index { epoch, first, last, error }
         })?;
-        for (i, result) in results.iter_mut().enumerate() {
-            step.read_into(i, std::slice::from_mut(result));
+        step.read_into(0, std::slice::from_mut(&mut readings.loss));
+        for (i, values) in readings.metrics.iter_mut().enumerate() {
+            // Within its capacity from the second batch on: only the last one is smaller.
+            values.resize(step.shape(i + 1).numel(), 0.0);
+            step.read_into(i + 1, values);
         }
         Ok(())
     }
+}
+
+/// The results of a step: the loss, and what each metric observed.
+#[derive(Debug, Default)]
+pub(crate) struct Readings {
+    pub loss: f32,
+    pub metrics: Vec<Vec<f64>>,
 }
 
 fn dtype(element: Element) -> DType {

@@ -100,7 +100,8 @@ impl Progress {
 
     fn score(&mut self, prefix: &str, loss: f64, metrics: &[f64]) {
         let _ = write!(self.text, " · {prefix}loss {loss:.4}");
-        for (name, value) in self.names.iter().zip(metrics) {
+        // Those that are known at the end of an epoch only are no numbers before.
+        for (name, value) in self.names.iter().zip(metrics).filter(|(_, value)| !value.is_nan()) {
             let _ = write!(self.text, " · {prefix}{name} {value:.4}");
         }
     }

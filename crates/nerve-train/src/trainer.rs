@@ -2,7 +2,7 @@
 
 use crate::callback::{Callback, Control, StepEnd, TrainBegin};
 use crate::error::TrainError;
-use crate::evaluate::{Evaluation, Evaluator, Means, results};
+use crate::evaluate::{Evaluation, Evaluator, Tally, results};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
@@ -117,7 +117,7 @@ struct Run<'r, 'c> {
     base_rate: f64,
     rate: f64,
     total: u64,
-    means: Means,
+    tally: Tally,
     callbacks: &'r mut [&'c mut dyn Callback],
 }
 
@@ -127,13 +127,13 @@ impl Run<'_, '_> {
         &mut self,
         mut event: impl FnMut(
             &mut dyn Callback,
-            &Means,
+            &Tally,
             &History,
         ) -> Result<Control, crate::CallbackError>,
     ) -> Result<Option<Outcome>, TrainError> {
         let mut wish = None;
         for callback in &mut *self.callbacks {
-            let control = event(&mut **callback, &self.means, &self.history);
+            let control = event(&mut **callback, &self.tally, &self.history);
             if let Control::Stop(reason) = control.map_err(TrainError::Callback)? {
                 wish.get_or_insert(Outcome::Stopped(reason));
             }
@@ -197,7 +197,7 @@ impl<'a> Trainer<'a> {
             base_rate: rate,
             rate,
             total: batches.unwrap_or(0) * self.options.epochs,
-            means: Means::new(self.metrics.len()),
+            tally: Tally::new(self.metrics.len()),
             callbacks,
         };
         let epochs = self.options.epochs;
@@ -258,7 +258,8 @@ impl<'a> Trainer<'a> {
                     all => all,
                 },
             };
-            let scores = run.means.scores();
+            run.tally.finish(&self.metrics);
+            let scores = run.tally.scores();
             let row = Row {
                 epoch,
                 step: run.step,
@@ -298,7 +299,7 @@ impl<'a> Trainer<'a> {
         train: &Loader,
         epoch: u64,
     ) -> Result<Option<Outcome>, TrainError> {
-        run.means.clear();
+        run.tally.clear();
         // The loader counts epochs from 0.
         for (i, batch) in train.epoch(epoch - 1, 0).enumerate() {
             if self.options.stop.load(Ordering::Relaxed) {
@@ -308,14 +309,14 @@ impl<'a> Trainer<'a> {
             self.follow_schedule(run);
             run.step += 1;
             let key = (self.options.seed, run.step);
-            plans.run(&batch, epoch, key, &mut run.means.batch)?;
-            let (step, loss) = (run.step, f64::from(run.means.batch[0]));
+            plans.run(&batch, epoch, key, &mut run.tally.batch)?;
+            let (step, loss) = (run.step, f64::from(run.tally.batch.loss));
             if !loss.is_finite() {
                 return Ok(Some(Outcome::Diverged { epoch, step, loss }));
             }
-            run.means.add(&batch, &self.metrics);
-            let wish = run.tell(|callback, means, _| {
-                let (step_in_epoch, scores) = (i as u64 + 1, means.scores());
+            run.tally.add(&batch, &self.metrics, true);
+            let wish = run.tell(|callback, tally, _| {
+                let (step_in_epoch, scores) = (i as u64 + 1, tally.scores());
                 callback.on_step_end(&StepEnd { epoch, step_in_epoch, step, loss, scores })
             })?;
             if wish.is_some() {

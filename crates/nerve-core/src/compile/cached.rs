@@ -316,6 +316,15 @@ impl Step {
         stored.into_iter().map(T::load).collect()
     }
 
+    /// The shape of result `index`.
+    ///
+    /// # Panics
+    /// If there are fewer results.
+    #[track_caller]
+    pub fn shape(&self, index: usize) -> &Shape {
+        &self.plan.output(index).1
+    }
+
     /// Copies the elements of result `index` to `into`, without allocating.
     ///
     /// # Panics

@@ -18,13 +18,16 @@ impl Metric for LossMetric {
         self.name.clone()
     }
 
-    fn sum(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        self.loss.loss(output, target).to_dtype(DType::F32) * output.shape()[0] as f64
-    }
-
-    /// Examples: a loss is a mean over each batch.
-    fn count(&self, target: &[usize]) -> usize {
-        target[0]
+    /// The sum of the terms, and what they count: the mean is that over all examples, however
+    /// they are cut into batches.
+    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        let terms = self.loss.terms(output, target);
+        let values = terms.values().to_dtype(DType::F64);
+        let count = match terms.weights() {
+            None => values.full_like(1.0).sum(),
+            Some(weights) => weights.to_dtype(DType::F64).sum(),
+        };
+        Tensor::stack(&[values.sum(), count], 0)
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {

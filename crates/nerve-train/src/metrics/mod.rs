@@ -1,35 +1,81 @@
 //! Metrics: what is reported beside the loss.
 //!
-//! The sum over a batch is computed in the graph, the mean over an epoch outside. A metric is one
-//! file and one line in [`REGISTRY`].
+//! The graph computes what is to be kept of a batch, the host adds it up, and the value is that over
+//! all examples: see [`Metric`]. A metric is a file (or one of a family in a file) and a line in
+//! [`REGISTRY`].
+//!
+//! | of | metrics |
+//! |---|---|
+//! | classes | [`Accuracy`], [`TopK`], [`BinaryAccuracy`], [`ClassMetric`] (precision, recall, F, specificity, IoU, dice, balanced accuracy, Cohen's κ, Matthews); [`Confusion`] |
+//! | scores | [`Auc`] (ROC, precision over recall) |
+//! | probabilities | [`LogLoss`] (and perplexity), [`Brier`], [`Calibration`] |
+//! | numbers | [`Regression`] (MAE, MSE, RMSE, MAPE, sMAPE, MASE, quantile loss), [`Explained`] (R², explained variance), [`MaxError`], [`IntervalCoverage`] |
+//! | orders | [`Ranking`] (hit, MRR, MAP, NDCG, coverage) |
+//! | texts | [`text`]: functions of strings, which no graph computes |
+//! | losses | [`LossMetric`] |
 
 mod accuracy;
+mod classification;
+mod confusion;
+mod curves;
+mod decision;
+mod kept;
 mod loss;
+mod probability;
+mod ranking;
+mod regression;
+pub mod text;
 mod top_k;
+mod variance;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{Accuracy, BinaryAccuracy};
+pub use classification::{ClassMetric, ClassScore};
+pub use confusion::{Average, Confusion, Part};
+pub use curves::{Auc, Curve, average_precision, roc_auc};
+pub use decision::Decision;
+pub use kept::{Kept, Seen};
 pub use loss::LossMetric;
+pub use probability::{Brier, Calibration, LogLoss};
+pub use ranking::{RankScore, Ranking, average_precision_at, hit_at, ndcg_at, reciprocal_rank};
+pub use regression::{Distance, IntervalCoverage, MaxError, Regression, naive_error};
 pub use top_k::TopK;
+pub use variance::Explained;
 
 use nerve_core::{DType, Tensor};
 use nerve_formats::spec::{Args, Item, Kind, Spec};
 use nerve_nn::layers::Misfit;
 use nerve_nn::losses::Target;
+use std::sync::LazyLock;
 
 /// Something measured on the output of a network.
+///
+/// The graph computes what is to be kept of a batch ([`observe`](Metric::observe)), f64 numbers,
+/// as few as will do. On the host they are [added](Metric::add) to what was [`Kept`] before: sums,
+/// maxima, or rows. At the end, or after each batch if that costs little, it becomes a
+/// [value](Metric::value). So a metric does not depend on how the data are cut into batches.
 pub trait Metric: Send + Sync {
     /// Its name in tables: `accuracy`.
     fn name(&self) -> String;
 
-    /// The sum over a batch: one number. To be called in a compiled function.
+    /// What of a batch is to be kept: an f64 tensor. To be called in a compiled function.
     ///
     /// # Panics
     /// If the shapes do not fit each other.
-    fn sum(&self, output: &Tensor, target: &Tensor) -> Tensor;
+    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor;
 
-    /// How many numbers are in that sum, for targets of this shape (the first axis is the batch).
-    fn count(&self, target: &[usize]) -> usize {
-        target.iter().product()
+    /// Adds what was seen of a batch to what is kept: by default to the sums.
+    fn add(&self, seen: &Seen<'_>, kept: &mut Kept) {
+        kept.add(seen.values);
+    }
+
+    /// Its value over all that was added: by default the first sum over the second, a mean.
+    fn value(&self, kept: &Kept) -> f64 {
+        kept.mean()
+    }
+
+    /// Whether the value is worth computing after each step; else it is at the end of an epoch.
+    fn each_step(&self) -> bool {
+        true
     }
 
     /// Whether outputs of shape `output` (one example) can be compared with such targets.
@@ -37,6 +83,24 @@ pub trait Metric: Send + Sync {
     /// # Errors
     /// What is needed instead.
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit>;
+}
+
+/// The value of a metric over one batch, at once.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{Accuracy, measure};
+/// let output = Tensor::from_slice(&[0.9f32, 0.1, 0.2, 0.8], [2, 2]);
+/// assert_eq!(measure(&Accuracy, &output, &Tensor::from_slice(&[0, 0], [2])), 0.5);
+/// ```
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn measure(metric: &dyn Metric, output: &Tensor, target: &Tensor) -> f64 {
+    let values = metric.observe(output, target).to_vec::<f64>();
+    let mut kept = Kept::default();
+    metric.add(&Seen { values: &values, target: target.shape() }, &mut kept);
+    metric.value(&kept)
 }
 
 /// A kind of metric: its description, and how to make one from checked arguments.
@@ -48,7 +112,21 @@ pub struct Entry {
 }
 
 /// All metrics.
-pub static REGISTRY: [&Entry; 3] = [&accuracy::ENTRY, &top_k::ENTRY, &loss::ENTRY];
+pub static REGISTRY: LazyLock<Vec<&'static Entry>> = LazyLock::new(|| {
+    let families: [&[Entry]; 4] =
+        [&classification::ENTRIES, &probability::ENTRIES, &regression::ENTRIES, &ranking::ENTRIES];
+    let single = [
+        &accuracy::ENTRY,
+        &accuracy::BINARY,
+        &top_k::ENTRY,
+        &curves::ROC,
+        &curves::PR,
+        &variance::R2,
+        &variance::EXPLAINED,
+        &loss::ENTRY,
+    ];
+    single.into_iter().chain(families.into_iter().flatten()).collect()
+});
 
 /// The descriptions of all metrics.
 pub fn specs() -> Vec<&'static Spec> {

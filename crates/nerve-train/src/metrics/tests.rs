@@ -1,10 +1,6 @@
 use super::*;
 use nerve_formats::spec::{Value, check};
-use nerve_nn::losses::Mae;
-
-fn sum(metric: &dyn Metric, output: &Tensor, target: &Tensor) -> f32 {
-    metric.sum(output, target).item::<f32>()
-}
+use nerve_nn::losses::{CrossEntropy, Mae};
 
 #[test]
 fn ranks_agree_with_sorting() {
@@ -22,10 +18,10 @@ fn ranks_agree_with_sorting() {
             order.sort_by(|&a, &b| row[b].partial_cmp(&row[a]).unwrap());
             order[..k].contains(&(labels[i] as usize))
         });
-        let right = right.count() as f32;
-        assert_eq!(sum(&TopK { k }, &x, &target), right, "{k}");
+        let right = right.count() as f64 / rows as f64;
+        assert_eq!(measure(&TopK { k }, &x, &target), right, "{k}");
         if k == 1 {
-            assert_eq!(sum(&Accuracy, &x, &target), right);
+            assert_eq!(measure(&Accuracy, &x, &target), right);
         }
     }
 }
@@ -37,7 +33,7 @@ fn infinite_and_undefined_outputs() {
     let x = Tensor::from_slice(&rows.concat(), [6, 2]);
     let right = |metric: &dyn Metric, label: i32| {
         let target = Tensor::from_slice(&[label], [1]);
-        let one = |i| sum(metric, &x.slice(0, i, i + 1), &target);
+        let one = |i| measure(metric, &x.slice(0, i, i + 1), &target);
         (0..6).map(one).collect::<Vec<_>>()
     };
     // The class that is NaN counts as the most likely one, the first if all are.
@@ -52,40 +48,40 @@ fn infinite_and_undefined_outputs() {
 fn classes_along_the_second_axis() {
     let x = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0], [1, 2, 2]);
     let target = Tensor::from_slice(&[0u8, 0], [1, 2]);
-    assert_eq!(sum(&Accuracy, &x, &target), 1.0);
-    assert_eq!(Accuracy.count(&[1, 2]), 2);
+    assert_eq!(measure(&Accuracy, &x, &target), 0.5);
 }
 
 #[test]
 #[should_panic(expected = "need class indices of shape [2]")]
 fn a_target_of_another_shape_is_refused() {
-    Accuracy.sum(&Tensor::zeros([2, 3]), &Tensor::from_slice(&[0i32, 1, 2], [3]));
+    Accuracy.observe(&Tensor::zeros([2, 3]), &Tensor::from_slice(&[0i32, 1, 2], [3]));
 }
 
 #[test]
-fn every_line_of_the_registry() {
-    let target = Target { shape: [].into(), dtype: DType::I32, classes: Some(3) };
-    for entry in REGISTRY {
-        let given: &[(String, Value)] = match entry.spec.name {
-            "loss" => &[("loss".into(), Value::text("cross_entropy"))],
-            _ => &[],
-        };
-        let args = check(&entry.spec, given).unwrap();
-        let metric = build(&Item { name: entry.spec.name, args });
-        assert!(metric.check(&[3], &target).is_ok());
-        assert!(metric.check(&[4], &target).is_err(), "{}", metric.name());
-        let x = Tensor::from_slice(&[9.0f32, 0.0, 0.0, 0.0, 9.0, 0.0], [2, 3]);
-        let labels = Tensor::from_slice(&[0i32, 1], [2]);
-        let mean = sum(&*metric, &x, &labels) / metric.count(labels.shape()) as f32;
-        let expected = if entry.spec.name == "loss" { 2.468e-4 } else { 1.0 };
-        assert!((mean - expected).abs() < 1e-6, "{}: {mean}", metric.name());
-    }
-}
-
-#[test]
-fn another_loss_is_a_mean_over_examples() {
-    let metric = LossMetric { name: "mae".into(), loss: Box::new(Mae) };
+fn another_loss_is_the_mean_over_its_terms_and_their_weights() {
+    let args = check(&loss::ENTRY.spec, &[("loss".into(), Value::text("mae"))]).unwrap();
+    let metric = build(&Item { name: "loss", args });
     let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2]);
-    let mean = sum(&metric, &x, &Tensor::zeros([2, 2])) / metric.count(&[2, 2]) as f32;
-    assert_eq!(mean, 2.5);
+    assert_eq!(
+        (metric.name().as_str(), measure(&*metric, &x, &Tensor::zeros([2, 2]))),
+        ("mae", 2.5)
+    );
+    assert!(
+        metric.check(&[3], &Target { shape: [3].into(), dtype: DType::F32, classes: None }).is_ok()
+    );
+    let same = LossMetric { name: "mae".into(), loss: Box::new(Mae) };
+    assert_eq!(measure(&same, &x, &Tensor::zeros([2, 2])), 2.5);
+    // In two batches, of which the second has less that counts.
+    let ignoring = CrossEntropy { ignore_index: Some(1), ..CrossEntropy::default() };
+    let metric = LossMetric { name: "entropy".into(), loss: Box::new(ignoring) };
+    let labels = Tensor::from_slice(&[0, 0, 1, 0], [4]);
+    let x = Tensor::from_slice(&[3.0f64, 0.0, 0.0, 1.0, 7.0, 0.0, 0.0, 2.0], [4, 2]);
+    let mut kept = Kept::default();
+    for start in [0, 2] {
+        let part = |x: &Tensor| x.slice(0, start, start + 2);
+        let values = metric.observe(&part(&x), &part(&labels)).to_vec::<f64>();
+        metric.add(&Seen { values: &values, target: &[2] }, &mut kept);
+    }
+    assert!((metric.value(&kept) - measure(&metric, &x, &labels)).abs() < 1e-15);
+    assert_eq!(kept.sums[1], 3.0);
 }

@@ -1,4 +1,4 @@
-use super::{Entry, Metric, check_classes, rank};
+use super::{Entry, Kept, Metric, Seen, check_classes, rank};
 use nerve_core::{DType, Tensor};
 use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 use nerve_nn::layers::Misfit;
@@ -19,8 +19,12 @@ impl Metric for TopK {
         format!("top_{}_accuracy", self.k)
     }
 
-    fn sum(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        rank(output, target).lt(self.k as f64 - 0.5).to_dtype(DType::F32).sum()
+    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        rank(output, target).lt(self.k as f64 - 0.5).to_dtype(DType::F64).sum()
+    }
+
+    fn add(&self, seen: &Seen<'_>, kept: &mut Kept) {
+        kept.add(&[seen.values[0], seen.count()]);
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
