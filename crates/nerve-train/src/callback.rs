@@ -46,7 +46,7 @@ pub struct StepEnd<'a> {
     pub step: u64,
     /// The loss of this batch.
     pub loss: f64,
-    /// Means over this epoch so far.
+    /// Loss and metrics of this epoch so far.
     pub scores: Scores<'a>,
 }
 
