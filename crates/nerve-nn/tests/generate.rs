@@ -54,7 +54,10 @@ fn a_transformer_writes_with_its_cache_what_it_writes_without() {
     let models = [
         gpt(|_| {}),
         gpt(|o| (o.places, o.tied) = (Places::Sinusoidal, false)),
-        gpt(|o| (o.places, o.kv_heads, o.gated) = (Places::Rotary, Some(2), true)),
+        gpt(|o| {
+            (o.places, o.kv_heads) = (Places::Rotary, Some(2));
+            (o.gated, o.rms_norm) = (true, true);
+        }),
         gpt(|o| (o.places, o.kv_heads) = (Places::Alibi, Some(1))),
     ];
     for (i, model) in models.iter().enumerate() {

@@ -4,9 +4,9 @@ use nerve_core::{DType, Tensor, compile, grad};
 use nerve_formats::safetensors::SafeTensors;
 use nerve_nn::activations::Gelu;
 use nerve_nn::layers::{
-    AdditiveAttention, AttentionOptions, AttentionPooling, AttentionPosition, DotAttention,
-    Embedding, Gru, Lstm, Masking, Merge, MultiHeadAttention, RecurrentOptions, Rnn,
-    RotaryEmbedding, Score, SequencePooling, Sequential, TransformerDecoder,
+    AdditiveAttention, AttentionOptions, AttentionPooling, AttentionPosition, Conv2dOptions,
+    ConvLstm2d, DotAttention, Embedding, Gru, Lstm, Masking, Merge, MultiHeadAttention, Padding,
+    RecurrentOptions, Rnn, RotaryEmbedding, Score, SequencePooling, Sequential, TransformerDecoder,
     TransformerDecoderLayer, TransformerEncoder, TransformerOptions,
 };
 use nerve_nn::{Context, Layer, Params};
@@ -16,8 +16,17 @@ static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {
     SafeTensors::from_bytes("sequences", include_bytes!("golden/sequences.safetensors")).unwrap()
 });
 
+/// What Keras gives: see `golden/make_conv_lstm.py`.
+static CONV_LSTM: LazyLock<SafeTensors> = LazyLock::new(|| {
+    SafeTensors::from_bytes("conv_lstm", include_bytes!("golden/conv_lstm.safetensors")).unwrap()
+});
+
+fn names() -> impl Iterator<Item = &'static str> {
+    GOLDEN.names().chain(CONV_LSTM.names())
+}
+
 fn golden(name: &str, dtype: DType) -> Tensor {
-    let tensor = GOLDEN.tensor(name).unwrap();
+    let tensor = GOLDEN.tensor(name).or_else(|_| CONV_LSTM.tensor(name)).unwrap();
     Tensor::from_slice(&tensor.to_f64().unwrap(), tensor.shape).to_dtype(dtype).evaluated()
 }
 
@@ -49,9 +58,9 @@ fn check<L>(
         for var in &trainable {
             var.set(golden(&format!("{name}/{}", var.name()), dtype));
         }
-        let kept = GOLDEN.names().filter(|n| n.starts_with(&format!("{name}/d."))).count();
+        let kept = names().filter(|n| n.starts_with(&format!("{name}/d."))).count();
         assert_eq!(kept, trainable.len(), "{name}: number of parameters");
-        let stored = |x: &&&str| GOLDEN.tensor(&format!("{name}/{x}")).is_ok();
+        let stored = |x: &&&str| names().any(|n| n == format!("{name}/{x}"));
         let inputs: Vec<&str> = ["x", "memory", "third"].iter().filter(stored).copied().collect();
         let step = compile(|args: &[Tensor]| {
             let mut results = run(&layer, &args[1..], &Context::eval());
@@ -126,6 +135,28 @@ fn recurrent_layers_with_lengths() {
         &["h"],
         |params| Rnn::new(params, 3, 4, false, DEEP),
         |layer, x, cx| layer.with_states(packed(x, cx), None, cx).into(),
+    );
+}
+
+#[test]
+fn convolutions_that_remember() {
+    let same = Conv2dOptions { padding: Padding::Same, ..Conv2dOptions::default() };
+    check(
+        "conv_lstm",
+        &[],
+        |params| ConvLstm2d::new(params, 1, 2, [3, 2], same, true),
+        |layer, x, cx| vec![layer.forward(&x[0], cx)],
+    );
+    let strided = Conv2dOptions { stride: [2, 1], ..Conv2dOptions::default() };
+    check(
+        "conv_lstm_last",
+        &[],
+        |params| ConvLstm2d::new(params, 2, 2, [3, 2], strided, false),
+        |layer, x, cx| {
+            let lengths = Tensor::from_slice(&[3i32, 2], [2]);
+            cx.set_mask(&x[0], &Context::lengths_mask(&lengths, 3));
+            vec![layer.forward(&x[0], cx)]
+        },
     );
 }
 

@@ -246,6 +246,11 @@ impl<const N: usize> Layer for Conv<N> {
         let y = x.conv(&weight, options);
         finish(y, self.bias.as_ref(), self.activation.as_deref(), cx)
     }
+
+    /// Its first axis is channels, not time.
+    fn mask(&self, _: &Tensor, _: &Tensor) -> Option<Tensor> {
+        None
+    }
 }
 
 const FILTERS: Param =

@@ -14,6 +14,7 @@ pub(crate) mod blocks;
 mod combine;
 pub(crate) mod containers;
 mod conv;
+mod conv_lstm;
 mod conv_transpose;
 mod dropout;
 mod embedding;
@@ -60,6 +61,7 @@ pub use containers::TimeDistributed;
 pub use conv::{
     Conv, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, Conv3d, Conv3dOptions, ConvOptions, Padding,
 };
+pub use conv_lstm::ConvLstm2d;
 pub use conv_transpose::{
     ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTransposeOptions,
 };
@@ -357,6 +359,7 @@ static LAYERS: &[&Entry] = &[
     &lstm::ENTRY,
     &gru::ENTRY,
     &rnn::ENTRY,
+    &conv_lstm::ENTRY,
     &masking::ENTRY,
     &sequence_pooling::ENTRY,
     &positional_encoding::ENTRY,

@@ -285,8 +285,9 @@ struct Gaps {
     /// For each sequence the row of its last step, and whether it has one `[batch, 1]`.
     last: Tensor,
     any: Tensor,
-    /// Which steps exist, `[batch, steps, 1]`, as they were and in closed order.
+    /// Which steps exist, `[batch, steps]`.
     exists: Tensor,
+    /// The same in closed order, `[batch, steps, 1]`.
     front: Tensor,
 }
 
@@ -308,7 +309,7 @@ impl Gaps {
             turned: rows(&front.select(&(&count - 1.0 - &step), &step)),
             last: rows(&(&count - 1.0).maximum(0.0)),
             any: count.gt(0.0),
-            exists: mask.unsqueeze(2),
+            exists: mask.clone(),
             front: front.unsqueeze(2),
         }
     }
@@ -330,7 +331,7 @@ impl Gaps {
     /// In the order that was, with zeros where nothing is.
     fn opened(&self, x: &Tensor) -> Tensor {
         let x = Gaps::rows(x, &self.opened).reshape(x.shape());
-        self.exists.select(&x, &x.zeros_like())
+        zero_where_masked(x, Some(&self.exists))
     }
 
     /// The last of the states that a walk from the front has had; the first state where it had none.
@@ -434,6 +435,14 @@ pub(super) const DROPOUT: Param = Param::with_default(
 /// What LSTM and GRU take.
 pub(super) const PARAMS: [Param; 7] =
     [UNITS, SEQUENCES, LAYERS, BIDIRECTIONAL, MERGE, DROPOUT, BIAS];
+
+/// Zeros at the steps of `x` `[batch, steps, …]` that a mask denies.
+pub(super) fn zero_where_masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
+    let Some(mask) = mask else { return x };
+    let mut shape = vec![1; x.rank()];
+    shape[..2].copy_from_slice(mask.shape());
+    mask.reshape(shape).select(&x, &x.zeros_like())
+}
 
 /// What a stack does to the shape of an example.
 pub(super) fn infer(cell: Cell, args: &Args, input: &[usize]) -> Result<Effect, Misfit> {

@@ -1,8 +1,8 @@
 use super::multi_head_attention::key_mask;
 use super::transformer_encoder::half;
 use super::{
-    AttentionOptions, AttentionPosition, Dropout, FeedForward, Layer, LayerNorm,
-    MultiHeadAttention, TransformerOptions,
+    AttentionOptions, AttentionPosition, Dropout, FeedForward, Layer, MultiHeadAttention,
+    TransformerOptions,
 };
 use crate::context::Context;
 use crate::params::Params;
@@ -43,11 +43,11 @@ pub struct TransformerDecoderLayer {
     /// What thinks over each element.
     pub feed_forward: FeedForward,
     /// Of attention to what is before.
-    pub norm1: LayerNorm,
+    pub norm1: Box<dyn Layer>,
     /// Of attention to the memory.
-    pub norm2: LayerNorm,
+    pub norm2: Box<dyn Layer>,
     /// Of what thinks over.
-    pub norm3: LayerNorm,
+    pub norm3: Box<dyn Layer>,
     /// Of what each part adds.
     pub dropout: Dropout,
     /// See [`TransformerOptions::norm_first`].
@@ -79,7 +79,7 @@ impl TransformerDecoderLayer {
         let cross = AttentionOptions { causal: false, position: AttentionPosition::None, ..own };
         let attention =
             |name, options| MultiHeadAttention::with_options(&params.at(name), features, options);
-        let norm = |name| LayerNorm::new(&params.at(name), [features]);
+        let norm = |name| options.norm(&params.at(name), features);
         TransformerDecoderLayer {
             self_attn: attention("self_attn", own),
             multihead_attn: attention("multihead_attn", cross),
@@ -150,10 +150,10 @@ impl TransformerDecoderLayer {
         attend: impl FnOnce(&Tensor) -> Tensor,
     ) -> Tensor {
         let (first, drop) = (self.norm_first, |y: Tensor| self.dropout.forward(&y, cx));
-        let x = half(x, &self.norm1, first, cx, |x| drop(attend(x)));
+        let x = half(x, &*self.norm1, first, cx, |x| drop(attend(x)));
         let look = |x: &Tensor| self.multihead_attn.attend_prepared(x, memory, mask, cx);
-        let x = half(&x, &self.norm2, first, cx, |x| drop(look(x)));
-        half(&x, &self.norm3, first, cx, |x| drop(self.feed_forward.forward(x, cx)))
+        let x = half(&x, &*self.norm2, first, cx, |x| drop(look(x)));
+        half(&x, &*self.norm3, first, cx, |x| drop(self.feed_forward.forward(x, cx)))
     }
 }
 
@@ -177,7 +177,7 @@ pub struct TransformerDecoder {
     /// The layers, first to last.
     pub layers: Vec<TransformerDecoderLayer>,
     /// The norm at the end.
-    pub norm: Option<LayerNorm>,
+    pub norm: Option<Box<dyn Layer>>,
 }
 
 impl TransformerDecoder {
@@ -196,7 +196,7 @@ impl TransformerDecoder {
         let layers = (0..depth).map(|i| TransformerDecoderLayer::new(&at.at(i), features, options));
         TransformerDecoder {
             layers: layers.collect(),
-            norm: options.norm_first.then(|| LayerNorm::new(&params.at("norm"), [features])),
+            norm: options.norm_first.then(|| options.norm(&params.at("norm"), features)),
         }
     }
 

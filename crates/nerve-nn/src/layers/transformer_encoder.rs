@@ -4,7 +4,7 @@ use super::multi_head_attention::{
 };
 use super::{
     AttentionOptions, AttentionPosition, Dropout, Effect, Entry, FeedForward, Layer, LayerNorm,
-    Misfit, MultiHeadAttention, Sample,
+    Misfit, MultiHeadAttention, RmsNorm, Sample,
 };
 use crate::context::Context;
 use crate::params::Params;
@@ -32,6 +32,8 @@ pub struct TransformerOptions {
     pub position: AttentionPosition,
     /// Whether the units are gated: see [`FeedForward`].
     pub gated: bool,
+    /// Whether the norms are [`RmsNorm`]s and not [`LayerNorm`]s.
+    pub rms_norm: bool,
 }
 
 impl TransformerOptions {
@@ -46,6 +48,15 @@ impl TransformerOptions {
             kv_heads: None,
             position: AttentionPosition::None,
             gated: false,
+            rms_norm: false,
+        }
+    }
+
+    /// A norm of the wanted kind.
+    pub(super) fn norm(&self, params: &Params, features: usize) -> Box<dyn Layer> {
+        match self.rms_norm {
+            true => Box::new(RmsNorm::new(params, features)),
+            false => Box::new(LayerNorm::new(params, [features])),
         }
     }
 
@@ -59,7 +70,7 @@ impl TransformerOptions {
 /// the sum.
 pub(super) fn half(
     x: &Tensor,
-    norm: &LayerNorm,
+    norm: &dyn Layer,
     norm_first: bool,
     cx: &Context,
     f: impl FnOnce(&Tensor) -> Tensor,
@@ -102,9 +113,9 @@ pub struct TransformerEncoderLayer {
     /// The second half.
     pub feed_forward: FeedForward,
     /// Of the first half.
-    pub norm1: LayerNorm,
+    pub norm1: Box<dyn Layer>,
     /// Of the second half.
-    pub norm2: LayerNorm,
+    pub norm2: Box<dyn Layer>,
     /// Of what either half adds.
     pub dropout: Dropout,
     /// See [`TransformerOptions::norm_first`].
@@ -130,8 +141,8 @@ impl TransformerEncoderLayer {
                 options.attention(),
             ),
             feed_forward: FeedForward::new(params, features, feed_forward, gated, dropout),
-            norm1: LayerNorm::new(&params.at("norm1"), [features]),
-            norm2: LayerNorm::new(&params.at("norm2"), [features]),
+            norm1: options.norm(&params.at("norm1"), features),
+            norm2: options.norm(&params.at("norm2"), features),
             dropout: Dropout::new(dropout),
             norm_first,
         }
@@ -169,8 +180,8 @@ impl TransformerEncoderLayer {
 
     fn halves(&self, x: &Tensor, cx: &Context, attend: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
         let drop = |y: Tensor| self.dropout.forward(&y, cx);
-        let x = half(x, &self.norm1, self.norm_first, cx, |x| drop(attend(x)));
-        half(&x, &self.norm2, self.norm_first, cx, |x| drop(self.feed_forward.forward(x, cx)))
+        let x = half(x, &*self.norm1, self.norm_first, cx, |x| drop(attend(x)));
+        half(&x, &*self.norm2, self.norm_first, cx, |x| drop(self.feed_forward.forward(x, cx)))
     }
 }
 
@@ -188,7 +199,7 @@ pub struct TransformerEncoder {
     /// The layers, first to last.
     pub layers: Vec<TransformerEncoderLayer>,
     /// The norm at the end.
-    pub norm: Option<LayerNorm>,
+    pub norm: Option<Box<dyn Layer>>,
 }
 
 impl TransformerEncoder {
@@ -207,7 +218,7 @@ impl TransformerEncoder {
         let layers = (0..depth).map(|i| TransformerEncoderLayer::new(&at.at(i), features, options));
         TransformerEncoder {
             layers: layers.collect(),
-            norm: options.norm_first.then(|| LayerNorm::new(&params.at("norm"), [features])),
+            norm: options.norm_first.then(|| options.norm(&params.at("norm"), features)),
         }
     }
 
@@ -267,6 +278,7 @@ fn options(args: &Args) -> TransformerOptions {
         kv_heads,
         position,
         gated: args.bool("gated"),
+        rms_norm: args.text("norm") == "rms",
     }
 }
 
@@ -280,7 +292,7 @@ pub(crate) fn effect_of(options: &TransformerOptions, input: &[usize]) -> Result
     let attention = effect(options.attention(), input)?;
     let (n, d) = (input[0] as u128, input[1] as u128);
     let own = feed_forward::effect((options.feed_forward, options.gated), n, input[1]);
-    let norms = 4 * d;
+    let norms = if options.rms_norm { 2 * d } else { 4 * d };
     Ok(Effect {
         parameters: attention.parameters.saturating_add(own.parameters).saturating_add(norms),
         flops: attention.flops.saturating_add(own.flops),
@@ -289,6 +301,12 @@ pub(crate) fn effect_of(options: &TransformerOptions, input: &[usize]) -> Result
     })
 }
 
+pub(crate) const NORM: Param = Param::with_default(
+    "norm",
+    Kind::Choice(&["layer", "rms"]),
+    Value::text("layer"),
+    "layer normalisation, or by the root mean square",
+);
 pub(crate) const DEPTH: Param = Param::required("layers", Kind::int(1, 1 << 10), "how many layers")
     .alias(&["num_layers", "depth"]);
 const NORM_FIRST: Param = Param::with_default(
@@ -304,14 +322,16 @@ pub(super) static LAYER: Entry = Entry {
         aliases: &["transformer_encoder_layer"],
         peers: Peers::of("nn.TransformerEncoderLayer", "keras_hub.layers.TransformerEncoder"),
         doc: "Attention of a sequence to itself, then two linear layers for each element.",
-        params: &[HEADS, UNITS, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL, KV_HEADS, POSITION, GATED],
+        params: &[
+            HEADS, UNITS, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL, KV_HEADS, POSITION, GATED, NORM,
+        ],
     },
     takes_indices: false,
     samples: &[
         Sample::of("heads = 1, feed_forward = 8", &[3, 4]),
         Sample::of(
             "heads = 2, kv_heads = 1, feed_forward = 5, activation = 'silu', gated = true, \
-             norm_first = true, position = 'rotary', causal = true",
+             norm_first = true, norm = 'rms', position = 'rotary', causal = true",
             &[3, 4],
         ),
     ],
@@ -330,18 +350,20 @@ pub(super) static ENTRY: Entry = Entry {
         peers: Peers::of("nn.TransformerEncoder", ""),
         doc: "Layers of attention, one after the other.",
         params: &[
-            DEPTH, HEADS, UNITS, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL, KV_HEADS, POSITION, GATED,
+            DEPTH, HEADS, UNITS, ACTIVATION, DROPOUT, NORM_FIRST, CAUSAL, KV_HEADS, POSITION,
+            GATED, NORM,
         ],
     },
     takes_indices: false,
     samples: &[Sample::of(
         "layers = 2, nhead = 2, dim_feedforward = 5, activation = 'gelu', \
-             norm_first = true, dropout = 0.1",
+             norm_first = true, norm = 'rms', dropout = 0.1",
         &[3, 4],
     )],
     infer: |args, input| {
         let (one, depth) = (layer_effect(args, input)?, args.usize("layers") as u128);
-        let norm = if args.bool("norm_first") { 2 * input[1] as u128 } else { 0 };
+        let norms = if args.text("norm") == "rms" { 1 } else { 2 };
+        let norm = if args.bool("norm_first") { norms * input[1] as u128 } else { 0 };
         Ok(Effect {
             parameters: one.parameters.saturating_mul(depth).saturating_add(norm),
             flops: one.flops.saturating_mul(depth),

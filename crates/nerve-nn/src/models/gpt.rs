@@ -7,7 +7,7 @@ use crate::generate::Autoregressive;
 use crate::init::Normal;
 use crate::layers::feed_forward::GATED;
 use crate::layers::multi_head_attention::{DROPOUT, HEADS, KV_HEADS};
-use crate::layers::transformer_encoder::{DEPTH, effect_of};
+use crate::layers::transformer_encoder::{DEPTH, NORM, effect_of};
 use crate::layers::{
     AttentionPosition, Dropout, Effect, Embedding, Entry, Layer, Linear, Misfit,
     PositionalEncoding, RotaryEmbedding, Sample, TransformerEncoder, TransformerOptions,
@@ -21,8 +21,8 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 /// output.
 ///
 /// Radford et al., "Language models are unsupervised multitask learners" (GPT-2), 2019. With rotary
-/// places, fewer heads of keys and values and gated units it is like LLaMA (Touvron et al., 2023),
-/// but for the norm, which here is layer normalisation.
+/// places, fewer heads of keys and values, gated units and norms by the root mean square it is built
+/// like LLaMA (Touvron et al., 2023), but for the biases.
 ///
 /// Input i32 `[batch, time]`, output the logits `[batch, time, vocabulary]`. Parameters: `words`,
 /// `places`, `decoder.layers.0.…`, `decoder.norm`, `output` if it has its own. Text is written by a
@@ -83,6 +83,8 @@ pub struct GptOptions {
     pub feed_forward: usize,
     /// Whether these are gated, with SiLU (SwiGLU) and not GELU.
     pub gated: bool,
+    /// Whether the norms are by the root mean square.
+    pub rms_norm: bool,
     /// How it knows who stands where.
     pub places: Places,
     /// The share that is set to zero while training.
@@ -110,6 +112,7 @@ impl GptOptions {
             kv_heads: None,
             feed_forward: features.saturating_mul(4),
             gated: false,
+            rms_norm: false,
             places: Places::Learned,
             dropout: 0.0,
             tied: true,
@@ -123,6 +126,7 @@ impl GptOptions {
             causal: true,
             kv_heads: self.kv_heads,
             gated: self.gated,
+            rms_norm: self.rms_norm,
             position: match self.places {
                 Places::Rotary => AttentionPosition::Rotary(RotaryEmbedding::default()),
                 Places::Alibi => AttentionPosition::Alibi,
@@ -238,6 +242,7 @@ fn options(args: &Args, time: usize) -> GptOptions {
             false => plain.feed_forward,
         },
         gated: args.bool("gated"),
+        rms_norm: args.text("norm") == "rms",
         places: match args.text("position") {
             "sinusoidal" => Places::Sinusoidal,
             "rotary" => Places::Rotary,
@@ -285,6 +290,7 @@ pub(super) static ENTRY: Entry = Entry {
             )
             .alias(&["dim_feedforward", "intermediate_dim"]),
             GATED,
+            NORM,
             Param::with_default(
                 "position",
                 Kind::Choice(&["learned", "sinusoidal", "rotary", "alibi"]),
@@ -311,7 +317,7 @@ pub(super) static ENTRY: Entry = Entry {
         Sample::of("vocabulary = 7, features = 4, layers = 2, heads = 2, dropout = 0.1", &[5]),
         Sample::of(
             "vocabulary = 7, features = 8, layers = 1, heads = 4, kv_heads = 2, feed_forward = 5, \
-             gated = true, position = 'rotary', longest = 9, tied = false",
+             gated = true, norm = 'rms', position = 'rotary', longest = 9, tied = false",
             &[5],
         ),
     ],
@@ -329,7 +335,8 @@ pub(super) static ENTRY: Entry = Entry {
         let learned = o.places == Places::Learned;
         let places = if learned { product(&[o.longest, o.features]) } else { 0 };
         let own = table.saturating_mul(if o.tied { 1 } else { 2 });
-        let own = own.saturating_add(places).saturating_add(2 * o.features as u128);
+        let norm = if o.rms_norm { 1 } else { 2 } * o.features as u128;
+        let own = own.saturating_add(places).saturating_add(norm);
         let logits = table.saturating_mul(2 * time as u128);
         Ok(Effect {
             parameters: layer.parameters.saturating_mul(depth).saturating_add(own),
