@@ -12,6 +12,7 @@
 mod border;
 mod few;
 mod forward;
+mod rounded;
 #[cfg(test)]
 mod tests;
 mod weight;

@@ -59,46 +59,12 @@ impl ConvShape {
         first..(lines.end - 1) * stride + (self.kh - 1) * dilation + 1
     }
 
-    /// Calls `put` with each row under `block`, none where there are only zeros, and where to put it:
-    /// rows are `row` words long, the first comes to `to`. Gives the address at which the first of
-    /// all images with their zeros would start.
-    ///
-    /// # Safety
-    /// `x` is the first of all images.
-    pub(super) unsafe fn copy_rows<T: Scalar>(
-        &self,
-        x: *const T,
-        block: &Block,
-        to: *mut T,
-        row: usize,
-        mut put: impl FnMut(Option<*const T>, *mut T),
-    ) -> *const T {
-        if block.lines.is_empty() {
-            return to;
-        }
-        let height = self.extent(0);
-        // Whole images are copied whole: the next one starts behind the last row.
-        let whole = block.images.len() > 1 || block.lines == (0..self.oh());
-        let rows = if whole { 0..height } else { self.rows(&block.lines) };
-        let mut at = to;
-        for image in block.images.clone() {
-            for y in rows.clone() {
-                // SAFETY: the row exists in the image if `source` says so.
-                let from = self
-                    .source(0, y)
-                    .map(|y| unsafe { x.add((image * self.h + y) * self.w * self.c) });
-                put(from, at);
-                at = at.wrapping_add(row);
-            }
-        }
-        to.wrapping_sub((block.images.start * height + rows.start) * row)
-    }
-
     /// Copies what lies under `block` to `to`, with its zeros, as words of `kernels`. Gives the
     /// address at which the first of all images with their zeros would start, in words.
     ///
     /// # Safety
-    /// `x` is the first of all images; `to` has room for as many words as the block needs.
+    /// `x` is the first of all images; `to` has room for the words [`under`](ConvShape::under) a
+    /// block of its size.
     pub(super) unsafe fn copy_bordered<T: Scalar>(
         &self,
         x: *const T,
@@ -106,26 +72,34 @@ impl ConvShape {
         to: *mut T,
         kernels: &Kernels<T>,
     ) -> *const T {
-        let row = self.extent(1) * self.c / kernels.pair;
-        // SAFETY: the caller's promise.
-        unsafe {
-            self.copy_rows(x, block, to, row, |from, to| match from {
-                Some(from) => self.copy_row(from, to, kernels),
-                None => to.write_bytes(0, row),
-            })
+        if block.lines.is_empty() {
+            return to;
         }
+        let (height, row) = (self.extent(0), self.extent(1) * self.c / kernels.pair);
+        // Whole images are copied whole: the next one starts behind the last row.
+        let whole = block.images.len() > 1 || block.lines == (0..self.oh());
+        let rows = if whole { 0..height } else { self.rows(&block.lines) };
+        let mut at = to;
+        for image in block.images.clone() {
+            for y in rows.clone() {
+                // SAFETY: the row exists in the image if `source` says so, and there is room.
+                unsafe {
+                    match self.source(0, y) {
+                        Some(y) => {
+                            let from = x.add((image * self.h + y) * self.w * self.c);
+                            self.copy_row(from, at, kernels);
+                        }
+                        None => at.write_bytes(0, row),
+                    }
+                    at = at.add(row);
+                }
+            }
+        }
+        to.wrapping_sub((block.images.start * height + rows.start) * row)
     }
 
     /// One row of an image, with the zeros left, right and between.
-    ///
-    /// # Safety
-    /// `from` is the first pixel of a row; `to` has room for it.
-    pub(super) unsafe fn copy_row<T: Scalar>(
-        &self,
-        from: *const T,
-        to: *mut T,
-        kernels: &Kernels<T>,
-    ) {
+    unsafe fn copy_row<T: Scalar>(&self, from: *const T, to: *mut T, kernels: &Kernels<T>) {
         let (c, [left, right], between) = (self.c, self.pad[1], self.between[1]);
         let inside = self.extent(1) - left - right;
         let words = c / kernels.pair;

@@ -242,7 +242,9 @@ impl Conv {
     fn block_lines(&self) -> usize {
         let f = self.shape.filled();
         let row = if self.lines().image == usize::MAX { LINE } else { f.w };
+        // In words of one kind for all: the cuts are those of the shape.
         let bytes = f.stride[0].min(f.h) * row * f.c * self.ty.bytes();
+        let bytes = if self.rounds() { bytes / 2 } else { bytes };
         (BLOCK_BYTES / bytes.max(1)).max(1)
     }
 

@@ -5,11 +5,10 @@
 //! and input channels are contiguous in the image, so they are the rows of one matrix.
 
 use super::ConvShape;
-use super::border::Block;
 use super::winograd::Strips;
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
-use crate::gemm::pack::{Pack, check_isa, check_product};
+use crate::gemm::pack::{check_isa, check_product};
 use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
 use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
@@ -52,13 +51,13 @@ const BLOCK_BYTES: usize = 192 * 1024;
 
 /// How the work is cut: a function of the shape alone, the same on every processor.
 #[derive(Clone, Copy)]
-struct Cuts {
+pub(super) struct Cuts {
     /// Stretches of pixels, each with a partial sum.
-    parts: usize,
+    pub parts: usize,
     /// Parts of the rows of the filter (or of its taps).
-    taps: usize,
+    pub taps: usize,
     /// Parts of the output channels.
-    strips: usize,
+    pub strips: usize,
 }
 
 impl ConvWeightGrad {
@@ -87,13 +86,13 @@ impl ConvWeightGrad {
     }
 
     /// What is cut where taps are: rows of the filter if they are contiguous, else single taps.
-    fn rows_of_taps(&self) -> usize {
+    pub(super) fn rows_of_taps(&self) -> usize {
         if self.shape.row_contiguous() { self.shape.kh } else { self.shape.taps() }
     }
 
     /// The least traffic for about the wanted number of chunks: each part is written and read
     /// again by the sum; each cut of the taps reads `dy` again, each cut of the strips `x`.
-    fn cuts(&self) -> Cuts {
+    pub(super) fn cuts(&self) -> Cuts {
         let s = &self.shape;
         let wanted = self.wanted();
         let most_strips = s.co.div_ceil(64).max(1);
@@ -117,31 +116,16 @@ impl ConvWeightGrad {
         best.0
     }
 
-    /// Whether the operands are rounded; where each channel has a filter of its own there are no
-    /// products of matrices. Pairs are neighbouring pixels of a line.
-    fn rounds(&self) -> bool {
-        (self.precision, self.ty) == (Precision::Bf16, Float::F32) && !self.shape.depthwise()
-    }
-
-    /// Elements of working memory: images with their border, a row of them before its pairs are
-    /// made, and gradients.
-    fn scratch(&self, pair: usize) -> [usize; 3] {
-        let s = &self.shape;
-        match (self.rounds(), s.is_padded()) {
-            (false, false) => [0; 3],
-            (false, true) => [s.under(self.block_lines()), 0, 0],
-            (true, _) => {
-                let dy = self.block_lines().min(s.n * s.oh()) * s.ow().div_ceil(pair) * s.co;
-                [s.under(self.block_lines()), s.extent(1) * s.c, dy]
-            }
-        }
-    }
-
     /// Lines of results whose images and gradients stay in the cache.
     fn block_lines(&self) -> usize {
         let (s, f) = (&self.shape, self.shape.filled());
         let elements = s.ow() * s.co + f.stride[0].min(f.h) * f.w * f.c;
         (BLOCK_BYTES / (elements * self.ty.bytes()).max(1)).max(1)
+    }
+
+    /// Elements of a block of images with their border.
+    fn border(&self) -> usize {
+        if self.shape.is_padded() { self.shape.under(self.block_lines()) } else { 0 }
     }
 
     unsafe fn run_typed<T: Scalar>(
@@ -156,40 +140,33 @@ impl ConvWeightGrad {
         let (part, tap) = (chunk / cuts.taps, chunk % cuts.taps);
         let lines = piece(s.n * s.oh(), cuts.parts, part);
         let taps = piece(self.rows_of_taps(), cuts.taps, tap);
-        let kernels = match self.rounds() {
-            true => T::kernels_for(self.isa, self.precision),
-            false => T::kernels(self.isa),
-        };
-        let lengths = self.scratch(kernels.pair);
-        let (border, rest) = scratch.slice::<T>(lengths.iter().sum()).split_at_mut(lengths[0]);
-        let (row, gradients) = rest.split_at_mut(lengths[1]);
+        let kernels = T::kernels(self.isa);
+        let border = scratch.slice::<T>(self.border());
         let f = &s.filled();
-        // Words of a line of gradients.
-        let line = s.ow().div_ceil(kernels.pair) * s.co;
         s.blocks(lines, self.block_lines(), |block, first| {
             let [down, right] = f.steps();
             // SAFETY: the pixels, and all taps over them, lie inside the images; no two chunks
             // write the same part, taps and strip.
             unsafe {
                 let mut x = memory.ptr::<T>(self.x).cast_const();
-                let pixel = (block.images.start * s.oh() + block.lines.start) * s.ow();
-                let mut dy = memory.ptr::<T>(self.dy).add(pixel * s.co).cast_const();
-                if self.rounds() {
-                    x = self.round_images(kernels, x, &block, border, row);
-                    dy = self.round_gradients(kernels, dy, &block, gradients);
-                } else if s.is_padded() {
+                if s.is_padded() {
                     x = s.copy_bordered(x, &block, border.as_mut_ptr(), kernels);
                 }
                 let x = x.wrapping_add(block.images.start * f.h * f.w * f.c);
+                let pixel = (block.images.start * s.oh() + block.lines.start) * s.ow();
                 let tile = Tile {
                     a: x.wrapping_add(block.lines.start * down),
-                    a_strides: [1, right * kernels.pair],
-                    b: dy,
+                    a_strides: [1, right],
+                    b: memory.ptr::<T>(self.dy).add(pixel * s.co).cast_const(),
                     b_stride: s.co,
-                    depth: s.ow().div_ceil(kernels.pair),
+                    depth: s.ow(),
                     outer: [
-                        Repeat { times: block.lines.len(), a: down, b: line },
-                        Repeat { times: block.images.len(), a: f.h * f.w * f.c, b: s.oh() * line },
+                        Repeat { times: block.lines.len(), a: down, b: s.ow() * s.co },
+                        Repeat {
+                            times: block.images.len(),
+                            a: f.h * f.w * f.c,
+                            b: s.oh() * s.ow() * s.co,
+                        },
                     ],
                     c: memory.ptr::<T>(self.dw).add(part * s.filter()),
                     c_stride: s.co,
@@ -206,57 +183,6 @@ impl ConvWeightGrad {
                 }
             }
         });
-    }
-
-    /// Copies the images under a block, rounded: each pixel with the one that the next result of the
-    /// line sees under the same tap. Gives the address at which the first of all images would start.
-    unsafe fn round_images<T: Scalar>(
-        &self,
-        kernels: &Kernels<T>,
-        x: *const T,
-        block: &Block,
-        to: &mut [T],
-        row: &mut [T],
-    ) -> *const T {
-        let s = &self.shape;
-        let plain = T::kernels(self.isa);
-        let apart = [row.len(), s.filled().steps()[1]];
-        // SAFETY: the caller's promise: there is room for the block, and for a row.
-        unsafe {
-            s.copy_rows(x, block, to.as_mut_ptr(), row.len(), |from, to| match from {
-                None => to.write_bytes(0, row.len()),
-                Some(from) => {
-                    s.copy_row(from, row.as_mut_ptr(), plain);
-                    (kernels.copy_apart)(row.as_ptr(), apart, to);
-                }
-            })
-        }
-    }
-
-    /// Copies the gradients of a block, the first of which is at `dy`, rounded: the pixels of a line
-    /// are pairs.
-    unsafe fn round_gradients<T: Scalar>(
-        &self,
-        kernels: &Kernels<T>,
-        dy: *const T,
-        block: &Block,
-        to: &mut [T],
-    ) -> *const T {
-        let (ow, co) = (self.shape.ow(), self.shape.co);
-        for line in 0..block.images.len() * block.lines.len() {
-            // SAFETY: the caller's promise; images are whole if there are several.
-            unsafe {
-                (kernels.pack_rows)(&Pack {
-                    from: dy.add(line * ow * co),
-                    stride: co,
-                    depth: ow,
-                    columns: co,
-                    to: to.as_mut_ptr().add(line * ow.div_ceil(kernels.pair) * co),
-                    width: co,
-                });
-            }
-        }
-        to.as_ptr()
     }
 
     /// One block of pixels for some rows of taps and one strip of the output channels.
@@ -371,10 +297,10 @@ impl Kernel for ConvWeightGrad {
     }
 
     fn scratch_bytes(&self) -> usize {
-        match self.winograd {
-            true => self.strips().scratch_bytes(&self.shape),
-            // The rounded gradients are longest where there are no pairs.
-            false => self.scratch(1).iter().sum::<usize>() * self.ty.bytes(),
+        match (self.winograd, self.rounds()) {
+            (true, _) => self.strips().scratch_bytes(&self.shape),
+            (false, true) => self.rounded_scratch() * self.ty.bytes(),
+            (false, false) => self.border() * self.ty.bytes(),
         }
     }
 
@@ -386,6 +312,9 @@ impl Kernel for ConvWeightGrad {
         unsafe {
             if self.winograd {
                 return self.run_winograd(self.strips(), chunk, memory, scratch);
+            }
+            if self.rounds() {
+                return self.run_rounded(chunk, memory, scratch);
             }
             match self.ty {
                 Float::F32 => self.run_typed::<f32>(chunk, memory, scratch),

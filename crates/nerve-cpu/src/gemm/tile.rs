@@ -305,9 +305,9 @@ pub(crate) struct Kernels<T: 'static> {
     pub turn: unsafe fn(&Turn<T>),
     /// Copies so many values into the words that tiles read: neighbours are pairs.
     pub copy: unsafe fn(*const T, usize, *mut T),
-    /// Copies values into as many words: a value and the one so many places behind it (zero beyond
-    /// the last) are a pair.
-    pub copy_apart: unsafe fn(*const T, [usize; 2], *mut T),
+    /// Copies so many values from two places into as many words: two of them are a pair. Without
+    /// pairs the second place is not read.
+    pub zip: unsafe fn([*const T; 2], usize, *mut T),
 }
 
 /// Rows of the tallest tile that is computed channel by channel.
@@ -432,7 +432,7 @@ macro_rules! kernels {
                 pack_columns: rounded_columns_of::<$single>,
                 copy: rounded_copy,
                 // SAFETY: the caller's promise.
-                copy_apart: |from, [count, _], to| unsafe { rounded_copy(from, count, to) },
+                zip: |[from, _], count, to| unsafe { rounded_copy(from, count, to) },
                 ..SINGLE
             };
             kernels!(@table SINGLE, f32, $single, [$($width: $($rows)*;)*]);
@@ -455,7 +455,7 @@ macro_rules! kernels {
             // SAFETY: the caller's promise.
             copy: |from, count, to| unsafe { to.copy_from_nonoverlapping(from, count) },
             // SAFETY: as above.
-            copy_apart: |from, [count, _], to| unsafe { to.copy_from_nonoverlapping(from, count) },
+            zip: |[from, _], count, to| unsafe { to.copy_from_nonoverlapping(from, count) },
         };
     };
     (@channels $vector:ty, $($rows:literal)*) => {
@@ -485,7 +485,7 @@ kernels!(avx2, #[target_feature(enable = "avx2,fma")], Avx2F32, Avx2F64, [1: 1 2
 kernels!(portable, , Portable32, Portable64, [1: 1 2 3 4; 2: 1 2;]);
 
 #[cfg(target_arch = "x86_64")]
-mod pairs;
+pub(crate) mod pairs;
 
 impl Scalar for f32 {
     fn kernels(isa: Isa) -> &'static Kernels<f32> {

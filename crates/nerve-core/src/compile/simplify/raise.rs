@@ -4,7 +4,8 @@
 //! reshaped after a permutation that strides cannot express. A group reads its operands in any
 //! arrangement. So where the value that is to be moved comes out of elementwise operations, these
 //! compute it where it is to go, from operands that are permuted; and where elementwise operations
-//! follow such a reshape, they come before it. This runs last: permutations sink for good reasons
+//! follow such a reshape, they come before it, if no sum follows them that would have to wait for
+//! the reshape. This runs last: permutations sink for good reasons
 //! until then (see [`super`]).
 
 use crate::compile::strided::Strided;
@@ -23,10 +24,25 @@ const MOST: usize = 2;
 pub(super) fn raise(roots: &[Tensor]) -> Vec<Tensor> {
     let order = topological(roots, |_| false);
     let kept = roots.iter().map(Tensor::id).collect();
-    let mut pass = Pass { users: HashMap::new(), kept, new: HashMap::new(), early: HashSet::new() };
+    let mut pass = Pass {
+        users: HashMap::new(),
+        kept,
+        new: HashMap::new(),
+        early: HashSet::new(),
+        reduced: HashSet::new(),
+    };
     for node in &order {
         for input in node.inputs() {
             pass.users.entry(input.id()).or_default().push(node.clone());
+        }
+    }
+    for node in order.iter().rev() {
+        let leads = |user: &Tensor| match user.op().rule().role() {
+            Role::Elementwise(_) => pass.reduced.contains(&user.id()),
+            _ => matches!(user.op(), Op::Reduce(_)),
+        };
+        if pass.users.get(&node.id()).is_some_and(|users| users.iter().any(leads)) {
+            pass.reduced.insert(node.id());
         }
     }
     for node in &order {
@@ -43,6 +59,8 @@ struct Pass {
     new: HashMap<u64, Tensor>,
     /// Elementwise nodes that were put before a reshape.
     early: HashSet<u64>,
+    /// Nodes that a sum depends on with nothing but elementwise operations in between.
+    reduced: HashSet<u64>,
 }
 
 /// A reshape, if any, and a permutation behind it.
@@ -154,10 +172,13 @@ impl Pass {
     fn before_reshape(&mut self, node: &Tensor) -> Option<Tensor> {
         let Role::Elementwise(_) = node.op().rule().role() else { return None };
         let inputs: Vec<Tensor> = node.inputs().iter().map(|t| self.new[&t.id()].clone()).collect();
+        // The copy is made by the first of them; what shares a pass with a sum stays with the sum.
+        let follows = !self.reduced.contains(&node.id());
         let needs_copy = |t: &&Tensor| {
             let Op::Reshape(_) = t.op() else { return false };
             let x = &t.inputs()[0];
-            self.early.contains(&x.id()) || matches!(x.op(), Op::Permute(p) if moves(p, x, t))
+            follows && self.early.contains(&x.id())
+                || matches!(x.op(), Op::Permute(p) if moves(p, x, t))
         };
         let copied = inputs.iter().find(needs_copy)?;
         let shape = copied.inputs()[0].shape().clone();

@@ -76,8 +76,9 @@ impl WinogradFilter {
                     let at = c as isize * self.strides[2] + (first + v) as isize * self.strides[3];
                     let there = lanes.min(columns - v);
                     let to = to.add(c / pair * width + v);
-                    let (taps, store) = (from.offset(at), kernels.filter[c % pair]);
-                    self.vector(kernels, store, taps, there, to, rows * width);
+                    let lone = c % pair == 0 && c + 1 == self.c;
+                    let store = kernels.filter[if lone { 2 } else { c % pair }];
+                    self.vector(kernels, store, from.offset(at), there, to, rows * width);
                 }
             }
         }

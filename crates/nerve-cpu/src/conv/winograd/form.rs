@@ -20,10 +20,12 @@ pub(super) trait Form<V: Vector<Elem = f32>> {
     const TILES: usize;
     /// Channels that share a word.
     const CHANNELS: usize;
-    /// The first of the tiles that share words, or the only one.
+    /// The first of the tiles that share words. Until the second comes, nobody reads them.
     type First: Store<V>;
     /// The second one, which is stored after the first.
     type Second: Store<V>;
+    /// One that is alone in its words.
+    type Lone: Store<V>;
 }
 
 /// As they are.
@@ -60,6 +62,7 @@ macro_rules! single {
             const CHANNELS: usize = 1;
             type First = $form;
             type Second = $form;
+            type Lone = $form;
         }
     };
 }

@@ -81,8 +81,8 @@ pub(super) struct Transforms {
     pub output: unsafe fn(&Output<'_>),
     /// Two tiles are a pair.
     pub gradient: unsafe fn(&Gradient<'_>),
-    /// The first of a pair, and the second, which comes after it.
-    pub filter: [unsafe fn(&Filter); 2],
+    /// The first of a pair, the second, which comes after it, and one that is alone.
+    pub filter: [unsafe fn(&Filter); 3],
     pub fold: unsafe fn(&Fold),
     /// `to[c * 16 + r] = from[r * stride + c]`, for `[rows, columns]`; zero from `rows` up to the
     /// lanes of a vector.
@@ -206,8 +206,9 @@ unsafe fn inputs<V: Vector<Elem = f32>, F: Form<V>>(job: &Input<'_>) {
         // SAFETY: the caller's promise.
         unsafe {
             let to = job.to.add(i / F::TILES * job.stride);
-            match i % F::TILES {
-                0 => pixels_of_tile::<V, F, F::First>(job, place, to),
+            match (i % F::TILES, i + 1 < job.tiles.len()) {
+                (0, false) => pixels_of_tile::<V, F, F::Lone>(job, place, to),
+                (0, true) => pixels_of_tile::<V, F, F::First>(job, place, to),
                 _ => pixels_of_tile::<V, F, F::Second>(job, place, to),
             }
         }
@@ -338,8 +339,9 @@ unsafe fn gradients<V: Vector<Elem = f32>, F: Form<V>>(job: &Gradient<'_>) {
         // SAFETY: the caller's promise.
         unsafe {
             let to = job.to.add(i / F::TILES * job.stride);
-            match i % F::TILES {
-                0 => gradients_of_tile::<V, F, F::First>(job, place, to),
+            match (i % F::TILES, i + 1 < job.tiles.len()) {
+                (0, false) => gradients_of_tile::<V, F, F::Lone>(job, place, to),
+                (0, true) => gradients_of_tile::<V, F, F::First>(job, place, to),
                 _ => gradients_of_tile::<V, F, F::Second>(job, place, to),
             }
         }
@@ -487,7 +489,7 @@ macro_rules! transforms {
                 input_by_tile: input::<Whole>,
                 output,
                 gradient: gradient::<Whole>,
-                filter: [filter::<Whole>; 2],
+                filter: [filter::<Whole>; 3],
                 fold,
                 transpose,
             };
@@ -497,7 +499,7 @@ macro_rules! transforms {
                 input: input::<Rounded>,
                 input_by_tile: input::<Rounded>,
                 gradient: gradient::<Rounded>,
-                filter: [filter::<Rounded>; 2],
+                filter: [filter::<Rounded>; 3],
                 ..TABLE
             };
         }

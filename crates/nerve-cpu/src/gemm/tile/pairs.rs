@@ -31,7 +31,7 @@ unsafe fn pack_rows(p: &Pack<f32>) {
                 prefetch::<{ Prefetch::FAR }, _>(ahead.wrapping_add(p.stride));
                 let low = _mm512_maskz_loadu_ps(there, from);
                 let high = _mm512_maskz_loadu_ps(last, from.wrapping_add(p.stride));
-                let pairs = _mm512_or_si512(halves(low), _mm512_slli_epi32::<16>(halves(high)));
+                let pairs = interleave(low, high);
                 let to = p.to.add(d / 2 * p.width + c);
                 _mm512_mask_storeu_epi32(to.cast(), wanted, pairs);
             }
@@ -83,29 +83,38 @@ unsafe fn copy(from: *const f32, count: usize, to: *mut f32) {
     }
 }
 
-/// `to[i] = (from[i], from[i + distance])`, each rounded; the second is zero beyond the last.
+/// `to[i] = (from[0][i], from[1][i])`, each rounded.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-unsafe fn copy_apart(from: *const f32, [count, distance]: [usize; 2], to: *mut f32) {
+unsafe fn zip(from: [*const f32; 2], count: usize, to: *mut f32) {
     for i in (0..count).step_by(16) {
         // SAFETY: the masks keep to the values and their words.
         unsafe {
-            let there = Avx512F32::mask((count - i).min(16));
-            let behind = Avx512F32::mask(count.saturating_sub(i + distance).min(16));
-            let low = halves(_mm512_maskz_loadu_ps(there, from.add(i)));
-            let high = halves(_mm512_maskz_loadu_ps(behind, from.wrapping_add(i + distance)));
-            let pairs = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
-            _mm512_mask_storeu_epi32(to.add(i).cast(), there, pairs);
+            let mask = Avx512F32::mask((count - i).min(16));
+            let [first, second] = from.map(|from| _mm512_maskz_loadu_ps(mask, from.add(i)));
+            _mm512_mask_storeu_epi32(to.add(i).cast(), mask, interleave(first, second));
         }
     }
 }
 
-/// Rounded to bf16, each in the lower half of its word.
+/// Pairs of the first and the second values, rounded to bf16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-fn halves(values: __m512) -> __m512i {
-    // SAFETY: both are 16 times 16 bits.
-    let halves = unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) };
-    _mm512_cvtepu16_epi32(halves)
+pub(crate) fn interleave(first: __m512, second: __m512) -> __m512i {
+    // SAFETY: both are 32 times 16 bits.
+    let halves =
+        unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first)) };
+    const ORDER: [i16; 32] = {
+        let mut order = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            order[i] = (i / 2 + i % 2 * 16) as i16;
+            i += 1;
+        }
+        order
+    };
+    // SAFETY: as many as fill a register.
+    let order = unsafe { _mm512_loadu_si512(ORDER.as_ptr().cast()) };
+    _mm512_permutexvar_epi16(order, halves)
 }
 
 /// The tiles of these heights, for a width in vectors.
@@ -135,6 +144,6 @@ pub(super) static PAIRS: Kernels<f32> = Kernels {
     pack_rows,
     pack_columns,
     copy,
-    copy_apart,
+    zip,
     ..avx512::SINGLE
 };

@@ -1,16 +1,10 @@
 //! Transformed values as pairs of bf16, for processors that multiply them.
 
-use super::super::form::{Form, Store};
+use super::super::form::{Form, Store, Whole};
 use super::{Filter, Gradient, Input, Transforms, avx512, filters, gradients, inputs};
+use crate::gemm::tile::pairs::interleave;
 use crate::simd::Avx512F32;
 use std::arch::x86_64::*;
-
-/// Rounded to bf16.
-#[inline(always)]
-unsafe fn halves(values: Avx512F32) -> __m256i {
-    // SAFETY: the caller's promise; both are 16 times 16 bits.
-    unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values.0)) }
-}
 
 /// Neighbouring channels are pairs.
 struct ByChannel;
@@ -19,7 +13,10 @@ impl Store<Avx512F32> for ByChannel {
     #[inline(always)]
     unsafe fn store(values: Avx512F32, to: *mut f32) {
         // SAFETY: the caller's promise.
-        unsafe { _mm256_storeu_si256(to.cast(), halves(values)) }
+        unsafe {
+            let halves = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values.0));
+            _mm256_storeu_si256(to.cast(), halves);
+        }
     }
 }
 
@@ -28,31 +25,28 @@ impl Form<Avx512F32> for ByChannel {
     const CHANNELS: usize = 2;
     type First = ByChannel;
     type Second = ByChannel;
+    type Lone = ByChannel;
 }
 
-/// The first of a pair, alone in its word.
-struct First;
+/// One that is alone in its word.
+struct Lone;
 
-impl Store<Avx512F32> for First {
+impl Store<Avx512F32> for Lone {
     #[inline(always)]
     unsafe fn store(values: Avx512F32, to: *mut f32) {
         // SAFETY: the caller's promise.
-        unsafe { _mm512_storeu_si512(to.cast(), _mm512_cvtepu16_epi32(halves(values))) }
+        unsafe { _mm512_storeu_si512(to.cast(), interleave(values.0, _mm512_setzero_ps())) }
     }
 }
 
-/// The second of a pair, put beside the first.
+/// The second of a pair, the first of which is there as it is.
 struct Second;
 
 impl Store<Avx512F32> for Second {
     #[inline(always)]
     unsafe fn store(values: Avx512F32, to: *mut f32) {
         // SAFETY: the caller's promise.
-        unsafe {
-            let second = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves(values)));
-            let both = _mm512_or_si512(_mm512_loadu_si512(to.cast()), second);
-            _mm512_storeu_si512(to.cast(), both);
-        }
+        unsafe { _mm512_storeu_si512(to.cast(), interleave(_mm512_loadu_ps(to), values.0)) }
     }
 }
 
@@ -62,8 +56,9 @@ struct ByTile;
 impl Form<Avx512F32> for ByTile {
     const TILES: usize = 2;
     const CHANNELS: usize = 1;
-    type First = First;
+    type First = Whole;
     type Second = Second;
+    type Lone = Lone;
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -89,6 +84,6 @@ pub(super) static PAIRS: Transforms = Transforms {
     input: input::<ByChannel>,
     input_by_tile: input::<ByTile>,
     gradient,
-    filter: [filter::<First>, filter::<Second>],
+    filter: [filter::<Whole>, filter::<Second>, filter::<Lone>],
     ..avx512::TABLE
 };
