@@ -3,11 +3,12 @@
 //! Each line is one convolution: time, effective speed (the multiplications of the definition), the
 //! share of the peak that this is, and, where Winograd's algorithm runs, the share of the
 //! multiplications that it does. A word after `--` picks the groups whose name contains it;
-//! `NERVE_BENCH_THREADS` the threads; `NERVE_WINOGRAD=0` the direct algorithm.
+//! `NERVE_BENCH_THREADS` the threads; `NERVE_WINOGRAD=0` the direct algorithm, `NERVE_BENCH_BF16=1`
+//! products of bf16.
 
 use nerve_cpu::{
-    Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Instruction, Program, Region,
-    Replay, SumParts,
+    Activation, Buffer, Conv, ConvShape, ConvWeightGrad, Float, Instruction, Precision, Program,
+    Region, Replay, SumParts,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,14 @@ fn peak(threads: usize) -> f64 {
 /// Number of threads.
 fn threads() -> usize {
     std::env::var("NERVE_BENCH_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
+/// How exactly products take their operands.
+fn precision() -> Precision {
+    match std::env::var_os("NERVE_BENCH_BF16") {
+        Some(_) => Precision::Bf16,
+        None => Precision::Full,
+    }
 }
 
 /// The shortest of some runs, in nanoseconds.
@@ -103,6 +112,7 @@ fn forward(label: &str, shape: ConvShape) {
     let conv = Conv {
         bias: Some(region(4, shape.co)),
         activation: Activation::Relu,
+        precision: precision(),
         ..Conv::new(Float::F32, shape, x, filter, y)
     };
     let mut sizes = vec![0, x.bytes, filter.bytes, y.bytes, 4 * shape.co];
@@ -124,7 +134,8 @@ fn weight(label: &str, shape: ConvShape) {
     let (x, dw, dy) =
         (region(1, shape.images()), region(2, shape.filter()), region(3, shape.results()));
     let ty = Float::F32;
-    let grad = ConvWeightGrad::new(ty, shape, x, dy, dw);
+    let new = ConvWeightGrad::new(ty, shape, x, dy, dw);
+    let grad = ConvWeightGrad { precision: precision(), ..new };
     let parts = grad.parts();
     let share = grad.winograd.then(|| fewer(&shape));
     let partial = region(0, parts * shape.filter());
@@ -179,7 +190,7 @@ fn accuracy(n: usize, side: usize, [c, co]: [usize; 2]) {
     let conv = |ty| {
         let [x, f, y] =
             [(1, x.len()), (2, filter.len()), (3, dy.len())].map(|(i, n)| region(i, n, ty));
-        Conv::new(ty, s, x, f, y)
+        Conv { precision: precision(), ..Conv::new(ty, s, x, f, y) }
     };
     let exact = vec![wide(&x), wide(&filter), Arc::new(Buffer::zeroed(8 * dy.len()))];
     let exact = run(vec![conv(Float::F64).into()], exact, 0).to_vec::<f64>(0..dy.len());
@@ -200,8 +211,11 @@ fn accuracy(n: usize, side: usize, [c, co]: [usize; 2]) {
 
     let grad = |ty: Float, winograd| {
         let [x, dy] = [(1, x.len()), (2, dy.len())].map(|(i, n)| region(i, n, ty));
-        let new =
-            ConvWeightGrad { winograd, ..ConvWeightGrad::new(ty, s, x, dy, region(0, 0, ty)) };
+        let new = ConvWeightGrad {
+            winograd,
+            precision: precision(),
+            ..ConvWeightGrad::new(ty, s, x, dy, region(0, 0, ty))
+        };
         let parts = new.parts();
         let from = region(0, parts * filter.len(), ty);
         let sum = SumParts {

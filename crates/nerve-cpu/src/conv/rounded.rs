@@ -5,7 +5,7 @@
 //! become the rows of one matrix, their gradients those of another, and pairs do not end where a
 //! line or an image does.
 
-use super::ConvWeightGrad;
+use super::{ConvShape, ConvWeightGrad};
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::Pack;
@@ -16,6 +16,8 @@ use std::ops::Range;
 
 /// Bytes of windows and gradients that are rounded at a time.
 const BLOCK_BYTES: usize = 192 * 1024;
+/// Fewest elements of a window along a row of the filter.
+const NARROW: usize = 24;
 /// Fewest pairs of pixels in a block, so that sums are not stored too often.
 const LEAST_ROWS: usize = 16;
 
@@ -30,9 +32,12 @@ struct Block {
 }
 
 impl ConvWeightGrad {
-    /// Whether the operands are rounded: not where groups of channels have filters of their own.
+    /// Whether the operands are rounded: not where groups of channels have filters of their own, nor
+    /// where windows are so narrow that gathering them takes longer than multiplying.
     pub(super) fn rounds(&self) -> bool {
-        (self.precision, self.ty) == (Precision::Bf16, Float::F32) && self.shape.groups == 1
+        let s = &self.shape;
+        let suits = s.groups == 1 && s.taps() / self.rows_of_taps() * s.c >= NARROW;
+        (self.precision, self.ty) == (Precision::Bf16, Float::F32) && suits
     }
 
     fn rounded_block(&self, kernels: &Kernels<f32>) -> Block {
@@ -142,38 +147,88 @@ impl ConvWeightGrad {
         let s = &self.shape;
         let of_row = s.taps() / self.rows_of_taps();
         let (ky, first) = (tap * of_row / s.kw, tap * of_row % s.kw);
-        let image = s.oh() * s.ow();
+        let columns = first..first + of_row;
         let side_by_side = s.dilation[1] == 1 && s.between[1] == 0;
-        // The rows of the image that a pixel sees, and the column of its window.
-        let row = |pixel: usize| {
-            let (n, oy, ox) = (pixel / image, pixel / s.ow() % s.oh(), pixel % s.ow());
-            let y =
-                s.source(0, oy * s.stride[0] + ky * s.dilation[0]).filter(|_| pixel < pixels.end);
-            (y.map(|y| (n * s.h + y) * s.w), ox * s.stride[1])
-        };
+        let mut place = Place::of(s, pixels.start);
         for (r, pixel) in pixels.clone().step_by(kernels.pair).enumerate() {
-            let both = [row(pixel), row(pixel + 1)];
-            let tap = |(row, column): (Option<usize>, usize), kx: usize| {
-                let column = s.source(1, column + kx * s.dilation[1]);
-                Some(x.wrapping_add((row? + column?) * s.c))
-            };
+            let to = to.wrapping_add(r * of_row * s.c);
+            let low = Window::of(s, place, ky);
+            place = place.next(s);
+            let mut high = Window { row: None, column: 0 };
+            if kernels.pair == 2 {
+                if pixel + 1 < pixels.end {
+                    high = Window::of(s, place, ky);
+                }
+                place = place.next(s);
+            }
+            let both = [low, high];
             // SAFETY: `source` names only pixels that exist.
             unsafe {
-                let to = to.add(r * of_row * s.c);
-                let last = first + of_row - 1;
-                let ends = both.map(|of| [tap(of, first), tap(of, last)]);
-                match ends {
-                    [[Some(low), Some(_)], [Some(high), Some(_)]] if side_by_side => {
-                        (kernels.zip)([low, high], of_row * s.c, to);
-                    }
-                    _ => {
-                        for i in 0..of_row {
-                            let from = both.map(|of| tap(of, first + i).unwrap_or(zeros.as_ptr()));
-                            (kernels.zip)(from, s.c, to.add(i * s.c));
-                        }
-                    }
+                if side_by_side && both.iter().all(|window| window.inside(s, &columns)) {
+                    let from = both.map(|window| window.tap(s, first, x).unwrap_or(x));
+                    (kernels.zip)(from, of_row * s.c, to);
+                    continue;
+                }
+                for (i, kx) in columns.clone().enumerate() {
+                    let from = both.map(|window| window.tap(s, kx, x).unwrap_or(zeros.as_ptr()));
+                    (kernels.zip)(from, s.c, to.add(i * s.c));
                 }
             }
         }
+    }
+}
+
+/// A pixel of the results: image, row, column.
+#[derive(Clone, Copy)]
+struct Place([usize; 3]);
+
+impl Place {
+    fn of(s: &ConvShape, pixel: usize) -> Place {
+        let (row, image) = (s.ow().max(1), (s.oh() * s.ow()).max(1));
+        Place([pixel / image, pixel % image / row, pixel % row])
+    }
+
+    /// The one after it.
+    #[inline]
+    fn next(self, s: &ConvShape) -> Place {
+        let Place([n, y, x]) = self;
+        Place(match (y + 1 < s.oh(), x + 1 < s.ow()) {
+            (_, true) => [n, y, x + 1],
+            (true, false) => [n, y + 1, 0],
+            (false, false) => [n + 1, 0, 0],
+        })
+    }
+}
+
+/// What a pixel of the results sees through a row of taps.
+#[derive(Clone, Copy)]
+struct Window {
+    /// The row, counted through all images; none if there are only zeros.
+    row: Option<usize>,
+    /// The first column, zeros included.
+    column: usize,
+}
+
+impl Window {
+    #[inline]
+    fn of(s: &ConvShape, Place([n, y, x]): Place, ky: usize) -> Window {
+        let row = s.source(0, y * s.stride[0] + ky * s.dilation[0]);
+        Window { row: row.map(|row| n * s.h + row), column: x * s.stride[1] }
+    }
+
+    /// Whether the taps `columns`, side by side, see only pixels.
+    #[inline]
+    fn inside(&self, s: &ConvShape, columns: &Range<usize>) -> bool {
+        let left = s.pad[1][0];
+        self.row.is_some()
+            && self.column + columns.start >= left
+            && self.column + columns.end <= left + s.w
+    }
+
+    /// The pixel under a tap, if it is one.
+    #[inline]
+    fn tap(&self, s: &ConvShape, kx: usize, x: *const f32) -> Option<*const f32> {
+        let column = s.source(1, self.column + kx * s.dilation[1])?;
+        Some(x.wrapping_add((self.row? * s.w + column) * s.c))
     }
 }
