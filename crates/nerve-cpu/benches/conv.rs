@@ -125,7 +125,15 @@ fn forward(label: &str, shape: ConvShape) {
             let list = vec![transform.into(), conv.with_winograd(to).into()];
             measure(label, list, &sizes, Some(fewer(&shape)));
         }
-        None => measure(label, vec![conv.into()], &sizes, None),
+        None => match conv.packed_bytes() {
+            Some(bytes) => {
+                sizes[0] = bytes;
+                let to = Region::new(0, 0, bytes);
+                let list = vec![conv.pack_filter(to).into(), conv.with_packed(to).into()];
+                measure(label, list, &sizes, None);
+            }
+            None => measure(label, vec![conv.into()], &sizes, None),
+        },
     }
 }
 
@@ -197,7 +205,7 @@ fn accuracy(n: usize, side: usize, [c, co]: [usize; 2]) {
     let buffers = || vec![single(&x), single(&filter), single(&dy)];
     let direct = run(vec![conv(Float::F32).into()], buffers(), 0).to_vec::<f32>(0..dy.len());
     let conv = conv(Float::F32);
-    let to = region(0, 16 * c * co.next_multiple_of(16), Float::F32);
+    let to = region(0, 16 * (c + 16) * co.next_multiple_of(16), Float::F32);
     let strides = [3 * c * co, c * co, co, 1].map(|n| n as isize);
     let list = vec![
         conv.winograd_filter(conv.filter, 0, strides, to).into(),

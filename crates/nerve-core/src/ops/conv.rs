@@ -220,7 +220,17 @@ impl Lower for Conv {
         };
         let conv = match node.inputs().get(2) {
             Some(transformed) => conv.with_winograd(cx.contiguous(transformed)),
-            None => nerve_cpu::Conv { filter: cx.contiguous(filter), ..conv },
+            None => {
+                let conv = nerve_cpu::Conv { filter: cx.contiguous(filter), ..conv };
+                match conv.packed_bytes() {
+                    Some(bytes) => {
+                        let panels = cx.temporary(bytes);
+                        cx.emit(conv.pack_filter(panels));
+                        conv.with_packed(panels)
+                    }
+                    None => conv,
+                }
+            }
         };
         cx.emit(conv);
     }

@@ -3,10 +3,10 @@
 use super::ConvShape;
 use super::border::Block;
 use super::few::Few;
-use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
 use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
+use crate::gemm::{Activation, PackB};
 use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
 use crate::simd::{Isa, isa};
@@ -29,6 +29,9 @@ pub struct Conv {
     pub filter: Region,
     /// The filter as [`WinogradFilter`](crate::WinogradFilter) leaves it; then `filter` is not read.
     pub winograd: Option<Region>,
+    /// The filter in panels, as [`pack_filter`](Conv::pack_filter) makes them; then `filter` is not
+    /// read.
+    pub packed: Option<Region>,
     /// The result, `[n, oh, ow, co]`.
     pub y: Region,
     /// One value for each channel of the result.
@@ -43,6 +46,8 @@ pub struct Conv {
 
 /// Floating-point operations of a chunk: about 20 µs.
 const CHUNK_FLOPS: u64 = 4_000_000;
+/// Fewest chunks of a convolution that takes as long as so many of a quarter.
+const LEAST_CHUNKS: u64 = 4;
 /// Most chunks. With the usual batch of 64, a chunk is an image.
 const MOST_CHUNKS: u64 = 64;
 /// Most bytes of a panel that a chunk packs for itself: half of L2.
@@ -86,6 +91,7 @@ impl Conv {
             x,
             filter,
             winograd: None,
+            packed: None,
             y,
             bias: None,
             activation: Activation::None,
@@ -102,6 +108,48 @@ impl Conv {
         (self.precision, self.ty) == (Precision::Bf16, Float::F32)
             && s.group_in().is_multiple_of(2)
             && !s.depthwise()
+    }
+
+    /// Bytes of the filter in panels, if the convolution reads it so and would otherwise pack it in
+    /// each of its chunks: where operands are rounded.
+    pub fn packed_bytes(&self) -> Option<usize> {
+        let plain = self.winograd.is_none() && self.shape.groups == 1 && !self.is_empty();
+        match plain && self.rounds() && Few::of(self, f32::kernels(self.isa)).is_none() {
+            true => self.packed_elements()?.checked_mul(self.ty.bytes()),
+            false => None,
+        }
+    }
+
+    /// Words of the filter in panels.
+    fn packed_elements(&self) -> Option<usize> {
+        let kernels = f32::kernels_for(self.isa, self.precision);
+        let steps = (self.shape.taps() * self.shape.c).div_ceil(kernels.pair);
+        self.shape.co.checked_next_multiple_of(kernels.lanes)?.checked_mul(steps)
+    }
+
+    /// The instruction that packs the filter into `to`, which has at least
+    /// [`packed_bytes`](Conv::packed_bytes) bytes.
+    pub fn pack_filter(&self, to: Region) -> PackB {
+        let s = &self.shape;
+        PackB {
+            ty: self.ty,
+            k: s.taps() * s.c,
+            n: s.co,
+            batch: 1,
+            strides: [s.co, 1],
+            batch_stride: 0,
+            width: self.plan(f32::kernels_for(self.isa, self.precision)).width,
+            precision: self.precision,
+            from: self.filter,
+            to,
+            isa: self.isa,
+        }
+    }
+
+    /// The same convolution, reading the filter from what [`pack_filter`](Conv::pack_filter) wrote
+    /// to `from`.
+    pub fn with_packed(self, from: Region) -> Self {
+        Conv { packed: Some(from), ..self }
     }
 
     fn kernels<T: Scalar>(&self) -> &'static Kernels<T> {
@@ -142,14 +190,15 @@ impl Conv {
         let pixels = lines.count / cuts[0] * lines.length;
         // A strip that is all of the filter lies in order as it is.
         let faster = groups * strips > 1 && panel <= PANEL_BYTES && pixels >= 32;
-        let pack = !depthwise && (self.rounds() || faster);
+        let pack = !depthwise && self.packed.is_none() && (self.rounds() || faster);
         Plan { lines, width, strips, cuts, pack }
     }
 
     /// Cuts lines and strips so that the least is read again: each chunk reads its part of the
     /// images, and (twice, to pack it) its part of the filter.
     fn cuts(&self, lines: usize, strips: usize) -> [usize; 2] {
-        let wanted = (self.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize;
+        let few = (4 * self.flops() / CHUNK_FLOPS).clamp(1, LEAST_CHUNKS);
+        let wanted = (self.flops() / CHUNK_FLOPS).clamp(few, MOST_CHUNKS) as usize;
         let (images, filter) = (self.shape.images(), self.shape.filter());
         let mut best = ([1, 1], usize::MAX);
         for of_lines in [1, 2, 4, 8, 16, 32, 64] {
@@ -269,7 +318,11 @@ impl Conv {
         unsafe {
             let mut b: *const T = memory.ptr::<T>(self.filter).add(first);
             let mut b_stride = s.co;
-            if plan.pack {
+            if let Some(packed) = self.packed {
+                let depth = s.taps() * self.words(kernels).c;
+                b = memory.ptr::<T>(packed).add(within * depth);
+                b_stride = columns.next_multiple_of(kernels.lanes);
+            } else if plan.pack {
                 let depth = s.taps() * s.group_in();
                 let width = columns.next_multiple_of(kernels.lanes);
                 let to = panel.as_mut_ptr();
@@ -471,7 +524,7 @@ impl Kernel for Conv {
 
     fn operands(&self, visit: &mut dyn FnMut(Operand)) {
         visit(Operand::read(self.x));
-        visit(Operand::read(self.winograd.unwrap_or(self.filter)));
+        visit(Operand::read(self.winograd.or(self.packed).unwrap_or(self.filter)));
         if let Some(bias) = self.bias {
             visit(Operand::read(bias));
         }
@@ -487,6 +540,12 @@ impl Kernel for Conv {
             self.winograd_check()?;
             let elements = self.filter_elements().ok_or("too many channels")?;
             check_product("transformed filter", filter, self.ty, &[elements])?;
+        } else if let Some(panels) = self.packed {
+            if self.packed_bytes().is_none() {
+                return Err("a convolution that reads no panels".into());
+            }
+            let elements = self.packed_elements().ok_or("too many channels")?;
+            check_product("panels", panels, self.ty, &[elements])?;
         } else {
             check_product("filter", self.filter, self.ty, &[s.filter()])?;
         }

@@ -26,6 +26,11 @@ pub(super) const PLAIN: ConvShape = ConvShape {
     between: [0; 2],
 };
 
+/// Words that a transformed filter has at most.
+pub(super) fn most_words(s: &ConvShape) -> usize {
+    16 * (s.c + 16) * (s.co + 15)
+}
+
 fn random_shape(random: &mut Random) -> ConvShape {
     let groups = [1, 1, 1, 2, 3][random.below(5)];
     let depthwise = random.below(6) == 0;
@@ -107,7 +112,7 @@ fn alike(sizes: &mut [f64]) {
 
 /// Checks a convolution, with the filter transformed or not.
 pub(super) fn verify(s: ConvShape, ty: Float, isa: Isa, random: &mut Random, winograd: bool) {
-    let lengths = [s.images(), s.filter(), s.co, s.results(), 16 * s.c * (s.co + 15)];
+    let lengths = [s.images(), s.filter(), s.co, s.results(), most_words(&s)];
     let buffers = lengths.map(|n| Buffer::zeroed(n * ty.bytes()));
     buffers.iter().for_each(|buffer| fill(buffer, ty, random));
     let region = |i: usize| Region::new(i as u32, 0, lengths[i] * ty.bytes());
@@ -284,7 +289,7 @@ fn bits(shape: ConvShape, precision: Precision, threads: usize) -> Vec<u32> {
     crate::set_threads(threads);
     let new = ConvWeightGrad::new(Float::F32, shape, EMPTY, EMPTY, EMPTY);
     let plain = ConvWeightGrad { precision, ..new };
-    let panels = 16 * shape.c * (shape.co + 15);
+    let panels = most_words(&shape);
     let direct = ConvWeightGrad { winograd: false, ..plain.clone() };
     let fewer = ConvWeightGrad { winograd: true, ..plain };
     let most = fewer.parts().max(direct.parts());

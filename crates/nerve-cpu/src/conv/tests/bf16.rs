@@ -17,7 +17,7 @@ fn region(i: u32, elements: usize) -> Region {
 impl Case {
     fn forward(&self, x: &[f32], filter: &[f32]) -> Vec<f32> {
         let s = self.shape;
-        let panels = 16 * s.c * (s.co + 15);
+        let panels = most_words(&s);
         let conv = Conv {
             isa: self.isa,
             precision: self.precision,
@@ -34,8 +34,21 @@ impl Case {
             run_alone(&conv.with_winograd(to), &buffers);
         } else {
             run_alone(&conv, &buffers);
+            self.packed(conv, &buffers);
         }
         y.to_vec(0..s.results())
+    }
+
+    /// The same convolution with its filter packed before gives the same bits.
+    fn packed(&self, conv: Conv, [x, filter, y, _]: &[&Buffer; 4]) {
+        let Some(bytes) = conv.packed_bytes() else { return };
+        let before = y.to_vec::<f32>(0..self.shape.results());
+        let panels = Buffer::zeroed(bytes);
+        let (again, to) = (Buffer::zeroed(y.bytes()), Region::new(3, 0, bytes));
+        let buffers = [*x, *filter, &again, &panels];
+        run_alone(&conv.pack_filter(to), &buffers);
+        run_alone(&Conv { filter: EMPTY, ..conv }.with_packed(to), &buffers);
+        assert_eq!(again.to_vec::<f32>(0..before.len()), before, "{:?}", self.shape);
     }
 
     fn gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {

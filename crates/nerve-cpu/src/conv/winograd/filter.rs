@@ -1,20 +1,21 @@
 //! The filter, transformed once for all chunks of a convolution.
 
-use super::PLACES;
 use super::transform::{Filter, Transforms, transforms};
+use super::{LINE, PLACES, plane};
 use crate::bounds;
 use crate::gemm::drive::piece;
 use crate::gemm::pack::{check_isa, check_product};
 use crate::gemm::tile::Scalar;
 use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
-use crate::simd::Isa;
+use crate::simd::{Isa, Prefetch, prefetch};
 
 /// `U = G g Gᵀ` of each 3 by 3 filter, in the panels that a [`Conv`](crate::Conv) reads. Made by
 /// [`Conv::winograd_filter`](crate::Conv::winograd_filter).
 ///
 /// A panel holds `width` vectors of output channels: 16 matrices, `c` rows each, or half as many
-/// if a row holds pairs of bf16. The last panel is only as wide as it needs.
+/// if a row holds pairs of bf16, with a cache line between the matrices. The last panel is only as
+/// wide as it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradFilter {
     /// Input channels.
@@ -37,6 +38,8 @@ pub struct WinogradFilter {
     pub isa: Isa,
 }
 
+/// Input channels that are asked for before they are transformed.
+const AHEAD: isize = 4;
 /// Elements of the filter that a chunk transforms, about.
 const CHUNK: usize = 8 * 1024;
 
@@ -49,6 +52,30 @@ impl WinogradFilter {
     fn rows(&self) -> (usize, usize) {
         let pair = f32::kernels_for(self.isa, self.precision).pair;
         (self.c.div_ceil(pair), pair)
+    }
+
+    /// Words of a panel as wide as any.
+    fn panel(&self, rows: usize) -> usize {
+        PLACES * plane(rows, self.width * self.lanes())
+    }
+
+    /// Words of all panels.
+    pub(super) fn words(&self) -> Option<usize> {
+        let columns = self.co.checked_next_multiple_of(self.lanes())?;
+        let between = self.co.div_ceil(self.width * self.lanes()) * LINE;
+        columns.checked_mul(self.rows().0)?.checked_add(between)?.checked_mul(PLACES)
+    }
+
+    /// Asks for the filters to a vector of output channels, where they lie side by side but far from
+    /// those of the next input channel.
+    #[inline]
+    fn ask(&self, from: *const f32, lanes: usize) {
+        let step = self.strides[3].unsigned_abs();
+        if step > 1 && step < LINE {
+            for element in (0..lanes * step).step_by(LINE) {
+                prefetch::<{ Prefetch::NEAR }, _>(from.wrapping_add(element));
+            }
+        }
     }
 
     /// Panels, and stretches of the input channels. Together the chunks.
@@ -69,16 +96,18 @@ impl WinogradFilter {
         // SAFETY: `check` held all elements and all panels against their regions.
         unsafe {
             let from = memory.ptr::<f32>(self.from).add(self.offset).cast_const();
-            let to = memory.ptr::<f32>(self.to).add(first * rows * PLACES);
+            let to = memory.ptr::<f32>(self.to).add(panel * self.panel(rows));
             let stretch = piece(rows, stretches, stretch);
             for c in stretch.start * pair..self.c.min(stretch.end * pair) {
                 for v in (0..columns).step_by(lanes) {
                     let at = c as isize * self.strides[2] + (first + v) as isize * self.strides[3];
                     let there = lanes.min(columns - v);
+                    let soon = at + AHEAD * self.strides[2];
+                    self.ask(from.wrapping_offset(soon), there);
                     let to = to.add(c / pair * width + v);
                     let lone = c % pair == 0 && c + 1 == self.c;
                     let store = kernels.filter[if lone { 2 } else { c % pair }];
-                    self.vector(kernels, store, from.offset(at), there, to, rows * width);
+                    self.vector(kernels, store, from.offset(at), there, to, plane(rows, width));
                 }
             }
         }
@@ -152,8 +181,8 @@ impl Kernel for WinogradFilter {
             return Err(format!("strides {:?} lead outside the filter", self.strides));
         }
         check_product("filter", self.from, Float::F32, &[high as usize + 1])?;
-        let padded = self.co.checked_next_multiple_of(self.lanes()).ok_or("too many channels")?;
-        check_product("panels", self.to, Float::F32, &[PLACES, self.rows().0, padded])
+        let words = self.words().ok_or("too many channels")?;
+        check_product("panels", self.to, Float::F32, &[words])
     }
 
     fn chunks(&self) -> usize {

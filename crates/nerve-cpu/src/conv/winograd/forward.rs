@@ -63,9 +63,8 @@ impl Conv {
 
     /// Words of the transformed filter.
     pub(in super::super) fn filter_elements(&self) -> Option<usize> {
-        let kernels = f32::kernels_for(self.isa, self.precision);
-        let co = self.shape.co.checked_next_multiple_of(kernels.lanes)?;
-        co.checked_mul(self.shape.c.div_ceil(kernels.pair))?.checked_mul(PLACES)
+        let nowhere = Region::new(0, 0, 0);
+        self.winograd_filter(nowhere, 0, [0; 4], nowhere).words()
     }
 
     /// The instruction that transforms the filter into `to`, which has at least
@@ -158,7 +157,8 @@ impl Conv {
                 let first = panel * wide;
                 let columns = wide.min(s.co - first);
                 let width = columns.next_multiple_of(kernels.lanes);
-                let panel = memory.ptr::<f32>(filter).add(first * words * PLACES).cast_const();
+                let whole = PLACES * plane(words, wide);
+                let panel = memory.ptr::<f32>(filter).add(panel * whole).cast_const();
                 let mut tile = Tile {
                     a: pixels.as_ptr(),
                     a_strides: [stride, 1],
@@ -181,11 +181,11 @@ impl Conv {
                 for i in 0..PLACES {
                     next.ask::<{ Prefetch::FAR }>(number * PLACES + i, panels.len() * PLACES);
                     results.ask::<{ Prefetch::WRITE }>(i, PLACES);
-                    tile.b = panel.add(i * words * width);
+                    tile.b = panel.add(i * plane(words, width));
                     for (number, band) in pieces(0..tiles.len(), tallest).enumerate() {
                         // The matrix of the next place, or of the next panel.
                         let rows = piece(words, bands, number);
-                        let at = tile.b.wrapping_add((words + rows.start) * width);
+                        let at = tile.b.wrapping_add(plane(words, width) + rows.start * width);
                         tile.ahead = Ahead { at, stride: width, rows: rows.len(), ..Ahead::NONE };
                         tile.a = pixels.as_ptr().add(i * between + band.start * stride);
                         let to = i * between_products + band.start * wide;

@@ -1,4 +1,4 @@
-use super::super::tests::{PLAIN, verify, verify_gradient};
+use super::super::tests::{PLAIN, most_words, verify, verify_gradient};
 use super::super::{Conv, ConvShape};
 use super::WinogradFilter;
 use crate::kernel::{Float, Kernel, run_alone};
@@ -78,8 +78,7 @@ fn filters_are_transformed_from_any_order() {
             let shape = ConvShape { n: 9, h: 9, w: 9, c, co, ..PLAIN };
             let empty = Region::new(0, 0, 0);
             let conv = Conv { isa, ..Conv::new(Float::F32, shape, empty, empty, empty) };
-            let wide = co.next_multiple_of(16);
-            let to = Buffer::zeroed(4 * 16 * c * wide);
+            let to = Buffer::zeroed(4 * most_words(&shape));
             let regions = [&buffer, &to].map(Buffer::bytes);
             let [from, into] = [0, 1].map(|i| Region::new(i as u32, 0, regions[i]));
             let filter = conv.winograd_filter(from, offset, strides, into);
@@ -106,7 +105,7 @@ fn position(f: &WinogradFilter, place: usize, i: usize, o: usize) -> usize {
     let wide = f.width * lanes;
     let first = o / wide * wide;
     let width = wide.min(f.co - first).next_multiple_of(lanes);
-    first * f.c * 16 + (place * f.c + i) * width + o - first
+    first / wide * 16 * (f.c * wide + 16) + place * (f.c * width + 16) + i * width + o - first
 }
 
 #[test]
@@ -131,7 +130,7 @@ fn what_does_not_fit_is_refused() {
     let (x, y) = (region(0, shape.images()), region(2, shape.results()));
     let conv = Conv::new(Float::F32, shape, x, region(1, 0), y);
     let bytes = conv.winograd_bytes().expect("it pays");
-    assert_eq!(bytes, 4 * 16 * 32 * 64);
+    assert!(bytes >= 4 * 16 * 32 * 64 && bytes <= 4 * most_words(&shape));
     let whole = Region::new(1, 0, bytes);
     let with = |conv: &Conv, region| conv.clone().with_winograd(region);
     with(&conv, whole).check().unwrap();
