@@ -349,3 +349,49 @@ fn the_same_bits_on_any_number_of_threads() {
         assert!(run(1) == run(2), "{}", entry.spec.name);
     }
 }
+
+#[test]
+fn every_schedule_gives_rates_and_can_be_written_down() {
+    use nerve_nn::schedules::{self, Progress};
+    for entry in schedules::REGISTRY {
+        let name = entry.spec.name;
+        assert!(!entry.samples.is_empty(), "{name}");
+        for text in entry.samples {
+            let args = common::args(&entry.spec, text);
+            let given: Vec<(String, Value)> =
+                args.iter().map(|(key, value)| (key.to_string(), common::written(value))).collect();
+            assert_eq!(nerve_formats::spec::check(&entry.spec, &given).unwrap(), args, "{name}");
+            let schedule = schedules::build(&Item { name, args });
+            let mut positive = 0;
+            for step in 0..200 {
+                let rate = schedule.rate(0.1, Progress { step, total: 100, epoch: 20 });
+                assert!(rate.is_finite() && rate >= 0.0, "{name} {text}: {rate}");
+                positive += usize::from(rate > 0.0);
+            }
+            assert!(positive > 50, "{name} {text}");
+            let state = schedule.state();
+            schedule.restore(&state);
+            assert_eq!(format!("{:?}", schedule.state()), format!("{state:?}"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_wrapper_learns_and_keeps_what_it_says() {
+    use nerve_nn::optim::{WRAPPERS, wrap};
+    for wrapper in WRAPPERS {
+        let name = wrapper.spec.name;
+        assert!(!wrapper.samples.is_empty(), "{name}");
+        for text in wrapper.samples {
+            let params = Params::new(1);
+            let vars = two(&params);
+            let item = Item { name, args: common::args(&wrapper.spec, text) };
+            let optimizer = wrap(Box::new(Sgd::new(&params, 0.1)), &[item], &params);
+            let parameters: usize = optimizer.parameters().iter().map(|v| v.shape().numel()).sum();
+            let numbers: usize = optimizer.slots().iter().map(|v| v.shape().numel()).sum();
+            assert!(numbers / parameters == wrapper.slots, "{name}: {numbers} of {parameters}");
+            let losses = train(&*optimizer, &vars, 150);
+            assert!(losses[149] < 0.05 * losses[0], "{name} {text}: {losses:?}");
+        }
+    }
+}

@@ -21,6 +21,7 @@ pub mod run;
 pub mod session;
 pub mod source;
 pub mod summary;
+mod training;
 mod tree;
 pub mod vocabulary;
 

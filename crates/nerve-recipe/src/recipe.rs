@@ -5,7 +5,7 @@ use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
 use crate::vocabulary::{DATA, MODEL, ROOT, SCHEMA, SECTIONS, TRAINER};
-use crate::{explain, resolved};
+use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, nearest};
 
@@ -76,6 +76,12 @@ impl Recipe {
             [&DATA, &MODEL, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
+        }
+        if let Some(trainer) = &trainer {
+            for (at, message, label) in training::check(data.as_ref(), trainer) {
+                let span = Some(tree.find(&at, Target::Value));
+                problems.push(Diagnostic::new(Code::Contradiction, message, span).label(label));
+            }
         }
         if let (true, Some(root), Some(data), Some(model), Some(trainer)) =
             (problems.is_empty(), root, data, model, trainer)

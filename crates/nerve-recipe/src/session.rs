@@ -12,7 +12,8 @@ use nerve_data::{DataError, Dataset, Loader, LoaderOptions, labels, mnist};
 use nerve_formats::FormatError;
 use nerve_formats::spec::{Item, Target};
 use nerve_nn::losses::{self, Loss};
-use nerve_nn::optim::{self, Optimizer};
+use nerve_nn::optim::Optimizer;
+use nerve_nn::schedules;
 use nerve_train::metrics::{self, Metric};
 use nerve_train::{
     Callback, CallbackError, Control, Evaluation, Evaluator, Fit, History, Options, TrainError,
@@ -75,8 +76,7 @@ impl Session {
             recipe.refuse(Diagnostic::new(Code::Shape, message, Some(span)))
         };
         let network = Network::new(&card, recipe.seed()).map_err(at_model)?;
-        let optimizer = optim::build(recipe.trainer.item("optimizer"), &network.params, &[])
-            .map_err(at_model)?;
+        let optimizer = recipe.optimizer(&network.params)?;
         Ok(Session {
             recipe: recipe.clone(),
             loss: losses::build(recipe.trainer.item("loss")),
@@ -124,6 +124,7 @@ impl Session {
         };
         Trainer::new(&*self.network.model, &*self.loss, &*self.optimizer)
             .metrics(build(&self.metrics))
+            .schedule(schedules::build(self.recipe.trainer.item("schedule")))
             .options(options)
     }
 

@@ -5,7 +5,7 @@ use crate::input::Input;
 use crate::recipe::{Recipe, items, path};
 use crate::source::Span;
 use nerve_core::{DType, Shape};
-use nerve_formats::spec::{Item, Segment, Target};
+use nerve_formats::spec::{Args, Item, Segment, Target};
 use nerve_nn::layers::{self, Effect, Misfit};
 use nerve_nn::{losses, optim};
 use nerve_train::metrics;
@@ -208,7 +208,7 @@ impl Recipe {
             rows,
             batch: self.trainer.usize("batch_size"),
             precision: self.trainer.text("precision").into(),
-            slots: slots(self.trainer.item("optimizer")),
+            slots: slots(&self.trainer),
             data_bytes: product(&input.shape) * (input.train + input.test) as u128,
         };
         let problems: Vec<Diagnostic> = [
@@ -369,9 +369,14 @@ fn kind_of(layer: &Item) -> String {
     }
 }
 
-/// How many numbers an optimizer keeps for each parameter.
-fn slots(optimizer: &Item) -> usize {
-    optim::find(optimizer.name).map_or(0, |entry| (entry.slots)(&optimizer.args))
+/// How many numbers an optimizer and what is around it keep for each parameter.
+fn slots(trainer: &Args) -> usize {
+    let optimizer = trainer.item("optimizer");
+    let own = optim::find(optimizer.name).map_or(0, |entry| (entry.slots)(&optimizer.args));
+    let wrapped = items(trainer, "wrap").into_iter().filter_map(|item| {
+        optim::WRAPPERS.iter().find(|wrapper| wrapper.spec.answers_to(item.name))
+    });
+    own + wrapped.map(|wrapper| wrapper.slots).sum::<usize>()
 }
 
 /// The product of all dimensions, as large as it may be.

@@ -139,6 +139,29 @@ pub static TRAINER: Spec = Spec {
             "how the parameters follow the gradient",
         ),
         Param::with_default(
+            "groups",
+            Kind::List { of: &nerve_nn::optim::GROUP, min_len: 0, max_len: 1000 },
+            Value::list(&[]),
+            "parameters with settings of their own; each belongs to the first group that fits",
+        ),
+        Param::with_default(
+            "wrap",
+            Kind::List { of: &nerve_nn::optim::WRAPPER, min_len: 0, max_len: 16 },
+            Value::list(&[]),
+            "what is put around the optimizer: clipping, averages, accumulation, ...",
+        ),
+        Param::optional(
+            "clip",
+            Kind::positive(),
+            "all gradients together are shortened to this length: short for clip_global_norm",
+        ),
+        Param::with_default(
+            "schedule",
+            nerve_nn::schedules::KIND,
+            Value::text("constant"),
+            "how the learning rate changes from step to step",
+        ),
+        Param::with_default(
             "precision",
             Kind::Choice(&["f32", "bf16"]),
             Value::text("f32"),
@@ -163,7 +186,7 @@ pub struct Words {
 }
 
 /// All that a table with a `type` may name, by kind.
-pub static WORDS: [Words; 9] = [
+pub static WORDS: [Words; 13] = [
     Words { kind: "layers", doc: "what a network is made of: [model] layers", specs: layers },
     Words {
         kind: "models",
@@ -192,8 +215,28 @@ pub static WORDS: [Words; 9] = [
     },
     Words {
         kind: "schedules",
-        doc: "how the learning rate changes from step to step",
+        doc: "how the learning rate changes from step to step: [trainer] schedule",
         specs: nerve_nn::schedules::specs,
+    },
+    Words {
+        kind: "wrappers",
+        doc: "what is put around an optimizer: [trainer] wrap",
+        specs: nerve_nn::optim::wrapper_specs,
+    },
+    Words {
+        kind: "groups",
+        doc: "parameters with settings of their own: [trainer] groups",
+        specs: nerve_nn::optim::group_specs,
+    },
+    Words {
+        kind: "regularizers",
+        doc: "penalties on parameters: `regularizer` of a group",
+        specs: nerve_nn::regularize::specs,
+    },
+    Words {
+        kind: "constraints",
+        doc: "what parameters are kept to: `constraint` of a group",
+        specs: nerve_nn::regularize::constraint_specs,
     },
     Words {
         kind: "metrics",

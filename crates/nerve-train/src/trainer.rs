@@ -10,7 +10,7 @@ use nerve_core::{Precision, Step};
 use nerve_data::Loader;
 use nerve_nn::losses::Loss;
 use nerve_nn::optim::Optimizer;
-use nerve_nn::schedules::{Constant, Schedule};
+use nerve_nn::schedules::{Constant, Progress, Schedule};
 use nerve_nn::{Context, Layer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,7 +116,9 @@ struct Run<'r, 'c> {
     /// The rate of the optimizer before a schedule changed it.
     base_rate: f64,
     rate: f64,
+    /// Steps of the whole training, and of an epoch.
     total: u64,
+    epoch: u64,
     tally: Tally,
     callbacks: &'r mut [&'c mut dyn Callback],
 }
@@ -174,6 +176,12 @@ impl<'a> Trainer<'a> {
     /// Trains on the data of `train`: field 0 is the input, field 1 the target. After each epoch
     /// loss and metrics are measured on `validation`.
     ///
+    /// Where the optimizer keeps averages ([`Averaged`](nerve_nn::optim::Averaged)), they take the
+    /// place of the parameters for the measurement and for callbacks after an epoch, and for good
+    /// when the training is finished or a callback stops it; a training that was interrupted, or
+    /// diverged, leaves the parameters themselves. To train on after the end, call
+    /// `exchange_averages` first.
+    ///
     /// # Errors
     /// Those of the data and of the callbacks; a class out of range. A loss that is not finite is
     /// no error but an [`Outcome`], so that the history is not lost.
@@ -197,6 +205,7 @@ impl<'a> Trainer<'a> {
             base_rate: rate,
             rate,
             total: batches.unwrap_or(0) * self.options.epochs,
+            epoch: batches.unwrap_or(0).max(1),
             tally: Tally::new(self.metrics.len()),
             callbacks,
         };
@@ -250,11 +259,16 @@ impl<'a> Trainer<'a> {
             if let Some(outcome) = self.epoch(run, &mut plans, train, epoch)? {
                 return Ok(outcome);
             }
+            // Averaged parameters are what is judged, and what callbacks save.
+            self.optimizer.exchange_averages();
             let stop = &*self.options.stop;
             let validated = match validation {
                 None => None,
                 Some(loader) => match evaluator.evaluate_unless(loader, stop)? {
-                    None => return Ok(Outcome::Interrupted { epoch, step: run.step }),
+                    None => {
+                        self.optimizer.exchange_averages();
+                        return Ok(Outcome::Interrupted { epoch, step: run.step });
+                    }
                     all => all,
                 },
             };
@@ -270,11 +284,15 @@ impl<'a> Trainer<'a> {
                 val_loss: validated.as_ref().map(|all| all.loss),
                 val_metrics: validated.map(|all| all.metrics).unwrap_or_default(),
             };
+            self.tell_schedule(&row, &run.history.metrics);
             run.history.rows.push(row);
             if let Some(outcome) =
                 run.tell(|callback, _, history| callback.on_epoch_end(history))?
             {
                 return Ok(outcome);
+            }
+            if epoch < self.options.epochs {
+                self.optimizer.exchange_averages();
             }
         }
         Ok(Outcome::Finished)
@@ -326,8 +344,19 @@ impl<'a> Trainer<'a> {
         Ok(None)
     }
 
+    /// Tells the schedule what the epoch has reached, under the names of the history.
+    fn tell_schedule(&self, row: &Row, metrics: &[String]) {
+        let val: Vec<String> = metrics.iter().map(|name| format!("val_{name}")).collect();
+        let names = metrics.iter().zip(&row.metrics).chain(val.iter().zip(&row.val_metrics));
+        let mut scores = vec![("loss", row.loss)];
+        scores.extend(row.val_loss.map(|loss| ("val_loss", loss)));
+        scores.extend(names.map(|(name, &score)| (name.as_str(), score)));
+        self.schedule.observe(&scores);
+    }
+
     fn follow_schedule(&self, run: &mut Run<'_, '_>) {
-        let rate = self.schedule.rate(run.base_rate, run.step, run.total);
+        let at = Progress { step: run.step, total: run.total, epoch: run.epoch };
+        let rate = self.schedule.rate(run.base_rate, at);
         if rate != run.rate {
             self.optimizer.set_learning_rate(rate);
             run.rate = rate;

@@ -2,14 +2,15 @@
 
 use nerve_core::Precision;
 use nerve_data::{Arrays, DataError, Element, Field, Loader, LoaderOptions};
+use nerve_nn::Params;
 use nerve_nn::activations::Relu;
 use nerve_nn::layers::{
     BatchNorm, Conv2d, Conv2dOptions, Dropout, Flatten, Linear, MaxPool2d, Sequential,
 };
 use nerve_nn::losses::CrossEntropy;
-use nerve_nn::optim::{Adam, Optimizer, Sgd};
+use nerve_nn::optim::{Adam, Average, Averaged, Optimizer, Sgd};
+use nerve_nn::schedules::{Plateau, Progress, Schedule};
 use nerve_nn::state::{self, StateTensor};
-use nerve_nn::{Params, schedules::Schedule};
 use nerve_train::metrics::{Accuracy, TopK};
 use nerve_train::{
     Callback, CallbackError, Control, Done, Evaluator, Fit, History, Metric, Options, Outcome,
@@ -323,9 +324,9 @@ fn a_schedule_is_followed_step_by_step() {
     /// Halves the rate at each step.
     struct Half;
     impl Schedule for Half {
-        fn rate(&self, base: f64, step: u64, total: u64) -> f64 {
-            assert_eq!((base, total), (0.5, 6));
-            base * 0.5f64.powi(step as i32)
+        fn rate(&self, base: f64, at: Progress) -> f64 {
+            assert_eq!((base, at.total, at.epoch), (0.5, 6, 3));
+            base * 0.5f64.powi(at.step as i32)
         }
     }
     let params = Params::new(1);
@@ -339,4 +340,62 @@ fn a_schedule_is_followed_step_by_step() {
     let rates: Vec<f64> = fit.history.rows.iter().map(|row| row.lr).collect();
     assert_eq!(rates, [0.125, 0.015625]);
     assert_eq!(sgd.learning_rate(), 0.015625);
+}
+
+#[test]
+fn a_plateau_sees_the_scores_of_each_epoch() {
+    let params = Params::new(1);
+    let (model, loss) = (network(&params), CrossEntropy::default());
+    let sgd = Sgd::new(&params, 0.5);
+    // No accuracy is ten times as good as the one before.
+    let plateau = Plateau {
+        metric: Some("val_accuracy".into()),
+        larger_is_better: true,
+        threshold: 10.0,
+        patience: 0,
+        ..Plateau::default()
+    };
+    let fit = Trainer::new(&model, &loss, &sgd)
+        .metrics(vec![Box::new(Accuracy)])
+        .schedule(Box::new(plateau))
+        .options(options(3))
+        .fit(&loader(bars(96, 1), 32, true), Some(&loader(bars(32, 2), 32, false)), &mut [])
+        .unwrap();
+    let rates: Vec<f64> = fit.history.rows.iter().map(|row| row.lr).collect();
+    assert_eq!(rates, [0.5, 0.5, 0.05]);
+}
+
+#[test]
+fn averages_are_measured_and_stay_at_the_end_but_do_not_disturb_the_training() {
+    /// The parameters as a callback sees them after each epoch.
+    struct Look<'p>(&'p Params, Vec<Vec<StateTensor>>);
+    impl Callback for Look<'_> {
+        fn on_epoch_end(&mut self, _: &History) -> Result<Control, CallbackError> {
+            self.1.push(self.0.state());
+            Ok(Control::Continue)
+        }
+    }
+    let run = |averaged: bool| {
+        let params = Params::new(1);
+        let (model, loss) = (network(&params), CrossEntropy::default());
+        let sgd = Sgd::new(&params, 0.1);
+        let average = Average::Exponential { decay: 0.9, warm_up: false };
+        let optimizer: Box<dyn Optimizer> = match averaged {
+            true => Box::new(Averaged::new(sgd, average)),
+            false => Box::new(sgd),
+        };
+        let (data, held) = (loader(bars(96, 1), 32, true), loader(bars(32, 2), 32, false));
+        let mut look = Look(&params, Vec::new());
+        let trainer = Trainer::new(&model, &loss, &*optimizer).options(options(2));
+        let fit = trainer.fit(&data, Some(&held), &mut [&mut look]).unwrap();
+        let seen = look.1;
+        assert!(seen[1] == params.state(), "the averages stay");
+        let measured = trainer.evaluate(&held).unwrap().loss;
+        assert_eq!(Some(measured), fit.history.rows[1].val_loss);
+        optimizer.exchange_averages();
+        (params.state(), seen)
+    };
+    let ((plain, _), (raw, seen)) = (run(false), run(true));
+    assert!(plain == raw, "the training itself is the same");
+    assert!(seen[1] != raw);
 }

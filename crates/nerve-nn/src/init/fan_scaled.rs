@@ -1,6 +1,6 @@
 use super::{Draw, Entry, Initializer, fans};
 use nerve_core::{Shape, Tensor};
-use nerve_formats::spec::{Peers, Spec};
+use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
 
 /// Random numbers with mean 0 and variance `scale` / fan.
 ///
@@ -44,6 +44,8 @@ pub enum Distribution {
     Uniform,
     /// Normal.
     Normal,
+    /// Normal, but none farther than two deviations from 0; with the same variance.
+    Truncated,
 }
 
 impl FanScaled {
@@ -83,6 +85,10 @@ impl Initializer for FanScaled {
         let variance = self.variance(shape);
         match self.distribution {
             Distribution::Normal => draw.normal(shape, 0.0, variance.sqrt()),
+            Distribution::Truncated => {
+                let std = variance.sqrt() / super::truncated::LEFT;
+                super::TruncatedNormal { mean: 0.0, std }.tensor(shape, draw)
+            }
             Distribution::Uniform => {
                 let bound = (3.0 * variance).sqrt();
                 draw.uniform(shape, -bound, bound)
@@ -129,3 +135,42 @@ entries! {
         "" "initializers.LecunNormal"
         "Normal with variance 1 / fan in.";
 }
+
+pub(super) static VARIANCE_SCALING: Entry = Entry {
+    spec: Spec {
+        name: "variance_scaling",
+        aliases: &["VarianceScaling"],
+        peers: Peers::of("", "initializers.VarianceScaling"),
+        doc: "Random numbers with variance scale / fan: the family of Glorot, He and LeCun.",
+        params: &[
+            Param::with_default("scale", Kind::positive(), Value::Float(1.0), "the scale"),
+            Param::with_default(
+                "mode",
+                Kind::Choice(&["fan_in", "fan_out", "fan_avg"]),
+                Value::text("fan_in"),
+                "which fan counts",
+            ),
+            Param::with_default(
+                "distribution",
+                Kind::Choice(&["truncated_normal", "normal", "untruncated_normal", "uniform"]),
+                Value::text("truncated_normal"),
+                "which distribution (normal is not truncated)",
+            ),
+        ],
+    },
+    build: |args| {
+        Box::new(FanScaled {
+            scale: args.float("scale"),
+            mode: match args.text("mode") {
+                "fan_out" => Mode::Out,
+                "fan_avg" => Mode::Mean,
+                _ => Mode::In,
+            },
+            distribution: match args.text("distribution") {
+                "uniform" => Distribution::Uniform,
+                "truncated_normal" => Distribution::Truncated,
+                _ => Distribution::Normal,
+            },
+        })
+    },
+};

@@ -7,13 +7,17 @@
 
 mod constant;
 mod fan_scaled;
+mod matrices;
 mod orthogonal;
 mod random;
+mod truncated;
 
 pub use constant::{Constant, Ones, Zeros};
 pub use fan_scaled::{Distribution, FanScaled, Mode};
+pub use matrices::{Dirac, Identity, Sparse};
 pub use orthogonal::Orthogonal;
 pub use random::{Normal, Uniform};
+pub use truncated::TruncatedNormal;
 
 use nerve_core::{DType, Shape, Tensor};
 use nerve_formats::spec::{Args, Item, Kind, Param, Spec};
@@ -87,7 +91,12 @@ pub static REGISTRY: &[&Entry] = &[
     &fan_scaled::LECUN_NORMAL,
     &random::UNIFORM,
     &random::NORMAL,
+    &truncated::ENTRY,
+    &fan_scaled::VARIANCE_SCALING,
     &orthogonal::ENTRY,
+    &matrices::IDENTITY,
+    &matrices::DIRAC,
+    &matrices::SPARSE,
     &constant::CONSTANT,
     &constant::ZEROS,
     &constant::ONES,

@@ -66,6 +66,7 @@ fn constants_and_every_line_of_the_registry() {
     for entry in REGISTRY {
         let given: &[(String, Value)] = match entry.spec.name {
             "constant" => &[("value".into(), Value::Float(0.25))],
+            "sparse" => &[("share".into(), Value::Float(0.5))],
             _ => &[],
         };
         let args = check(&entry.spec, given).unwrap();
@@ -73,7 +74,9 @@ fn constants_and_every_line_of_the_registry() {
             args.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
         assert_eq!(check(&entry.spec, &again).unwrap(), args);
         let item = Item { name: entry.spec.name, args };
-        let values = Params::new(1).var("w", [3, 4], &*build(&item)).to_vec::<f32>();
+        // Only convolutions have three axes, which `dirac` needs.
+        let shape: &[usize] = if entry.spec.name == "dirac" { &[3, 4, 1] } else { &[3, 4] };
+        let values = Params::new(1).var("w", shape, &*build(&item)).to_vec::<f32>();
         assert!(values.iter().all(|v| v.is_finite()));
         let constant = match entry.spec.name {
             "constant" => Some(0.25),
@@ -86,4 +89,50 @@ fn constants_and_every_line_of_the_registry() {
             None => assert!(values.windows(2).any(|w| w[0] != w[1]), "{}", entry.spec.name),
         }
     }
+}
+
+#[test]
+fn truncated_normals_have_the_moments_of_the_cut_distribution() {
+    let init = TruncatedNormal { mean: 0.5, std: 2.0 };
+    let values = Params::new(3).var("w", [200, 500], &init).to_vec::<f32>();
+    let (mean, variance, _) = moments(&values);
+    let (std, n) = (2.0 * truncated::LEFT, values.len() as f64);
+    assert!((mean - 0.5).abs() < 5.0 * std / n.sqrt(), "{mean}");
+    assert!((variance / (std * std) - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{variance}");
+    let (low, high) = values.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+    assert!(low >= -3.5 && low < -3.49 && high <= 4.5 && high > 4.49, "{low} {high}");
+    // The f32 is the rounded f64.
+    let wide = Params::with_dtype(3, DType::F64).var("w", [200, 500], &init).to_vec::<f64>();
+    assert!(values.iter().zip(wide).all(|(&a, b)| a == b as f32));
+}
+
+#[test]
+fn variance_scaling_keeps_its_variance_when_truncated() {
+    let entry = find("VarianceScaling").unwrap();
+    let given = [("scale".into(), Value::Float(3.0)), ("mode".into(), Value::text("fan_avg"))];
+    let init = (entry.build)(&check(&entry.spec, &given).unwrap());
+    let values = Params::new(3).var("w", [300, 100], &*init).to_vec::<f32>();
+    let (_, variance, _) = moments(&values);
+    assert!((variance / (3.0 / 200.0) - 1.0).abs() < 0.04, "{variance}");
+}
+
+#[test]
+fn identities_of_convolutions_and_sparse_columns() {
+    let params = Params::new(1);
+    let kernel = params.var("k", [4, 2, 3, 3], &Dirac { groups: 2 }).get();
+    let x = Tensor::normal(&Tensor::random_key(1, 1), 0, [1, 4, 5, 5], DType::F32).evaluated();
+    let options = nerve_core::ops::Conv2dOptions {
+        padding: [(1, 1), (1, 1)],
+        groups: 2,
+        ..nerve_core::ops::Conv2dOptions::default()
+    };
+    assert_eq!(x.conv2d(&kernel, options).to_vec::<f32>(), x.to_vec::<f32>());
+    let sparse = params.var("s", [10, 30], &Sparse { share: 0.25, std: 1.0 }).to_vec::<f32>();
+    for column in 0..30 {
+        let zeros = (0..10).filter(|row| sparse[row * 30 + column] == 0.0).count();
+        assert_eq!(zeros, 3, "the share is rounded up");
+    }
+    let places =
+        |column: usize| (0..10).map(|row| sparse[row * 30 + column] == 0.0).collect::<Vec<_>>();
+    assert!((1..30).any(|column| places(column) != places(0)));
 }

@@ -10,12 +10,13 @@
 //!   [`Accumulated`] ones, [`Averaged`] weights, [`Lookahead`], [`Sam`].
 //!
 //! What may change between steps, the learning rate and the number of steps, is a [`Var`]; the rest
-//! are constants of the trace. [`Lbfgs`] stands apart: it is a loop of the host around the loss.
+//! are constants of the trace.
 //!
 //! An optimizer is one file and one line in [`REGISTRY`].
 
 mod group;
 mod rule;
+mod words;
 
 mod accumulate;
 mod average;
@@ -51,6 +52,7 @@ pub use rmsprop::RmsProp;
 pub use rule::{Now, Rule, Slot, Updater};
 pub use sam::Sam;
 pub use sgd::Sgd;
+pub use words::{GROUP, WRAPPER, WRAPPERS, Wrapper, group, group_specs, wrap, wrapper_specs};
 
 use crate::params::Params;
 use nerve_core::{Arena, DType, Tensor, Var, grad};

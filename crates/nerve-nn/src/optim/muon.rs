@@ -1,4 +1,5 @@
 use super::adam::Moments;
+use super::words::texts;
 use super::{Entry, Now, Rule, Slot, Updater, boxed, decay, rate, share};
 use crate::params::Params;
 use crate::pattern;
@@ -157,19 +158,12 @@ impl Rule for Muon {
 }
 
 fn muon(args: &Args) -> Muon {
-    let exclude = match args.get("exclude") {
-        Some(Value::List(patterns)) => patterns.iter().filter_map(|pattern| match pattern {
-            Value::Text(text) => Some(text.to_string()),
-            _ => None,
-        }),
-        _ => return Muon::default(),
-    };
     Muon {
         momentum: args.float("momentum"),
         nesterov: args.bool("nesterov"),
         weight_decay: args.float("weight_decay"),
         steps: args.usize("steps"),
-        exclude: exclude.collect(),
+        exclude: texts(args, "exclude"),
         adam_lr_factor: args.float("adam_lr_factor"),
         moments: Moments::default(),
     }

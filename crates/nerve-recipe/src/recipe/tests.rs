@@ -311,3 +311,57 @@ fn random_mutations_end_in_a_recipe_or_a_report() {
     }
     assert!(accepted > 20, "{accepted}: the mutations are too wild to test what is accepted");
 }
+
+#[test]
+fn the_trainer_takes_schedules_groups_and_wrappers() {
+    let text = mnist().replace(
+        "optimizer = { type = \"adam\", lr = 1e-3 }",
+        "optimizer = { type = \"adamw\", lr = 1e-3 }
+schedule = { type = \"sequence\", parts = [{ type = \"warmup\", steps = 100 }, \"cosine\"], at = [100] }
+clip = 1.0
+groups = [
+  { type = \"vectors\", weight_decay = 0.0 },
+  { type = \"paths\", paths = [\"0\"], lr_factor = 0.1, regularizer = \"l2\", constraint = \"max_norm\" },
+]
+wrap = [{ type = \"accumulate\", batches = 2 }, { type = \"ema\", decay = 0.9 }]",
+    );
+    let recipe = load(&text).unwrap();
+    assert!(recipe.same(&load(&recipe.resolved()).unwrap()));
+    let summary = recipe.summary(&images(), None).unwrap();
+    assert_eq!(summary.slots, 2 + 2, "two moments, sums and averages");
+    let params = nerve_nn::Params::new(1);
+    params.at(0).var("weight", [4, 3], &nerve_nn::init::Zeros);
+    params.at(0).var("bias", [4], &nerve_nn::init::Zeros);
+    params.at(1).var("weight", [4, 3], &nerve_nn::init::Zeros);
+    let optimizer = recipe.optimizer(&params).unwrap();
+    let blocks = optimizer.core().blocks();
+    let names: Vec<&str> = blocks.iter().map(|block| block.arena().parts()[0].name()).collect();
+    assert_eq!(names, ["1.weight", "0.bias", "0.weight"]);
+    // The wrappers are in place whatever their order: the sums are the last that is kept.
+    let slots = optimizer.slots();
+    let order = |name: &str| slots.iter().position(|slot| slot.name().starts_with(name)).unwrap();
+    assert!(order("exp_avg.") < order("average.") && order("average.") < order("gradient_sum."));
+    let nobody = recipe.optimizer(&nerve_nn::Params::new(1)).err().unwrap().to_string();
+    assert!(nobody.contains("nothing to train"), "{nobody}");
+}
+
+#[test]
+fn a_schedule_that_cannot_be_followed_says_so() {
+    let with = |schedule: &str| {
+        broken(
+            "loss = \"cross_entropy\"",
+            &format!("loss = \"cross_entropy\"\nschedule = {schedule}"),
+        )
+    };
+    let text = with("{ type = \"plateau\", metric = \"val_acuracy\" }");
+    assert!(text.contains("the schedule follows `val_acuracy`"), "{text}");
+    assert!(text.contains("did you mean `val_accuracy`?"), "{text}");
+    let text = with("{ type = \"piecewise\", at = [1, 2], rates = [0.1] }");
+    assert!(text.contains("`piecewise` has 1 rates, and 2 in `at`"), "{text}");
+    let text = with("{ type = \"sequence\", parts = [\"cosine\", \"plateu\"], at = [3] }");
+    assert!(text.contains("did you mean `plateau`?"), "{text}");
+    let text = with("{ type = \"sequence\", parts = [\"cosine\"], at = [3] }");
+    assert!(text.contains("`sequence` has 1 parts, and 1 in `at`"), "{text}");
+    let text = with("{ type = \"cosine\", warmup = 1.5 }");
+    assert!(text.contains("warmup"), "{text}");
+}

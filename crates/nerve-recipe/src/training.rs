@@ -1,0 +1,110 @@
+//! From the table `[trainer]` to an optimizer, and the checks between its keys.
+
+use crate::diagnostic::{Code, Diagnostic, Report};
+use crate::recipe::{Recipe, items, path};
+use nerve_formats::spec::{Args, Item, Segment, Target, nearest};
+use nerve_nn::Params;
+use nerve_nn::optim::{self, Clip, Clipped, Group, Optimizer};
+use nerve_train::metrics;
+
+impl Recipe {
+    /// The optimizer with its groups and wrappers, for the parameters of a network.
+    ///
+    /// # Errors
+    /// A group fits no parameter, or nothing is left to be trained.
+    pub fn optimizer(&self, params: &Params) -> Result<Box<dyn Optimizer>, Report> {
+        let groups: Vec<Group> = items(&self.trainer, "groups").iter().map(optim::group).collect();
+        let key = if groups.is_empty() { "optimizer" } else { "groups" };
+        let built = optim::build(self.trainer.item("optimizer"), params, &groups);
+        let mut optimizer = built.map_err(|message| {
+            let span = self.place(&path("trainer", key), Target::Key);
+            self.refuse(Diagnostic::new(Code::Contradiction, message, Some(span)))
+        })?;
+        if self.trainer.has("clip") {
+            let clip = Clip::GlobalNorm(self.trainer.float("clip"));
+            optimizer = Box::new(Clipped::new(optimizer, clip));
+        }
+        Ok(optim::wrap(optimizer, &items(&self.trainer, "wrap"), params))
+    }
+}
+
+/// Rules between the keys of `[trainer]`; gives the key that breaks one.
+pub(crate) fn check(data: Option<&Args>, trainer: &Args) -> Vec<(Vec<Segment>, String, String)> {
+    let mut problems = Vec::new();
+    let schedule = trainer.item("schedule");
+    let at = || path("trainer", "schedule").to_vec();
+    for plateau in plateaus(schedule) {
+        if !plateau.args.has("metric") {
+            continue;
+        }
+        let (name, known) = (plateau.args.text("metric"), scores(data, trainer));
+        if !known.iter().any(|score| score == name) {
+            let near = nearest(name, known.iter().map(String::as_str));
+            let label = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+            let message = format!("the schedule follows `{name}`; there are {}", known.join(", "));
+            problems.push((at(), message, label));
+        }
+    }
+    for (what, message) in lengths(schedule) {
+        problems.push((at(), message, what));
+    }
+    problems
+}
+
+/// The schedule, and those inside it, that follow a score.
+fn plateaus(schedule: &Item) -> Vec<&Item> {
+    let mut found = parts(schedule).into_iter().flat_map(plateaus).collect::<Vec<_>>();
+    found.extend((schedule.name == "plateau").then_some(schedule));
+    found
+}
+
+fn parts(schedule: &Item) -> Vec<&Item> {
+    use nerve_formats::spec::Value;
+    match schedule.args.get("parts") {
+        Some(Value::List(values)) => values
+            .iter()
+            .filter_map(|value| if let Value::Item(item) = value { Some(&**item) } else { None })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Lists of a schedule that should be as long as each other and are not.
+fn lengths(schedule: &Item) -> Vec<(String, String)> {
+    use nerve_formats::spec::Value;
+    let length = |name| match schedule.args.get(name) {
+        Some(Value::List(values)) => values.len(),
+        _ => 0,
+    };
+    let mut problems: Vec<(String, String)> =
+        parts(schedule).into_iter().flat_map(lengths).collect();
+    let mut expect = |wanted: usize, what: &str, each: &str| {
+        if length("at") != wanted {
+            let found = length("at");
+            let message = format!("`{}` has {what}, and {found} in `at`", schedule.name);
+            problems.push((format!("one for each {each}"), message));
+        }
+    };
+    match schedule.name {
+        "sequence" => {
+            let parts = length("parts");
+            expect(parts.max(1) - 1, &format!("{parts} parts"), "part but the first");
+        }
+        "piecewise" => {
+            let rates = length("rates");
+            expect(rates, &format!("{rates} rates"), "rate");
+        }
+        _ => {}
+    }
+    problems
+}
+
+/// The names of all that is measured after an epoch.
+fn scores(data: Option<&Args>, trainer: &Args) -> Vec<String> {
+    let metrics = items(trainer, "metrics");
+    let names = metrics.iter().map(|item| metrics::build(item).name());
+    let own: Vec<String> = std::iter::once("loss".to_string()).chain(names).collect();
+    let validated = data.is_none_or(|data| data.float("validation") > 0.0);
+    let validation = own.iter().filter(|_| validated).map(|name| format!("val_{name}"));
+    validation.chain(own.iter().cloned()).collect()
+}
