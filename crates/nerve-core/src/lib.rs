@@ -27,6 +27,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod bind;
 pub mod compile;
 mod dtype;
 mod grad;
@@ -40,6 +41,7 @@ mod testing;
 mod trace;
 mod var;
 
+pub use bind::bind;
 pub use compile::{Compiled, Cost, Plan, Step, VariableRole, compile};
 pub use dtype::{DType, Element};
 pub use grad::{Source, grad};

@@ -1,5 +1,6 @@
 //! `Var`: a named cell that holds a tensor from step to step.
 
+use crate::bind;
 use crate::compile;
 use crate::dtype::{DType, Element};
 use crate::ops::ReadVar;
@@ -182,12 +183,16 @@ impl Var {
         self.0.shape.numel() * self.0.dtype.bytes()
     }
 
-    /// Its tensor: in a trace the value at this point of the step, else the value now.
+    /// Its tensor: in a trace the value at this point of the step, else the value now. What it is
+    /// [bound](crate::bind()) to, if it is.
     ///
     /// # Panics
     /// In a trace, if the step has set the arena that it lies in, or a part of it.
     #[track_caller]
     pub fn get(&self) -> Tensor {
+        if let Some(tensor) = bind::bound(self.0.id) {
+            return tensor;
+        }
         if let Some(value) = &self.0.derived {
             let value = value();
             let fits = *value.shape() == self.0.shape && value.dtype() == self.0.dtype;

@@ -15,6 +15,8 @@
 //! | [`regularize`] | penalties and constraints on parameters |
 //! | [`pattern`] | parameters chosen by path |
 //! | [`state`] | parameters as named bytes, for files |
+//! | [`transfer`] | parameters from another model |
+//! | [`lora`] | adapters of low rank beside frozen weights |
 //!
 //! Each layer, activation, loss, initialiser, optimizer and schedule is one file, and one line in
 //! the registry of its kind. From the registries come the words of a recipe, the table of the
@@ -58,6 +60,7 @@ mod dims;
 pub mod generate;
 pub mod init;
 pub mod layers;
+pub mod lora;
 pub mod losses;
 pub mod models;
 pub mod optim;
@@ -66,6 +69,7 @@ pub mod pattern;
 pub mod regularize;
 pub mod schedules;
 pub mod state;
+pub mod transfer;
 
 pub use context::Context;
 pub use layers::Layer;

@@ -1,6 +1,7 @@
 //! `Params`: the parameters of a network, in order, under their paths.
 
 use crate::init::{Draw, Initializer};
+use crate::pattern;
 use nerve_core::{DType, Shape, Tensor, Var};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -216,22 +217,33 @@ impl Params {
         self.with_role(|role| role != Role::Buffer).iter().map(|var| var.shape().numel()).sum()
     }
 
-    /// Keeps optimizers that are made from now on from changing the parameters at `path` and below
-    /// (`"encoder"`: `encoder.fc1.weight`, …; `""`: all). Gives their number.
-    pub fn freeze(&self, path: &str) -> usize {
-        self.turn(path, Role::Trainable, Role::Frozen)
+    /// Keeps optimizers that are made from now on from changing the parameters whose path, counted
+    /// from here, the pattern matches (`"encoder"`: `encoder.fc1.weight`, …; `"*.bias"`; `""`: all;
+    /// see [`pattern::matches`]). Gives the number of parameters that were not frozen.
+    pub fn freeze(&self, pattern: &str) -> usize {
+        self.turn(pattern, Role::Trainable, Role::Frozen)
     }
 
     /// Undoes [`freeze`](Params::freeze). Gives the number of parameters that were frozen.
-    pub fn unfreeze(&self, path: &str) -> usize {
-        self.turn(path, Role::Frozen, Role::Trainable)
+    pub fn unfreeze(&self, pattern: &str) -> usize {
+        self.turn(pattern, Role::Frozen, Role::Trainable)
     }
 
-    fn turn(&self, path: &str, from: Role, to: Role) -> usize {
-        let below = if path.is_empty() { self.scope.clone() } else { self.path(&path) };
+    /// [`unfreeze`](Params::unfreeze) with a pattern of whole paths.
+    pub(crate) fn thaw(&self, pattern: &str) -> usize {
+        self.root().unfreeze(pattern)
+    }
+
+    /// The same store without the way that led here.
+    pub(crate) fn root(&self) -> Params {
+        Params { store: self.store.clone(), scope: String::new() }
+    }
+
+    fn turn(&self, pattern: &str, from: Role, to: Role) -> usize {
+        let pattern = if pattern.is_empty() { self.scope.clone() } else { self.path(&pattern) };
         let mut store = self.lock();
-        let hits = store.entries.iter_mut().filter(|e| e.role == from && under(e.path(), &below));
-        hits.map(|entry| entry.role = to).count()
+        let fits = |e: &&mut Parameter| e.role == from && pattern::matches(&pattern, e.var.name());
+        store.entries.iter_mut().filter(fits).map(|entry| entry.role = to).count()
     }
 }
 
@@ -269,6 +281,7 @@ mod tests {
         let names: Vec<String> = params.trainable().iter().map(|v| v.name().into()).collect();
         assert_eq!(names, ["b.weight", "ab.weight"]);
         assert_eq!((params.freeze(""), params.unfreeze("")), (2, 3));
+        assert_eq!((params.freeze("*.weight"), params.at("a").unfreeze("x")), (3, 1));
     }
 
     #[test]

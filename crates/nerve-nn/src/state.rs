@@ -69,6 +69,18 @@ pub enum Mismatch {
         /// The shape in the state.
         found: Shape,
     },
+    /// Several tensors of a file were given this name.
+    Ambiguous {
+        /// The name of the variable.
+        name: String,
+        /// Their names in the file.
+        found: Vec<String>,
+    },
+    /// A pattern was given that none of the variables fits.
+    Pattern {
+        /// The pattern.
+        pattern: String,
+    },
     /// The elements cannot be converted without loss of meaning.
     Elements {
         /// The name of both.
@@ -85,6 +97,12 @@ impl fmt::Display for Mismatch {
         match self {
             Mismatch::Missing { name, shape } => write!(f, "`{name}` {shape} is missing"),
             Mismatch::Unexpected { name, shape } => write!(f, "`{name}` {shape} is not expected"),
+            Mismatch::Ambiguous { name, found } => {
+                write!(f, "`{name}` could be any of {}", found.join(", "))
+            }
+            Mismatch::Pattern { pattern } => {
+                write!(f, "the pattern `{pattern}` fits no parameter")
+            }
             Mismatch::Shape { name, expected, found } => {
                 write!(f, "`{name}`: expected shape {expected}, found {found}")
             }
@@ -112,7 +130,7 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 /// Values ready to be written into a variable.
-enum Ready {
+pub(crate) enum Ready {
     F32(Vec<f32>),
     F64(Vec<f64>),
     I32(Vec<i32>),
@@ -128,7 +146,7 @@ enum Ready {
 pub fn load(vars: &[Var], state: &[StateTensor]) -> Result<(), LoadError> {
     let find = |name: &str| state.iter().find(|tensor| tensor.name == name);
     let names = state.iter().map(|tensor| (tensor.name.as_str(), &*tensor.shape));
-    load_by(vars, names, |var| {
+    load_by(vars, Vec::new(), names, |var| {
         let tensor = find(var.name())?;
         Some((tensor.shape.clone(), decode(tensor, var.dtype())))
     })
@@ -141,9 +159,9 @@ pub fn load(vars: &[Var], state: &[StateTensor]) -> Result<(), LoadError> {
 /// As [`load`].
 pub fn load_safetensors(vars: &[Var], file: &SafeTensors) -> Result<(), LoadError> {
     let names = file.iter().map(|tensor| (tensor.name, tensor.shape));
-    load_by(vars, names, |var| {
+    load_by(vars, Vec::new(), names, |var| {
         let tensor = file.get(var.name())?;
-        Some((tensor.shape.into(), convert(&tensor, var.dtype())))
+        Some((tensor.shape.into(), ready(&tensor, var.dtype())))
     })
 }
 
@@ -178,8 +196,11 @@ fn stored(dtype: DType) -> Dtype {
     }
 }
 
-fn load_by<'a>(
+/// Writes what `find` gives into variables, unless one of them, one of the names, or `others` says
+/// that it does not fit.
+pub(crate) fn load_by<'a>(
     vars: &[Var],
+    others: Vec<Mismatch>,
     names: impl Iterator<Item = (&'a str, &'a [usize])>,
     find: impl Fn(&Var) -> Option<(Shape, Result<Ready, String>)>,
 ) -> Result<(), LoadError> {
@@ -203,6 +224,7 @@ fn load_by<'a>(
             mismatches.push(Mismatch::Unexpected { name: name.into(), shape: shape.into() });
         }
     }
+    mismatches.extend(others);
     if !mismatches.is_empty() {
         return Err(LoadError { mismatches });
     }
@@ -238,7 +260,8 @@ fn decode(tensor: &StateTensor, wanted: DType) -> Result<Ready, String> {
     })
 }
 
-fn convert(tensor: &TensorView<'_>, wanted: DType) -> Result<Ready, String> {
+/// The elements of a tensor of a file in the type of a variable; or what they are.
+pub(crate) fn ready(tensor: &TensorView<'_>, wanted: DType) -> Result<Ready, String> {
     let name = || tensor.dtype.name().to_string();
     let out_of_range = |_| format!("{} out of the range of {wanted}", name());
     match wanted {

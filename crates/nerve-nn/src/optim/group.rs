@@ -194,8 +194,13 @@ impl Core {
             let place = groups.iter().position(|group| group.fits(var)).map_or(0, |i| i + 1);
             members[place].push(var.clone());
         }
-        for (group, members) in groups.iter().zip(&members[1..]) {
-            if members.is_empty() && !vars.iter().any(|var| group.fits(var)) {
+        let none = || "there is nothing to train: no trainable parameter".to_string();
+        if vars.is_empty() {
+            return Err(none());
+        }
+        for group in groups {
+            // Where no pattern was written, none was misspelt.
+            if group.patterns.is_some() && !vars.iter().any(|var| group.fits(var)) {
                 let some: Vec<&str> = vars.iter().take(8).map(Var::name).collect();
                 let (what, some) = (group.describe(), some.join(", "));
                 return Err(format!(
@@ -212,7 +217,7 @@ impl Core {
             .map(|(members, settings)| Block { arena: Arena::new("parameters", members), settings })
             .collect();
         if blocks.is_empty() {
-            return Err("there is nothing to train: no trainable parameter".into());
+            return Err(none());
         }
         let parameters: Vec<Var> =
             blocks.iter().flat_map(|block| block.arena.parts()).cloned().collect();
