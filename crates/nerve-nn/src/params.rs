@@ -236,7 +236,7 @@ impl Params {
 
     /// The same store without the way that led here.
     pub(crate) fn root(&self) -> Params {
-        Params { store: self.store.clone(), scope: String::new() }
+        Params { store: self.store.clone(), scope: String::new(), derivation: None }
     }
 
     fn turn(&self, pattern: &str, from: Role, to: Role) -> usize {
