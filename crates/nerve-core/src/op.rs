@@ -98,6 +98,11 @@ pub trait Lower {
         let _ = node;
         None
     }
+
+    /// Whether it can add its result, in that epilogue, to what its place holds.
+    fn accumulates(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! ops {

@@ -182,6 +182,53 @@ fn layer_norm() {
     snapshot("layer_norm", &plan);
 }
 
+/// x is added to a product, in use: then its place becomes that of the sum.
+#[test]
+fn a_residual_is_added_where_it_lies() {
+    let step = |a: &[Tensor], again: bool| {
+        let x = (&a[0] + 1.0).tanh();
+        let sum = &x + ((&x * 2.0).matmul(&a[1]) + &a[2]);
+        let y = sum.relu().matmul(&a[1]);
+        vec![if again { y + &x } else { y }]
+    };
+    let draw = |shape: &[usize], seed: f32| {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * seed).sin()).collect();
+        Tensor::from_slice(&values, shape)
+    };
+    let inputs = [draw(&[3, 5, 24], 0.7), draw(&[24, 24], 0.3), draw(&[24], 0.9)];
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let signature: Vec<_> = inputs.iter().map(|t| (t.shape().clone(), t.dtype())).collect();
+    for again in [false, true] {
+        let f = compile(move |a: &[Tensor]| step(a, again));
+        let plan = f.plan(&signature);
+        // Whoever reads x once more finds it: then the sum goes elsewhere.
+        let fused = if again { 2 } else { 1 };
+        assert_eq!(count(&plan, "gemm"), 2, "{}", plan.explain());
+        assert_eq!(count(&plan, "fused"), fused, "{}", plan.explain());
+        let found = f.call(&inputs).remove(0).to_vec::<f32>();
+        let x = (inputs[0] + 1.0).tanh().evaluated();
+        let product = (&x * 2.0).evaluated().matmul(inputs[1]).evaluated();
+        let sum = (&x + (&product + inputs[2])).relu().evaluated();
+        let y = sum.matmul(inputs[1]).evaluated();
+        let expected = if again { y + &x } else { y }.to_vec::<f32>();
+        for (f, e) in found.iter().zip(&expected) {
+            assert!((f - e).abs() <= 1e-4 * e.abs().max(1.0), "{f}, not {e}");
+        }
+    }
+    // The product may not read what it adds to.
+    let f = compile(|a: &[Tensor]| {
+        let x = a[0].tanh();
+        vec![(&x + x.matmul(&a[1])).exp().matmul(&a[1])]
+    });
+    let found = f.call(&inputs[..2]).remove(0).to_vec::<f32>();
+    let x = inputs[0].tanh().evaluated();
+    let expected = (&x + x.matmul(inputs[1]).evaluated()).exp().evaluated().matmul(inputs[1]);
+    for (f, e) in found.iter().zip(&expected.to_vec::<f32>()) {
+        assert!((f - e).abs() <= 1e-4 * e.abs().max(1.0), "{f}, not {e}");
+    }
+}
+
 #[test]
 fn dropout_draws_its_mask_once_and_keeps_it_in_bytes() {
     let key = Var::new("key", Tensor::random_key(1, 0));

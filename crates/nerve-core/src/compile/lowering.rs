@@ -76,6 +76,8 @@ pub struct Matrices {
 pub struct Epilogue {
     /// A vector added to each row.
     pub bias: Option<Region>,
+    /// Whether the result is added to what its place holds.
+    pub accumulate: bool,
     /// Whether negative results become zero.
     pub relu: bool,
     /// The node whose value is stored.
@@ -107,13 +109,17 @@ impl<'a> Lowering<'a> {
         for unit in &self.schedule.units {
             match unit {
                 Unit::Group { members, compute } => self.group(members, *compute),
-                Unit::Kernel { node, bias, relu, result } => {
+                Unit::Kernel { node, bias, addend, relu, result } => {
                     let bias = bias.as_ref().map(|row| self.contiguous(row));
-                    self.epilogue = Epilogue { bias, relu: *relu, result: Some(result.clone()) };
+                    let accumulate = addend.is_some();
+                    addend.iter().for_each(|addend| self.add_to(addend, result));
+                    let (relu, result) = (*relu, Some(result.clone()));
+                    self.epilogue = Epilogue { bias, accumulate, relu, result };
                     match node.op().rule().role() {
                         Role::Kernel(kernel) => kernel.lower(node, self),
                         _ => unreachable!("a kernel unit holds a kernel"),
                     }
+                    let result = self.epilogue.result.take().expect("set above");
                     let Some(place) = self.places.get(&result.id()) else {
                         panic!("{} did not name its output", node.op().rule().name())
                     };
@@ -122,6 +128,20 @@ impl<'a> Lowering<'a> {
                 }
             }
         }
+    }
+
+    /// Makes the place of `addend`, which nobody reads any more, that of `result`; where it has to
+    /// lie elsewhere, by a copy.
+    fn add_to(&mut self, addend: &Tensor, result: &Tensor) {
+        let from = self.view(addend);
+        let bound = [addend, result].iter().any(|node| self.destinations.contains_key(&node.id()));
+        if bound || self.is_external(&from) || !from.strided.is_contiguous() {
+            let to = self.place(result);
+            return self.copy(&from, &to);
+        }
+        let mut strided = Strided::contiguous(result.shape());
+        strided.offset = from.strided.offset;
+        self.places.insert(result.id(), Placed { strided, ..from });
     }
 
     /// Bias and activation to apply to the result of the unit that is being lowered.

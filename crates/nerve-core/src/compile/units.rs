@@ -25,6 +25,9 @@ pub(super) enum Unit {
         node: Tensor,
         /// A value added to each row of the result.
         bias: Option<Tensor>,
+        /// A value of the shape of the result that is added to it, and that nobody reads afterwards:
+        /// the kernel may add to it in its place.
+        addend: Option<Tensor>,
         /// Whether negative results become zero.
         relu: bool,
         /// The node whose value is stored: `node`, or the last one absorbed.
@@ -193,6 +196,7 @@ impl Builder {
         for node in order {
             let Role::Kernel(kernel) = node.op().rule().role() else { continue };
             let (mut chain, mut bias, mut relu) = (vec![node.clone()], None, false);
+            let mut addend = None;
             if let Some(columns) = kernel.epilogue(node) {
                 let (path, user) = self.next_use(node, columns);
                 let row = user.as_ref().and_then(|user| bias_row(user, path.last()?, columns));
@@ -202,6 +206,15 @@ impl Builder {
                     bias = Some(row);
                 }
                 let (path, user) = self.next_use(&chain[chain.len() - 1], columns);
+                let free = |user: &Tensor| kernel.accumulates() && !taken.contains_key(&user.id());
+                if let Some(user) = user.filter(free)
+                    && let Some(other) = self.last_addend(&user, &path[path.len() - 1], node)
+                {
+                    chain.extend(path.into_iter().skip(1));
+                    chain.push(user);
+                    addend = Some(other);
+                }
+                let (path, user) = self.next_use(&chain[chain.len() - 1], columns);
                 if let Some(user) = user.filter(is_relu) {
                     chain.extend(path.into_iter().skip(1));
                     chain.push(user);
@@ -209,10 +222,52 @@ impl Builder {
                 }
             }
             let result = chain[chain.len() - 1].clone();
-            let unit = self.open(Unit::Kernel { node: node.clone(), bias, relu, result });
+            let unit = self.open(Unit::Kernel { node: node.clone(), bias, addend, relu, result });
             taken.extend(chain.iter().map(|node| (node.id(), unit)));
         }
         self.unit_of = taken;
+    }
+
+    /// What `user` adds to `of`, which follows from `kernel`, if everybody else who uses it has done
+    /// so before the kernel runs.
+    fn last_addend(&self, user: &Tensor, of: &Tensor, kernel: &Tensor) -> Option<Tensor> {
+        let Op::Binary(op) = user.op() else { return None };
+        let [a, b] = user.inputs() else { return None };
+        let other = if a.id() == of.id() { b } else { a };
+        let computed = match other.op().rule().role() {
+            Role::Kernel(_) => true,
+            Role::Elementwise(_) => !recomputable(other),
+            _ => false,
+        };
+        let fits = op.op == BinaryOp::Add && other.id() != of.id() && computed;
+        (fits && other.shape() == user.shape() && self.is_done(other, user, kernel))
+            .then(|| other.clone())
+    }
+
+    /// Whether all who use `value`, but for `user`, are needed for `kernel`.
+    fn is_done(&self, value: &Tensor, user: &Tensor, kernel: &Tensor) -> bool {
+        // Inputs have smaller numbers than what uses them.
+        let (mut needed, mut stack) = (HashSet::new(), vec![kernel]);
+        while let Some(node) = stack.pop() {
+            let inputs = node.inputs().iter().filter(|t| t.id() > value.id());
+            stack.extend(inputs.filter(|t| needed.insert(t.id())));
+        }
+        let mut views = vec![value];
+        while let Some(view) = views.pop() {
+            if self.roots.contains(&view.id()) {
+                return false;
+            }
+            for reader in self.users.get(&view.id()).into_iter().flatten() {
+                match reader.op().rule().role() {
+                    _ if reader.id() == user.id() => {}
+                    Role::Movement(_) => views.push(reader),
+                    // Not the kernel itself, which would read what it writes.
+                    _ if needed.contains(&reader.id()) => {}
+                    _ => return false,
+                }
+            }
+        }
+        true
     }
 
     fn place(&mut self, node: &Tensor) {

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::op::{Gradients, Lower, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use nerve_cpu::{Activation, Gemm};
+use nerve_cpu::{Activation, Gemm, SumParts};
 
 /// `[…, m, k] × […, k, n] → […, m, n]`, with equal leading axes or none on one side.
 ///
@@ -81,10 +81,12 @@ impl Lower for Matmul {
         gemm.packed_b = panels;
         if gemm.parts > 1 {
             gemm.c = cx.temporary(gemm.parts * c.bytes);
-            let (parts, from) = (gemm.parts, gemm.c);
+            let (parts, from, len) = (gemm.parts, gemm.c, c.bytes / ty.bytes());
             cx.emit(gemm);
-            return cx.sum_parts(ty, parts, from, c);
+            let accumulate = epilogue.accumulate;
+            return cx.emit(SumParts { ty, parts, len, from, to: c, accumulate });
         }
+        gemm.accumulate = epilogue.accumulate;
         gemm = gemm.arranged();
         if let Some(bytes) = gemm.packed_b_bytes() {
             let panels = cx.temporary(bytes);
@@ -96,6 +98,10 @@ impl Lower for Matmul {
 
     fn epilogue(&self, node: &Tensor) -> Option<usize> {
         node.shape().last().copied()
+    }
+
+    fn accumulates(&self) -> bool {
+        true
     }
 }
 
