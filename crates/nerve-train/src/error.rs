@@ -13,10 +13,15 @@ pub enum TrainError {
     Data(#[from] DataError),
 
     /// The data do not have the fields that are needed.
-    #[error("the data have {found} fields; expected at least 2, the input and the target")]
+    #[error(
+        "the data have {found} fields; expected at least {needed}: the input, the target{}",
+        if *.needed > 2 { ", and the weights of the examples" } else { "" }
+    )]
     Fields {
         /// How many there are.
         found: usize,
+        /// How many are needed.
+        needed: usize,
     },
 
     /// A class or an index outside its range.

@@ -18,6 +18,7 @@ pub struct Evaluator<'a> {
     model: &'a dyn Layer,
     loss: &'a dyn Loss,
     metrics: &'a [Box<dyn Metric>],
+    weighted: bool,
     plans: Option<Plans<'a>>,
     tally: Tally,
 }
@@ -25,7 +26,7 @@ pub struct Evaluator<'a> {
 /// What an [`Evaluator`] has measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// The mean loss over all examples.
+    /// The mean loss over all examples (over all that counts, where there are weights).
     pub loss: f64,
     /// The value of each metric, in their order.
     pub metrics: Vec<f64>,
@@ -40,7 +41,14 @@ impl<'a> Evaluator<'a> {
         loss: &'a dyn Loss,
         metrics: &'a [Box<dyn Metric>],
     ) -> Evaluator<'a> {
-        Evaluator { model, loss, metrics, plans: None, tally: Tally::new(metrics.len()) }
+        let tally = Tally::new(metrics.len());
+        Evaluator { model, loss, metrics, weighted: false, plans: None, tally }
+    }
+
+    /// Whether field 2 of the data is the weight of each example in the loss; metrics have none.
+    #[must_use]
+    pub fn weighted(self, weighted: bool) -> Self {
+        Evaluator { weighted, plans: None, ..self }
     }
 
     /// Measures all examples: field 0 of the data is the input, field 1 the target.
@@ -72,10 +80,12 @@ impl<'a> Evaluator<'a> {
             Some(plans) => plans,
             none => {
                 let function: Traced<'a> = Box::new(move |args| {
-                    let output = model.forward(&args[0], &Context::eval());
-                    results(loss, metrics, &output, &args[1])
+                    let (_, fields) = args.split_last().expect("the key");
+                    let output = model.forward(&fields[0], &Context::eval());
+                    results(loss, metrics, &output, fields).1
                 });
-                none.insert(Plans::new(loader, function, Precision::Full)?)
+                let used = 2 + usize::from(self.weighted);
+                none.insert(Plans::new(loader, used, function, Precision::Full)?)
             }
         };
         let tally = &mut self.tally;
@@ -111,19 +121,27 @@ impl<'a> Evaluator<'a> {
 /// If the shapes of the data do not fit the network.
 pub fn first_use(model: &dyn Layer, loader: &Loader) -> Result<(Step, usize), TrainError> {
     let forward: Traced<'_> = Box::new(|args| vec![model.forward(&args[0], &Context::eval())]);
-    Plans::new(loader, forward, Precision::Full)?.first(loader, (0, 0))
+    Plans::new(loader, 2, forward, Precision::Full)?.first(loader, (0, 0))
 }
 
-/// The results of a plan: the loss, then what the metrics observe.
+/// The loss of a batch from the fields of the data, and the results of a plan: the loss, what the
+/// metrics observe, and what the batch counts where terms have weights.
 pub(crate) fn results(
     loss: &dyn Loss,
     metrics: &[Box<dyn Metric>],
     output: &Tensor,
-    target: &Tensor,
-) -> Vec<Tensor> {
-    let loss = loss.loss(output, target).to_dtype(DType::F32);
-    let seen = metrics.iter().map(|metric| metric.observe(output, target).to_dtype(DType::F64));
-    std::iter::once(loss).chain(seen).collect()
+    fields: &[Tensor],
+) -> (Tensor, Vec<Tensor>) {
+    let mut terms = loss.terms(output, &fields[1]);
+    if let Some(weights) = fields.get(2) {
+        terms = terms.weighted(weights);
+    }
+    let value = loss.reduce(&terms);
+    let seen = |metric: &dyn Metric| metric.observe(output, &fields[1]).to_dtype(DType::F64);
+    let mut results = vec![value.to_dtype(DType::F32)];
+    results.extend(metrics.iter().map(|metric| seen(&**metric)));
+    results.extend(terms.weights().map(|weights| weights.to_dtype(DType::F64).sum()));
+    (value, results)
 }
 
 /// Loss and metrics over batches. After the first batch it allocates nothing (but for metrics that
@@ -135,13 +153,14 @@ pub(crate) struct Tally {
     pub examples: u64,
     pub kept: Vec<Kept>,
     loss: f64,
+    count: f64,
     values: Vec<f64>,
 }
 
 impl Tally {
     pub fn new(metrics: usize) -> Tally {
         Tally {
-            batch: Readings { loss: 0.0, metrics: vec![Vec::new(); metrics] },
+            batch: Readings { metrics: vec![Vec::new(); metrics], ..Readings::default() },
             kept: vec![Kept::default(); metrics],
             values: vec![f64::NAN; metrics],
             ..Tally::default()
@@ -149,7 +168,7 @@ impl Tally {
     }
 
     pub fn clear(&mut self) {
-        (self.examples, self.loss) = (0, 0.0);
+        (self.examples, self.loss, self.count) = (0, 0.0, 0.0);
         self.kept.iter_mut().for_each(Kept::clear);
         self.values.fill(f64::NAN);
     }
@@ -158,7 +177,8 @@ impl Tally {
     /// are worth computing after each step.
     pub fn add(&mut self, batch: &Batch, metrics: &[Box<dyn Metric>], shown: bool) {
         self.examples += batch.size() as u64;
-        self.loss += f64::from(self.batch.loss) * batch.size() as f64;
+        self.loss += f64::from(self.batch.loss) * self.batch.count;
+        self.count += self.batch.count;
         let target = batch.array(1).shape();
         for (i, metric) in metrics.iter().enumerate() {
             let seen = Seen { values: &self.batch.metrics[i], target };
@@ -179,6 +199,6 @@ impl Tally {
     }
 
     pub fn scores(&self) -> Scores<'_> {
-        Scores { loss: self.loss / self.examples as f64, metrics: &self.values }
+        Scores { loss: self.loss / self.count, metrics: &self.values }
     }
 }

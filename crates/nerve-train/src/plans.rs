@@ -5,14 +5,15 @@ use nerve_core::ops::random_key;
 use nerve_core::{Compiled, DType, Precision, Shape, Step, Tensor, compile};
 use nerve_data::{Array, Batch, DataError, Element, Field, Loader, Values};
 
-/// Rows of the arguments: input, target, key of the random numbers.
+/// Rows of the arguments: the fields of the data that are used (input, target, perhaps the weights
+/// of the examples), and the key of the random numbers.
 pub(crate) type Traced<'a> = Box<dyn Fn(&[Tensor]) -> Vec<Tensor> + 'a>;
 
-/// A compiled function of (input, target, key) that gives the loss, f32, and what metrics observe,
+/// A compiled function of a batch and a key that gives the loss, f32, and what metrics observe,
 /// f64.
 pub(crate) struct Plans<'a> {
     compiled: Compiled<Traced<'a>>,
-    fields: [Field; 2],
+    fields: Vec<Field>,
     /// One for the full batch, one for the last of an epoch.
     steps: Vec<(usize, Step)>,
 }
@@ -20,13 +21,14 @@ pub(crate) struct Plans<'a> {
 impl<'a> Plans<'a> {
     pub fn new(
         loader: &Loader,
+        used: usize,
         function: Traced<'a>,
         precision: Precision,
     ) -> Result<Plans<'a>, TrainError> {
-        let [input, target, ..] = loader.fields() else {
-            return Err(TrainError::Fields { found: loader.fields().len() });
+        let all = loader.fields();
+        let Some(fields) = all.get(..used).map(<[Field]>::to_vec) else {
+            return Err(TrainError::Fields { found: all.len(), needed: used });
         };
-        let fields = [input.clone(), target.clone()];
         let compiled = compile(function).precision(precision);
         Ok(Plans { compiled, fields, steps: Vec::new() })
     }
@@ -38,8 +40,8 @@ impl<'a> Plans<'a> {
                 let shape: Shape = [&[rows], &field.shape[..]].concat().into();
                 (shape, dtype(field.element))
             };
-            let [input, target] = &self.fields;
-            let signature = [argument(input), argument(target), ([4].into(), DType::I32)];
+            let key = ([4].into(), DType::I32);
+            let signature: Vec<_> = self.fields.iter().map(argument).chain([key]).collect();
             self.steps.push((rows, self.compiled.step(&signature)));
             self.steps.len() - 1
         });
@@ -48,10 +50,10 @@ impl<'a> Plans<'a> {
 
     /// The step for a batch, with the batch in it.
     fn load(&mut self, batch: &Batch, key: (u64, u64)) -> &Step {
+        let used = self.fields.len();
         let step = self.step(batch.size());
-        write(step, 0, batch.array(0));
-        write(step, 1, batch.array(1));
-        step.write(2, &random_key(key.0, key.1));
+        (0..used).for_each(|field| write(step, field, batch.array(field)));
+        step.write(used, &random_key(key.0, key.1));
         step
     }
 
@@ -83,6 +85,11 @@ impl<'a> Plans<'a> {
             values.resize(step.shape(i + 1).numel(), 0.0);
             step.read_into(i + 1, values);
         }
+        let last = readings.metrics.len() + 1;
+        readings.count = batch.size() as f64;
+        if step.results() > last {
+            step.read_into(last, std::slice::from_mut(&mut readings.count));
+        }
         Ok(())
     }
 }
@@ -91,6 +98,9 @@ impl<'a> Plans<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Readings {
     pub loss: f32,
+    /// What the batch counts in the mean loss: its examples, or the weights of the terms if they
+    /// have such.
+    pub count: f64,
     pub metrics: Vec<Vec<f64>>,
 }
 

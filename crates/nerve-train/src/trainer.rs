@@ -29,6 +29,7 @@ pub struct Trainer<'a> {
     optimizer: &'a dyn Optimizer,
     schedule: Box<dyn Schedule>,
     metrics: Vec<Box<dyn Metric>>,
+    weighted: bool,
     options: Options,
 }
 
@@ -152,13 +153,21 @@ impl<'a> Trainer<'a> {
         optimizer: &'a dyn Optimizer,
     ) -> Trainer<'a> {
         let (schedule, metrics) = (Box::new(Constant), Vec::new());
-        Trainer { model, loss, optimizer, schedule, metrics, options: Options::default() }
+        let options = Options::default();
+        Trainer { model, loss, optimizer, schedule, metrics, weighted: false, options }
     }
 
     /// With these metrics.
     #[must_use]
     pub fn metrics(self, metrics: Vec<Box<dyn Metric>>) -> Self {
         Trainer { metrics, ..self }
+    }
+
+    /// Whether field 2 of the data is the weight of each example in the loss (f32, no axes): the
+    /// mean is weighted, Σ wᵢ ℓᵢ / Σ wᵢ. Metrics have no weights.
+    #[must_use]
+    pub fn weighted(self, weighted: bool) -> Self {
+        Trainer { weighted, ..self }
     }
 
     /// With these options.
@@ -229,7 +238,7 @@ impl<'a> Trainer<'a> {
     /// # Panics
     /// As [`Evaluator::evaluate`].
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
-        Evaluator::new(self.model, self.loss, &self.metrics).evaluate(loader)
+        self.evaluator().evaluate(loader)
     }
 
     /// The compiled training step with the first batch of `train` in it, and the rows of that
@@ -241,8 +250,7 @@ impl<'a> Trainer<'a> {
     /// # Panics
     /// As [`Trainer::fit`].
     pub fn first_step(&self, train: &Loader) -> Result<(Step, usize), TrainError> {
-        Plans::new(train, self.traced(), self.options.precision)?
-            .first(train, (self.options.seed, 1))
+        self.plans(train)?.first(train, (self.options.seed, 1))
     }
 
     fn epochs(
@@ -252,8 +260,8 @@ impl<'a> Trainer<'a> {
         validation: Option<&Loader>,
     ) -> Result<Outcome, TrainError> {
         let begin = Instant::now();
-        let mut plans = Plans::new(train, self.traced(), self.options.precision)?;
-        let mut evaluator = Evaluator::new(self.model, self.loss, &self.metrics);
+        let mut plans = self.plans(train)?;
+        let mut evaluator = self.evaluator();
         for epoch in self.options.done.epochs + 1..=self.options.epochs {
             run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;
             if let Some(outcome) = self.epoch(run, &mut plans, train, epoch)? {
@@ -298,14 +306,23 @@ impl<'a> Trainer<'a> {
         Ok(Outcome::Finished)
     }
 
+    fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator::new(self.model, self.loss, &self.metrics).weighted(self.weighted)
+    }
+
+    fn plans(&self, train: &Loader) -> Result<Plans<'_>, TrainError> {
+        let used = 2 + usize::from(self.weighted);
+        Plans::new(train, used, self.traced(), self.options.precision)
+    }
+
     /// The step: forward, loss, gradient, update.
     fn traced(&self) -> Traced<'_> {
         Box::new(|args| {
-            let (input, target, key) = (&args[0], &args[1], &args[2]);
-            let output = self.model.forward(input, &Context::train(key));
-            let loss = self.loss.loss(&output, target);
+            let (key, fields) = args.split_last().expect("the key");
+            let output = self.model.forward(&fields[0], &Context::train(key));
+            let (loss, results) = results(self.loss, &self.metrics, &output, fields);
             self.optimizer.minimize(&loss);
-            results(self.loss, &self.metrics, &output, target)
+            results
         })
     }
 

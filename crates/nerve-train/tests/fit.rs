@@ -7,11 +7,11 @@ use nerve_nn::activations::Relu;
 use nerve_nn::layers::{
     BatchNorm, Conv2d, Conv2dOptions, Dropout, Flatten, Linear, MaxPool2d, Sequential,
 };
-use nerve_nn::losses::CrossEntropy;
+use nerve_nn::losses::{CrossEntropy, Mse};
 use nerve_nn::optim::{Adam, Average, Averaged, Optimizer, Sgd};
 use nerve_nn::schedules::{Plateau, Progress, Schedule};
 use nerve_nn::state::{self, StateTensor};
-use nerve_train::metrics::{Accuracy, TopK};
+use nerve_train::metrics::{self, Accuracy, TopK};
 use nerve_train::{
     Callback, CallbackError, Control, Done, Evaluator, Fit, History, Metric, Options, Outcome,
     StepEnd, TrainBegin, TrainError, Trainer,
@@ -299,7 +299,7 @@ fn data_without_targets_are_refused() {
     let model = Linear::new(&params.at("fc"), 2, 3);
     let (loss, sgd) = (CrossEntropy::default(), Sgd::new(&params, 0.1));
     let error = Trainer::new(&model, &loss, &sgd).fit(&data, None, &mut []).unwrap_err();
-    assert!(matches!(error, TrainError::Fields { found: 1 }));
+    assert!(matches!(error, TrainError::Fields { found: 1, needed: 2 }));
     let _: TrainError = DataError::Empty { what: "data set".into() }.into();
 }
 
@@ -398,4 +398,84 @@ fn averages_are_measured_and_stay_at_the_end_but_do_not_disturb_the_training() {
     let ((plain, _), (raw, seen)) = (run(false), run(true));
     assert!(plain == raw, "the training itself is the same");
     assert!(seen[1] != raw);
+}
+
+/// Numbers x with the target 2x, of which every third is wrong but has no weight.
+fn weighted(rows: usize) -> Arrays {
+    let x: Vec<f32> = (0..rows).map(|i| i as f32 / rows as f32 - 0.5).collect();
+    let wrong = |i: usize| i % 3 == 0;
+    let y = x.iter().enumerate().map(|(i, x)| if wrong(i) { 100.0 } else { 2.0 * x });
+    let y: Vec<f32> = y.collect();
+    let weights: Vec<f32> = (0..rows).map(|i| if wrong(i) { 0.0 } else { 1.5 }).collect();
+    Arrays::new(vec![
+        (Field::new("x", &[1], Element::F32), x.into()),
+        (Field::new("y", &[1], Element::F32), y.into()),
+        (Field::new("weight", &[], Element::F32), weights.into()),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn examples_without_weight_teach_nothing() {
+    let params = Params::new(1);
+    let model = Linear::new(&params.at("fc"), 1, 1);
+    let adam = Adam::new(&params, 0.05);
+    let trainer = Trainer::new(&model, &Mse, &adam).weighted(true).options(options(60));
+    // 50 rows in batches of 16: the last one is smaller.
+    let data = loader(weighted(50), 16, true);
+    let fit = trainer.fit(&data, None, &mut []).unwrap();
+    assert!(fit.history.last().unwrap().loss < 1e-3, "{:?}", fit.history.last());
+    let slope = model.weight.to_vec::<f32>()[0];
+    assert!((slope - 2.0).abs() < 0.1, "{slope}");
+    // The weighted mean over all, however the batches fall.
+    let held = trainer.evaluate(&loader(weighted(50), 16, false)).unwrap().loss;
+    let whole = trainer.evaluate(&loader(weighted(50), 50, false)).unwrap().loss;
+    assert!((held - whole).abs() < 1e-6 * whole.max(1e-6), "{held} {whole}");
+    let bare = loader(bars(8, 1), 4, false);
+    let error = Evaluator::new(&model, &Mse, &[]).weighted(true).evaluate(&bare).unwrap_err();
+    let text =
+        "the data have 2 fields; expected at least 3: the input, the target, and the weights";
+    assert!(error.to_string().contains(text), "{error}");
+}
+
+/// Notes what is known after each step.
+#[derive(Default)]
+struct Steps(Vec<Vec<f64>>);
+
+impl Callback for Steps {
+    fn on_step_end(&mut self, step: &StepEnd<'_>) -> Result<Control, CallbackError> {
+        self.0.push(step.scores.metrics.to_vec());
+        Ok(Control::Continue)
+    }
+}
+
+#[test]
+fn metrics_that_need_all_are_known_at_the_end_of_an_epoch() {
+    let params = Params::new(42);
+    let model = network(&params);
+    let adam = Adam::new(&params, 0.01);
+    let loss = CrossEntropy::default();
+    let named = |name: &str| {
+        let entry = metrics::find(name).unwrap();
+        let args = nerve_formats::spec::check(&entry.spec, &[]).unwrap();
+        (entry.build)(&args)
+    };
+    let all = ["accuracy", "f1", "roc_auc", "log_loss"].map(named).into_iter().collect();
+    let trainer = Trainer::new(&model, &loss, &adam).metrics(all).options(options(3));
+    let (data, held) = (loader(bars(200, 1), 32, true), loader(bars(60, 2), 32, false));
+    let mut steps = Steps::default();
+    let fit = trainer.fit(&data, Some(&held), &mut [&mut steps]).unwrap();
+    for seen in &steps.0 {
+        assert!(!seen[0].is_nan() && seen[1].is_nan() && seen[2].is_nan() && !seen[3].is_nan());
+    }
+    let row = fit.history.last().unwrap();
+    assert!(row.metrics.iter().chain(&row.val_metrics).all(|v| v.is_finite()), "{row:?}");
+    assert!((row.val_metrics[3] - row.val_loss.unwrap()).abs() < 1e-5, "log loss is the loss");
+    // In one batch as in several, and the same again.
+    let [one, several] = [60, 32].map(|size| {
+        let held = loader(bars(60, 2), size, false);
+        trainer.evaluate(&held).unwrap().metrics
+    });
+    assert!(one.iter().zip(&several).all(|(a, b)| (a - b).abs() < 1e-6), "{one:?} {several:?}");
+    assert_eq!(several, row.val_metrics);
 }

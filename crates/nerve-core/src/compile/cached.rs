@@ -316,6 +316,11 @@ impl Step {
         stored.into_iter().map(T::load).collect()
     }
 
+    /// How many results there are.
+    pub fn results(&self) -> usize {
+        self.plan.outputs()
+    }
+
     /// The shape of result `index`.
     ///
     /// # Panics

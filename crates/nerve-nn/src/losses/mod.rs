@@ -78,12 +78,17 @@ pub trait Loss: Send + Sync {
     /// If the shapes or types do not fit each other.
     fn terms(&self, output: &Tensor, target: &Tensor) -> Terms;
 
-    /// The loss of a batch, one number: the mean of the terms.
+    /// One number from the terms: their mean.
+    fn reduce(&self, terms: &Terms) -> Tensor {
+        terms.mean()
+    }
+
+    /// The loss of a batch, one number.
     ///
     /// # Panics
     /// If the shapes or types do not fit each other.
     fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        self.terms(output, target).mean()
+        self.reduce(&self.terms(output, target))
     }
 
     /// Whether outputs of shape `output` (one example) can be compared with such targets.

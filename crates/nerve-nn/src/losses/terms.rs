@@ -168,8 +168,8 @@ impl<L: Loss> Loss for Summed<L> {
         self.0.terms(output, target)
     }
 
-    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        self.terms(output, target).sum()
+    fn reduce(&self, terms: &Terms) -> Tensor {
+        terms.sum()
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
@@ -182,8 +182,8 @@ impl Loss for Box<dyn Loss> {
         (**self).terms(output, target)
     }
 
-    fn loss(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        (**self).loss(output, target)
+    fn reduce(&self, terms: &Terms) -> Tensor {
+        (**self).reduce(terms)
     }
 
     fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
