@@ -93,7 +93,7 @@ impl Context {
         let &[batch] = &lengths.shape()[..] else {
             panic!("lengths_mask: lengths are [batch], found {}", lengths.shape())
         };
-        Tensor::iota([batch, time], 1).lt(&lengths.reshape([batch, 1]))
+        Tensor::iota([batch, time], 1).lt(lengths.reshape([batch, 1]))
     }
 
     fn stream(&self) -> (&Tensor, u32) {

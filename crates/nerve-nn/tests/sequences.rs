@@ -270,6 +270,20 @@ fn decoders_look_back_and_at_a_memory() {
     }
 }
 
+#[test]
+fn shares_are_those_that_the_values_are_taken_with() {
+    let options = AttentionOptions { kv_heads: Some(2), ..AttentionOptions::new(4) };
+    let layer = MultiHeadAttention::with_options(&Params::new(2), 8, options);
+    let (x, cx) = (normal(&[2, 3, 8], 0), Context::eval());
+    let mask = Tensor::iota([3], 0).lt(2);
+    let shares = layer.shares(&x, &x, Some(&mask));
+    let [_, v] = layer.keys_values(&x, &x);
+    let y = shares.matmul(&v.repeat_interleave(2, 1)).permute(&[0, 2, 1, 3]).reshape([2, 3, 8]);
+    let expected = layer.attend(&x, &x, &x, Some(&mask), &cx);
+    assert_close(&layer.out_proj.forward(&y, &cx), &expected);
+    assert!(shares.slice(3, 2, 3).to_vec::<f32>().iter().all(|&share| share == 0.0));
+}
+
 /// A sequence that comes piece by piece gives what it gives as a whole.
 #[test]
 fn a_cache_of_keys_and_values_changes_nothing() {

@@ -51,7 +51,8 @@ impl Gru {
     /// If the shapes do not fit.
     #[track_caller]
     pub fn with_states(&self, x: &Tensor, h0: Option<&Tensor>, cx: &Context) -> [Tensor; 2] {
-        let Output { states, h, .. } = self.stack.run(x, [h0, None], cx.mask(x).as_ref(), cx);
+        let Output { states, h, .. } =
+            self.stack.run(x, [h0, None], (cx.mask(x).as_ref(), true), cx);
         [states, h]
     }
 }

@@ -63,7 +63,7 @@ impl Lstm {
         c0: Option<&Tensor>,
         cx: &Context,
     ) -> [Tensor; 3] {
-        let Output { states, h, c } = self.stack.run(x, [h0, c0], cx.mask(x).as_ref(), cx);
+        let Output { states, h, c } = self.stack.run(x, [h0, c0], (cx.mask(x).as_ref(), true), cx);
         [states, h, c.expect("an LSTM has a cell state")]
     }
 }

@@ -244,11 +244,7 @@ impl MultiHeadAttention {
         mask: Option<&Tensor>,
         cx: &Context,
     ) -> Tensor {
-        assert!(
-            self.position == AttentionPosition::None,
-            "MultiHeadAttention: the places of another sequence say nothing: {:?}",
-            self.position
-        );
+        self.expect_no_places();
         self.features_of("the query", query);
         self.mix(&self.project(query, 0..1)[0], k, v, mask, self.causal, cx)
     }
@@ -288,7 +284,7 @@ impl MultiHeadAttention {
         };
         let cache = [place(&parts[1], &cache[0]), place(&parts[2], &cache[1])];
         let places = places(at, count);
-        let seen = Tensor::arange(longest).le(&places.reshape([count, 1]));
+        let seen = Tensor::arange(longest).le(places.reshape([count, 1]));
         let mut mask = Tensor::attention_bias(&seen, x.dtype());
         if self.position == AttentionPosition::Alibi {
             mask = mask + alibi(self.heads, &places, longest, x.dtype());
@@ -366,11 +362,22 @@ impl MultiHeadAttention {
         causal: bool,
         cx: &Context,
     ) -> Tensor {
-        let group = self.heads / self.kv_heads;
-        let [k, v] =
-            [k, v].map(|t| if group > 1 { t.repeat_interleave(group, 1) } else { t.clone() });
+        let shares = self.softmax(q, k, mask, causal);
+        Dropout::new(self.dropout).forward(&shares, cx).matmul(&self.for_each_head(v))
+    }
+
+    /// Keys or values for each head of queries.
+    fn for_each_head(&self, x: &Tensor) -> Tensor {
+        match self.heads / self.kv_heads {
+            1 => x.clone(),
+            group => x.repeat_interleave(group, 1),
+        }
+    }
+
+    /// The shares of all keys for each query, `[batch, heads, queries, keys]`.
+    fn softmax(&self, q: &Tensor, k: &Tensor, mask: Option<&Tensor>, causal: bool) -> Tensor {
         let depth = q.shape()[3] as f64;
-        let mut fits = q.matmul(&k.t()) * depth.sqrt().recip();
+        let mut fits = q.matmul(&self.for_each_head(k).t()) * depth.sqrt().recip();
         if causal {
             let (query, key) = (Tensor::iota(fits.shape(), 2), Tensor::iota(fits.shape(), 3));
             fits = key.le(&query).select(&fits, &fits.full_like(f64::NEG_INFINITY));
@@ -378,7 +385,30 @@ impl MultiHeadAttention {
         if let Some(mask) = mask {
             fits = fits + Tensor::attention_bias(mask, q.dtype());
         }
-        Dropout::new(self.dropout).forward(&fits.softmax(-1), cx).matmul(&v)
+        fits.softmax(-1)
+    }
+
+    /// The shares that the elements of `query` take of those of `key`, to be looked at:
+    /// `[batch, heads, queries, keys]`, each row sums to 1. (PyTorch's `need_weights` gives their mean
+    /// over the heads.) The mask is as in [`attend`](Self::attend).
+    ///
+    /// # Panics
+    /// As [`attend`](Self::attend).
+    #[track_caller]
+    pub fn shares(&self, query: &Tensor, key: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        self.expect_no_places();
+        self.features_of("the query", query);
+        let [k, _] = self.keys_values(key, key);
+        self.softmax(&self.project(query, 0..1)[0], &k, mask, self.causal)
+    }
+
+    #[track_caller]
+    fn expect_no_places(&self) {
+        assert!(
+            self.position == AttentionPosition::None,
+            "MultiHeadAttention: the places of another sequence say nothing: {:?}",
+            self.position
+        );
     }
 }
 

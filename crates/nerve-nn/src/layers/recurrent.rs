@@ -187,13 +187,13 @@ impl Stack {
 
     /// Walks `x` `[batch, steps, inputs]` from the states `h0` and `c0`
     /// `[layers · directions, batch, units]`, zeros without them. Steps for which the mask is false
-    /// are passed over.
+    /// are passed over; then the last c is right only if it is `wanted`.
     #[track_caller]
     pub fn run(
         &self,
         x: &Tensor,
         first: [Option<&Tensor>; 2],
-        mask: Option<&Tensor>,
+        (mask, wanted): (Option<&Tensor>, bool),
         cx: &Context,
     ) -> Output {
         self.expect_shapes(x, first, mask);
@@ -217,7 +217,7 @@ impl Stack {
                 let direction = &self.directions[number];
                 let mut walk = match gaps {
                     None => direction.walk(self.cell, &below, begin, direction.reverse),
-                    Some(gaps) => direction.walk_masked(self.cell, &below, begin, gaps),
+                    Some(gaps) => direction.walk_masked(self.cell, &below, begin, gaps, wanted),
                 }
                 .into_iter();
                 sides.extend(walk.next());
@@ -261,7 +261,7 @@ impl Stack {
     /// As a layer: the states, or the last of them.
     #[track_caller]
     pub fn forward(&self, x: &Tensor, mask: Option<&Tensor>, cx: &Context) -> Tensor {
-        let output = self.run(x, [None, None], mask, cx);
+        let output = self.run(x, [None, None], (mask, false), cx);
         if self.options.return_sequences {
             return output.states;
         }
@@ -349,10 +349,17 @@ impl Direction {
 
     /// The same of a sequence in closed order, without the steps behind its front.
     #[track_caller]
-    fn walk_masked(&self, cell: Cell, x: &Tensor, begin: [Tensor; 2], gaps: &Gaps) -> Vec<Tensor> {
+    fn walk_masked(
+        &self,
+        cell: Cell,
+        x: &Tensor,
+        begin: [Tensor; 2],
+        gaps: &Gaps,
+        wanted: bool,
+    ) -> Vec<Tensor> {
         let turn = |x: Tensor| if self.reverse { gaps.turned(&x) } else { x };
         let mut part = self.part(cell, &turn(x.clone()));
-        if cell == Cell::Lstm {
+        if cell == Cell::Lstm && wanted {
             // Behind the front the gates are shut: the memory stays what it is. The state is found
             // among those of all steps, but the memories of all steps are not given.
             let units = part.shape()[2] / 4;
