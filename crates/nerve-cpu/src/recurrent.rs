@@ -363,6 +363,16 @@ impl Kernel for Recurrent {
             }
         }
     }
+
+    unsafe fn run_all(&self, chunks: Range<usize>, memory: &Memory, scratch: &mut Scratch<'_>) {
+        let pieces = spread::pieces(&self.shape);
+        let backward = pieces > 1 && spread::backward(&self.shape, chunks.start / pieces);
+        for i in 0..chunks.len() {
+            let chunk = if backward { chunks.end - 1 - i } else { chunks.start + i };
+            // SAFETY: by contract.
+            unsafe { self.run(chunk, memory, scratch) };
+        }
+    }
 }
 
 impl Kernel for RecurrentGrad {

@@ -119,6 +119,9 @@ pub(super) struct Sums<T> {
     pub bias: *const T,
     /// `[sums]`.
     pub to: *mut T,
+    /// Whether to begin with the last sums: what the nearest cache still holds of the weights is
+    /// what was read last.
+    pub backward: bool,
 }
 
 /// A value for each lane.
@@ -347,7 +350,9 @@ unsafe fn sums_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(job: &Sums<T>
     const MOST: usize = crate::real::LANES;
     let whole = job.units / V::LANES * V::LANES;
     let (mut lanes, mut turned) = ([T::ZERO; MOST * MOST], [T::ZERO; MOST * MOST]);
-    for first in (0..job.sums).step_by(V::LANES) {
+    let groups = job.sums.div_ceil(V::LANES);
+    for group in 0..groups {
+        let first = V::LANES * if job.backward { groups - 1 - group } else { group };
         let count = (job.sums - first).min(V::LANES);
         // SAFETY: by contract; where fewer rows are left, the last one is read again.
         unsafe {

@@ -33,6 +33,13 @@ fn units(shape: &RecurrentShape, i: usize) -> Range<usize> {
     vectors.start * LANES..shape.units.min(vectors.end * LANES)
 }
 
+/// Whether a round goes through pieces and weights from the end, as every other one does: the
+/// weights that were read last are still in the nearest cache.
+pub(super) fn backward(shape: &RecurrentShape, round: usize) -> bool {
+    // With several rows the weights of a gate are read again at once.
+    shape.batch == 1 && round % 2 == 1
+}
+
 /// Elements of working memory: the sums of a piece, and a state of zeros.
 pub(super) fn scratch(shape: &RecurrentShape) -> usize {
     shape.units.div_ceil(LANES).div_ceil(pieces(shape)) * LANES * shape.cell.gates() + shape.units
@@ -81,7 +88,8 @@ pub(super) unsafe fn step<T: Real>(
                 let c0 = this.c0.map_or(zeros.as_ptr(), |c0| given(c0).cast_const());
                 std::ptr::copy_nonoverlapping(c0.add(units.start), state(1), wide);
             }
-            for gate in 0..gates {
+            for i in 0..gates {
+                let gate = if backward(shape, round) { gates - 1 - i } else { i };
                 let bias = this.bias.map(|bias| memory.ptr::<T>(bias).add(gate * all));
                 row_sums(
                     this.isa,
@@ -92,6 +100,7 @@ pub(super) unsafe fn step<T: Real>(
                         h,
                         bias: bias.map_or(std::ptr::null(), |bias| bias.add(units.start)),
                         to: sums.as_mut_ptr().add(gate * wide),
+                        backward: backward(shape, round),
                     },
                 );
             }

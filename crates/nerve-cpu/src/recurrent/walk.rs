@@ -193,7 +193,8 @@ pub(super) unsafe fn forward<T: Scalar + Real>(
             };
             if !shape.packs() {
                 let (h, to) = (h.as_ptr(), sums.as_mut_ptr());
-                row_sums(this.isa, &Sums { weights, sums: gates * units, units, h, bias, to });
+                let (sums, backward) = (gates * units, t % 2 == 1);
+                row_sums(this.isa, &Sums { weights, sums, units, h, bias, to, backward });
                 advance(this.isa, &job);
             }
             for unit in (0..units).step_by(block).filter(|_| shape.packs()) {
