@@ -174,6 +174,11 @@ impl ConvShape {
     }
 }
 
+/// Of several chunks an even number, so that two threads have the same to do.
+fn even(chunks: usize) -> usize {
+    if chunks > 1 { chunks.next_multiple_of(2) } else { 1 }
+}
+
 fn windows(length: usize, taps: usize, stride: usize, dilation: usize) -> usize {
     let span = (taps - 1).saturating_mul(dilation).saturating_add(1);
     if length < span { 0 } else { (length - span) / stride + 1 }

@@ -1,8 +1,8 @@
 //! The convolution itself.
 
-use super::ConvShape;
 use super::border::Block;
 use super::few::Few;
+use super::{ConvShape, even};
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
 use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
@@ -198,7 +198,7 @@ impl Conv {
     /// images, and (twice, to pack it) its part of the filter.
     fn cuts(&self, lines: usize, strips: usize) -> [usize; 2] {
         let few = (4 * self.flops() / CHUNK_FLOPS).clamp(1, LEAST_CHUNKS);
-        let wanted = (self.flops() / CHUNK_FLOPS).clamp(few, MOST_CHUNKS) as usize;
+        let wanted = even((self.flops() / CHUNK_FLOPS).clamp(few, MOST_CHUNKS) as usize);
         let (images, filter) = (self.shape.images(), self.shape.filter());
         let mut best = ([1, 1], usize::MAX);
         for of_lines in [1, 2, 4, 8, 16, 32, 64] {

@@ -4,8 +4,8 @@
 //! result, the image under that tap times the gradient of the result. For one filter row the taps
 //! and input channels are contiguous in the image, so they are the rows of one matrix.
 
-use super::ConvShape;
 use super::winograd::Strips;
+use super::{ConvShape, even};
 use crate::gemm::Activation;
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{check_isa, check_product};
@@ -78,7 +78,7 @@ impl ConvWeightGrad {
 
     /// Number of chunks that are worth having.
     fn wanted(&self) -> usize {
-        (self.shape.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize
+        even((self.shape.flops() / CHUNK_FLOPS).clamp(1, MOST_CHUNKS) as usize)
     }
 
     fn strips(&self) -> Strips {
