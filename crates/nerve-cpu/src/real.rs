@@ -95,6 +95,8 @@ pub(crate) trait Real:
     fn rounded(value: f64) -> Self;
     fn sqrt(self) -> Self;
     fn exp<const FMA: bool>(self) -> Self;
+    /// eˣ for x ≤ 0; in f32 as `math::decay`.
+    fn decay<const FMA: bool>(self) -> Self;
     fn ln<const FMA: bool>(self) -> Self;
     fn tanh<const FMA: bool>(self) -> Self;
     /// 1/(1 + e⁻ˣ); in f32 as `math::gate`.
@@ -125,7 +127,7 @@ impl Num for i32 {
 }
 
 macro_rules! real {
-    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $ln:expr, $tanh:expr, $gate:expr) => {
+    ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $decay:expr, $ln:expr, $tanh:expr, $gate:expr) => {
         impl Num for $t {
             type Sum = f64;
 
@@ -174,6 +176,10 @@ macro_rules! real {
                 $exp(self)
             }
             #[inline(always)]
+            fn decay<const FMA: bool>(self) -> Self {
+                $decay(self)
+            }
+            #[inline(always)]
             fn ln<const FMA: bool>(self) -> Self {
                 $ln(self)
             }
@@ -200,6 +206,7 @@ real!(
     f32,
     [simd::Avx512F32, simd::Avx2F32, simd::Portable32],
     math::exp::<FMA>,
+    math::decay::<FMA>,
     math::log::<FMA>,
     math::tanh::<FMA>,
     math::gate::<FMA>
@@ -207,6 +214,7 @@ real!(
 real!(
     f64,
     [simd::Avx512F64, simd::Avx2F64, simd::Portable64],
+    f64::exp,
     f64::exp,
     f64::ln,
     f64::tanh,

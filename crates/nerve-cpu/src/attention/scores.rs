@@ -1,7 +1,7 @@
 //! From scores to probabilities, and the gradient of that, for a block of queries.
 
-use crate::real::{Real, per_isa};
-use crate::rows::{dot, largest, sum};
+use crate::real::{LANES, Real, per_isa};
+use crate::rows::{dot, largest};
 use crate::simd::Vector;
 
 /// Scores of a block of queries, row by row.
@@ -28,6 +28,46 @@ impl<T> Block<'_, T> {
     }
 }
 
+/// `x = x scale + mask`.
+#[inline(always)]
+fn scale_row<T: Real>(row: &mut [T], scale: T, mask: Option<&[T]>) {
+    match mask {
+        Some(mask) => {
+            for (x, &m) in row.iter_mut().zip(mask) {
+                *x = *x * scale + m;
+            }
+        }
+        None => {
+            for x in row {
+                *x *= scale;
+            }
+        }
+    }
+}
+
+/// `x = exp(x scale - top)`, none of which is more than 1; returns their sum.
+#[inline(always)]
+fn decays<T: Real, const FMA: bool>(row: &mut [T], scale: T, top: T) -> T {
+    let mut sums = [T::ZERO; LANES];
+    let mut step = |line: &mut [T]| {
+        for (x, sum) in line.iter_mut().zip(&mut sums) {
+            *x = (*x * scale - top).decay::<FMA>();
+            *sum += *x;
+        }
+    };
+    let (lines, rest) = row.as_chunks_mut::<LANES>();
+    lines.iter_mut().for_each(|line| step(line));
+    step(rest);
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            sums[l] = sums[l] + sums[l + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
 /// Products of queries and keys become probabilities; 0 for keys that a query does not see.
 ///
 /// # Safety
@@ -40,25 +80,18 @@ unsafe fn softmax_body<T: Real, V: Vector<Elem = T>, const FMA: bool>(
     for (r, row) in scores.chunks_mut(block.stride).take(block.rows).enumerate() {
         let (row, hidden) = row[..block.keys].split_at_mut(block.seen(r));
         hidden.fill(T::ZERO);
-        match block.mask {
-            Some((mask, stride)) => {
-                for (x, &m) in row.iter_mut().zip(&mask[r * stride..]) {
-                    *x = *x * block.scale + m;
-                }
+        // A positive scale does not change which score is the largest: it can wait for the
+        // exponentials.
+        let scale = match block.mask {
+            None if block.scale > T::ZERO => block.scale,
+            mask => {
+                scale_row(row, block.scale, mask.map(|(mask, stride)| &mask[r * stride..]));
+                T::ONE
             }
-            None => {
-                for x in &mut *row {
-                    *x *= block.scale;
-                }
-            }
-        }
+        };
         // SAFETY: by contract.
-        let top = unsafe { largest::<T, V>(row) };
-        for x in &mut *row {
-            *x = (*x - top).exp::<FMA>();
-        }
-        // SAFETY: by contract.
-        let share = T::ONE / unsafe { sum::<T, V>(row) };
+        let top = unsafe { largest::<T, V>(row) } * scale;
+        let share = T::ONE / decays::<T, FMA>(row, scale, top);
         for x in row {
             *x *= share;
         }

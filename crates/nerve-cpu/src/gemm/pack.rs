@@ -39,8 +39,10 @@ pub(crate) unsafe fn pack_rows<V: Vector>(p: &Pack<V::Elem>) {
             let from = p.from.add(d * p.stride);
             let to = p.to.add(d * p.width);
             let ahead = from.wrapping_add(AHEAD * p.stride);
+            let soon = to.wrapping_add(AHEAD * p.width);
             for v in 0..p.width.div_ceil(V::LANES) {
                 prefetch::<{ Prefetch::FAR }, _>(ahead.wrapping_add(v * V::LANES));
+                prefetch::<{ Prefetch::WRITE }, _>(soon.wrapping_add(v * V::LANES));
             }
             for v in 0..full {
                 V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));

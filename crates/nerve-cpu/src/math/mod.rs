@@ -118,6 +118,13 @@ fn exp_inside<const FMA: bool>(x: f32) -> f32 {
     (1.0 + p) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()))
 }
 
+/// eˣ for x ≤ 0, or 0 where that is less than a normal number.
+#[inline(always)]
+pub(crate) fn decay<const FMA: bool>(x: f32) -> f32 {
+    let y = exp_inside::<FMA>(x);
+    if x < -87.0 { 0.0 } else { y }
+}
+
 /// eˣ.
 #[inline(always)]
 pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {

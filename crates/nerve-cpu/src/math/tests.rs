@@ -134,6 +134,19 @@ fn the_slope_of_gelu() {
 }
 
 #[test]
+fn decay_is_the_exponential_but_for_what_is_subnormal() {
+    for i in 0..=870_000 {
+        let x = -(i as f32) * 1e-4;
+        assert_eq!(decay::<true>(x).to_bits(), exp::<true>(x).to_bits(), "{x}");
+        assert_eq!(decay::<false>(x).to_bits(), exp::<false>(x).to_bits(), "{x}");
+    }
+    for x in [-87.01, -100.0, -1e30, f32::NEG_INFINITY] {
+        assert_eq!(decay::<true>(x).to_bits(), 0, "{x}");
+    }
+    assert!(decay::<true>(f32::NAN).is_nan());
+}
+
+#[test]
 fn gates_follow_the_logistic_function() {
     let worst = |gate: fn(f32) -> f32| {
         let mut worst = 0.0f64;
