@@ -1,6 +1,6 @@
 //! Accuracy of the functions, in units in the last place, on every instruction set.
 
-use super::scalar;
+use super::{decay, exp, scalar};
 use crate::fused::{BinaryOp, UnaryOp, binary_on, unary_on};
 use crate::real::testing::isas;
 
