@@ -66,6 +66,7 @@ fn layer_norm(rows: usize, cols: usize) {
 fn main() {
     begin();
     attention(16, 128, 4, 64, false);
+    attention(4, 256, 4, 64, false);
     attention(1, 128, 4, 64, false);
     attention(1, 128, 4, 64, true);
     attention(1, 2048, 8, 64, false);
