@@ -96,12 +96,15 @@ const MANY_CHUNKS: u64 = 16;
 const LARGE_CHUNK_FLOPS: u64 = 128_000_000;
 /// Most chunks of one product.
 const MOST_CHUNKS: u64 = 32;
-/// Longest stretch of `k`, in steps of a tile, that is summed in registers before C is touched. A panel of B two vectors
-/// wide then fills 128 KiB: it streams from L2, which costs less than touching C more often.
-const DEPTH_BLOCK: usize = 1024;
-/// The same where B is read in place: even if its rows lie a page apart or compete with those of A, all of them find a
-/// place in L2.
-const DEPTH_BLOCK_IN_PLACE: usize = 512;
+/// Longest stretch of `k`, in steps of a tile, that is summed in registers before C is touched: [`Gemm::depth_block`]
+/// says when. A panel of B two vectors wide then fills 128 KiB: it streams from L2, which costs less than touching C more
+/// often.
+const LONG_BLOCK: usize = 1024;
+/// The same where more would not stay in L2.
+const SHORT_BLOCK: usize = 512;
+/// Bytes of L2 that the rows of A and two panels of B may fill in a long block. The same on every processor, since sums
+/// are rounded where a block ends.
+const LONG_BYTES: usize = 512 << 10;
 /// How much more it costs to pack an element than to read it.
 const PACKING: usize = 8;
 /// Most elements that are gathered into one copy for the products of a few rows or columns.

@@ -4,8 +4,7 @@ use super::dot::Dot;
 use super::pack::{Pack, STEPS};
 use super::tile::{Ahead, Kernels, Lines, Repeat, Scalar, Tile, line};
 use super::turn::Turn;
-use super::{Activation, Gemm, Path, Plan, SourceB};
-use super::{DEPTH_BLOCK, DEPTH_BLOCK_IN_PLACE};
+use super::{Activation, Gemm, LONG_BLOCK, LONG_BYTES, Path, Plan, SHORT_BLOCK, SourceB};
 use crate::caches::l2_bytes;
 use crate::kernel::{Float, Scratch};
 use crate::memory::Memory;
@@ -61,13 +60,6 @@ struct Job<'a, T: 'static> {
     depth: Range<usize>,
 }
 
-impl Plan {
-    /// Steps of the depth that are taken at a time.
-    fn depth_block(&self) -> usize {
-        if self.b == SourceB::Direct { DEPTH_BLOCK_IN_PLACE } else { DEPTH_BLOCK }
-    }
-}
-
 /// Chunks that are computed as one.
 struct Block {
     /// Which matrices of the batch, and which stretch of the depth.
@@ -87,22 +79,37 @@ impl Gemm {
         }
     }
 
+    /// Most steps of the depth that are taken at a time.
+    ///
+    /// A long block is one whose rows of A, packed and as they come next, stay in L2 beside the panel
+    /// in use and the next one. Rows of B that are read in place share few places there.
+    fn depth_block(&self, plan: &Plan) -> usize {
+        let steps = self.steps().min(LONG_BLOCK);
+        let rows = self.m.div_ceil(plan.rows) << usize::from(plan.pack_a);
+        let wide = plan.width * super::lanes(self.ty, self.isa);
+        let bytes = (rows + 2 * wide).saturating_mul(steps * self.ty.bytes());
+        let long = plan.b != SourceB::Direct && bytes <= LONG_BYTES;
+        if long { LONG_BLOCK } else { SHORT_BLOCK }
+    }
+
     /// Most rows of A that are taken at a time: as many as fill half of L2.
     fn row_block(&self, plan: &Plan) -> usize {
-        l2_bytes() / 2 / (self.steps().clamp(1, plan.depth_block()) * self.ty.bytes())
+        let steps = self.steps().clamp(1, self.depth_block(plan));
+        l2_bytes() / 2 / (steps * self.ty.bytes())
     }
 
     fn block_a(&self, plan: &Plan) -> usize {
         // Of several bands, if one thread has them.
         let rows = self.m.min(self.row_block(plan));
+        let elements = rows * self.steps().min(self.depth_block(plan));
         // A multiple of any vector, so that the panel behind it starts on a cache line.
-        let depth = self.steps().min(plan.depth_block());
-        if plan.pack_a { (rows * depth).next_multiple_of(16) } else { 0 }
+        if plan.pack_a { elements.next_multiple_of(16) } else { 0 }
     }
 
     fn panel_b(&self, plan: &Plan) -> usize {
         let wide = plan.width * super::lanes(self.ty, self.isa);
-        if plan.b == SourceB::PackHere { self.steps().min(plan.depth_block()) * wide } else { 0 }
+        let steps = self.steps().min(self.depth_block(plan));
+        if plan.b == SourceB::PackHere { steps * wide } else { 0 }
     }
 
     /// A tile that waits to be turned on its way to C, in whole cache lines.
@@ -204,7 +211,7 @@ impl<T: Scalar> Job<'_, T> {
         let (block_a, rest) = scratch.split_at_mut(g.block_a(&self.plan));
         let (panel_b, turned) = rest.split_at_mut(g.panel_b(&self.plan));
         for rows in pieces(self.rows.clone(), g.row_block(&self.plan).max(1)) {
-            for depth in pieces(self.depth.clone(), self.plan.depth_block()) {
+            for depth in pieces(self.depth.clone(), g.depth_block(&self.plan)) {
                 // SAFETY: rows, columns and depth lie inside the matrices that `check` admitted.
                 unsafe {
                     if self.plan.pack_a {
