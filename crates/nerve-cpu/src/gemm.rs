@@ -104,7 +104,7 @@ const LONG_BLOCK: usize = 1024;
 const SHORT_BLOCK: usize = 512;
 /// Bytes of L2 that the rows of A and two panels of B may fill in a long block. The same on every processor, since sums
 /// are rounded where a block ends.
-const LONG_BYTES: usize = 512 << 10;
+const LONG_BYTES: usize = 640 << 10;
 /// How much more it costs to pack an element than to read it.
 const PACKING: usize = 8;
 /// Most elements that are gathered into one copy for the products of a few rows or columns.
