@@ -4,10 +4,10 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
-use crate::vocabulary::{DATA, MODEL, ROOT, SCHEMA, SECTIONS, TRAINER};
+use crate::vocabulary::{DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, TRAINER};
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
-use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, nearest};
+use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
 
 /// A recipe in which every word is known, every value is in its range and every default is filled.
 ///
@@ -72,8 +72,9 @@ impl Recipe {
         }
         absolute_paths(&mut tree, &sources);
         let root = check_root(&tree, &mut problems);
-        let [data, model, trainer] =
-            [&DATA, &MODEL, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
+        let [data, trainer] =
+            [&DATA, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
+        let layers = check_model(&tree, &mut problems);
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
         }
@@ -83,13 +84,9 @@ impl Recipe {
                 problems.push(Diagnostic::new(Code::Contradiction, message, span).label(label));
             }
         }
-        if let (true, Some(root), Some(data), Some(model), Some(trainer)) =
-            (problems.is_empty(), root, data, model, trainer)
+        if let (true, Some(root), Some(data), Some(layers), Some(trainer)) =
+            (problems.is_empty(), root, data, layers, trainer)
         {
-            let layers = match model.get("layers") {
-                Some(Value::List(layers)) => layers.iter().filter_map(item_of).collect(),
-                _ => Vec::new(),
-            };
             return Ok(Recipe { sources, overrides: applied, root, data, layers, trainer, tree });
         }
         Err(Report::new(sources, problems))
@@ -219,6 +216,22 @@ pub fn run_name(name: &str) -> Result<(), String> {
     match name.chars().find(|c| c.is_control() || "/\\:*?\"<>|".contains(*c)) {
         Some(c) => Err(format!("a run's name cannot hold `{}`", c.escape_debug())),
         None => Ok(()),
+    }
+}
+
+/// The layers: a list of them, or the one network of the zoo that the table itself describes.
+fn check_model(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<Vec<Item>> {
+    let table = tree.get(MODEL.name).map(|entry| &entry.node);
+    let Some(table) = table.filter(|node| node.get("type").is_some()) else {
+        return check_section(tree, &MODEL, problems).map(|args| items(&args, "layers"));
+    };
+    match check_value("type", &NETWORK, &table.value()) {
+        Ok(network) => item_of(&network).map(|item| vec![item]),
+        Err(found) => {
+            let prefix = [Segment::Key(MODEL.name.to_string())];
+            problems.extend(found.into_iter().map(|p| explain::problem(p, &prefix, tree)));
+            None
+        }
     }
 }
 

@@ -94,11 +94,15 @@ pub static MODEL: Spec = Spec {
     params: &[Param::required(
         "layers",
         Kind::List { of: &LAYER, min_len: 1, max_len: 10_000 },
-        "the layers, first to last; the batch dimension is never written",
+        "the layers, first to last; the batch dimension is never written. Instead of them, `type` \
+         and what it takes: a network of the zoo",
     )],
 };
 
 static LAYER: Kind = Kind::Item { what: "layer", specs: nerve_nn::layers::specs };
+
+/// What the table `[model]` may be instead: a network of the zoo, with `type`.
+pub static NETWORK: Kind = Kind::Item { what: "network", specs: nerve_nn::models::specs };
 
 /// The table `[trainer]`.
 pub static TRAINER: Spec = Spec {

@@ -34,8 +34,9 @@ pub mod prelude {
     };
     pub use nerve_nn::init;
     pub use nerve_nn::layers::{
-        AvgPool2d, BatchNorm, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, Dropout, Embedding,
-        Flatten, GlobalAvgPool2d, LayerNorm, Linear, MaxPool2d, Padding, Sequential,
+        AvgPool2d, BatchNorm, Combine, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, Conv3d,
+        Dropout, Embedding, Flatten, GlobalAvgPool2d, GroupNorm, LayerNorm, Linear, MaxPool2d,
+        Padding, Residual, Sequential,
     };
     pub use nerve_nn::losses::{
         BinaryCrossEntropy, BinaryCrossEntropyWithLogits, CrossEntropy, Loss, Mae, Mse,

@@ -11,7 +11,7 @@ mod batch_norm;
 mod bilinear;
 pub(crate) mod block;
 pub(crate) mod blocks;
-mod combine;
+pub(crate) mod combine;
 pub(crate) mod containers;
 mod conv;
 mod conv_lstm;

@@ -86,8 +86,9 @@ impl Sequential {
     }
 
     /// Makes the layers of a checked list for examples of shape `input`; their parameters are
-    /// called after their places in the list, as in PyTorch: `0.weight`. Gives the shape of the
-    /// output too.
+    /// called after their places in the list, as in PyTorch: `0.weight`. Those of a network of the
+    /// zoo that is the whole list have the names that it gives them. Gives the shape of the output
+    /// too.
     ///
     /// # Errors
     /// As [`describe`](Sequential::describe); nothing has then been created.
@@ -104,7 +105,9 @@ impl Sequential {
         let mut model = Sequential::default();
         for (index, (item, effect)) in items.iter().zip(effects).enumerate() {
             let entry = find(item.name).expect("`describe` has found it");
-            model.layers.push((entry.make)(&item.args, &shape, &params.at(index)));
+            let zoo = crate::models::REGISTRY.iter().any(|network| std::ptr::eq(*network, entry));
+            let place = if zoo && items.len() == 1 { params.clone() } else { params.at(index) };
+            model.layers.push((entry.make)(&item.args, &shape, &place));
             shape = effect.shape;
         }
         Ok((model, shape))

@@ -1,6 +1,6 @@
 """Makes layers.safetensors: what the layers of the catalogue of nerve-nn are tested against.
 
-    python -m venv env && env/bin/pip install torch==2.15.0 numpy
+    python -m venv env && env/bin/pip install torch==2.15.0 torchvision==0.29.2 numpy
     env/bin/python make_layers.py
 
 Everything is computed in f64 by PyTorch, from the random numbers of one seed. Each case is a layer as a recipe
@@ -9,18 +9,20 @@ name of the case, with versions and seed. Names of tensors are as in make.py: `x
 and `d.PARAMETER`; `b.BUFFER` is a buffer after the pass.
 """
 
+import importlib
 import json
 import struct
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 
 SEED = 20240302
 torch.manual_seed(SEED)
 torch.set_default_dtype(torch.float64)
-tensors, metadata = {}, {"torch": torch.__version__, "seed": str(SEED)}
+tensors, metadata = {}, {"torch": torch.__version__, "torchvision": torchvision.__version__, "seed": str(SEED)}
 
 
 def random(*shape):
@@ -179,6 +181,20 @@ for recipe, module in [
     shape = (2, 3) if "Dense" in recipe else (2, 2, 3)
     case(f"SpectralNorm layer = {{ type = '{recipe} }}, iterations = 2", norm.spectral_norm(module, n_power_iterations=2), *shape)
 
+# Blocks.
+def of(module, kind):
+    return getattr(importlib.import_module(f"torchvision.models.{module}"), kind)
+
+
+case("SqueezeExcitation reduction = 2, activation = 'silu'", torchvision.ops.SqueezeExcitation(4, 2, nn.SiLU), 2, 4, 2, 3)
+case("InvertedResidual filters = 3, expansion = 2", of("mobilenetv2", "InvertedResidual")(3, 3, 1, 2), 2, 3, 3, 4)
+case("InvertedResidual filters = 2, stride = 2, expansion = 1", of("mobilenetv2", "InvertedResidual")(3, 2, 2, 1), 2, 3, 4, 3)
+case("DenseBlock n = 2, growth = 2, bottleneck = 2", of("densenet", "_DenseBlock")(2, 3, 2, 2, 0.0), 2, 3, 3, 2)
+case("Inception one = 2, three_reduce = 1, three = 2, five_reduce = 2, five = 1, pool = 2, five_kernel = '3'",
+     of("googlenet", "Inception")(3, 2, 1, 2, 2, 1, 2), 2, 3, 3, 4)
+case("ShuffleUnit filters = 4", of("shufflenetv2", "InvertedResidual")(4, 4, 1), 2, 4, 3, 2)
+case("ShuffleUnit filters = 6, stride = 2", of("shufflenetv2", "InvertedResidual")(3, 6, 2), 2, 3, 4, 3)
+
 # MORE
 
 header, data = {"__metadata__": metadata}, b""
@@ -195,4 +211,4 @@ text = json.dumps(header, separators=(",", ":")).encode()
 text += b" " * (-len(text) % 8)
 path = Path(__file__).with_name("layers.safetensors")
 path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-print(len(metadata) - 2, "cases,", path.stat().st_size, "bytes")
+print(len(metadata) - 3, "cases,", path.stat().st_size, "bytes")

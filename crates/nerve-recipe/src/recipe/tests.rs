@@ -365,3 +365,25 @@ fn a_schedule_that_cannot_be_followed_says_so() {
     let text = with("{ type = \"cosine\", warmup = 1.5 }");
     assert!(text.contains("warmup"), "{text}");
 }
+
+#[test]
+fn a_network_of_the_zoo_is_a_model_by_itself() {
+    let text = mnist();
+    let (start, rest) = text.split_once("[model]").unwrap();
+    let end = rest.find("\n[trainer]").map_or("", |at| &rest[at..]);
+    let zoo = format!("{start}[model]\ntype = \"LeNet5\"\nclasses = 10\n{end}");
+    let recipe = load(&zoo).unwrap();
+    let summary = recipe.summary(&images(), None).unwrap();
+    assert_eq!(summary.parameters(), 61_706);
+    assert!(recipe.same(&load(&recipe.resolved()).unwrap()), "{}", recipe.resolved());
+    // Its parameters have its own names.
+    let params = nerve_nn::Params::new(1);
+    let input = nerve_core::Shape::from([1, 28, 28]);
+    nerve_nn::layers::Sequential::from_items(&recipe.layers, &input, &params).unwrap();
+    assert_eq!(params.all()[0].path(), "conv1.weight");
+
+    let report = load(&zoo.replace("LeNet5", "LeNet6")).err().unwrap().to_string();
+    assert!(report.contains("unknown network `LeNet6`"), "{report}");
+    let report = load(&zoo.replace("classes", "clases")).err().unwrap().to_string();
+    assert!(report.contains("unknown key `clases` in LeNet5"), "{report}");
+}
