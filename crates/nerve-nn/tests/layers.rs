@@ -2,7 +2,7 @@
 
 use nerve_core::{DType, Shape, Tensor, compile, grad};
 use nerve_formats::safetensors::SafeTensors;
-use nerve_nn::{Context, Params, layers};
+use nerve_nn::{Context, Layer, Params, activations, layers};
 use std::sync::LazyLock;
 
 #[allow(dead_code)] // Not all of it is needed here.
@@ -89,4 +89,110 @@ fn every_case_has_the_values_of_pytorch() {
     }
     assert!(cases > 20, "{cases} cases");
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Mean and variance of what a layer gives for many inputs while it is trained.
+fn moments(layer: &dyn Layer, x: &Tensor) -> (f64, f64) {
+    let y = layer.forward(x, &Context::train(&Tensor::random_key(3, 1))).to_vec::<f64>();
+    let n = y.len() as f64;
+    let mean = y.iter().sum::<f64>() / n;
+    (mean, y.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n)
+}
+
+#[track_caller]
+fn near(found: (f64, f64), expected: (f64, f64)) {
+    let off = (found.0 - expected.0).abs().max((found.1 - expected.1).abs());
+    assert!(off < 0.03, "{found:?}, expected {expected:?}");
+}
+
+#[test]
+fn noise_has_the_moments_that_it_says() {
+    let normal = Tensor::normal(&Tensor::random_key(9, 0), 0, [40_000], DType::F64).evaluated();
+    let ones = Tensor::full([40_000], 1.0, DType::F64);
+    let rows = Tensor::full([20_000, 2], 1.0, DType::F64);
+    // Mean 0 and variance 1 stay.
+    near(moments(&layers::AlphaDropout { rate: 0.2 }, &normal), (0.0, 1.0));
+    near(moments(&layers::GaussianNoise { std: 0.5 }, &ones), (1.0, 0.25));
+    // A dropout's variance is rate / (1 − rate).
+    let variance = 0.2 / 0.8;
+    near(moments(&layers::GaussianDropout { rate: 0.2 }, &ones), (1.0, variance));
+    near(moments(&layers::DropPath { rate: 0.2 }, &rows), (1.0, variance));
+    near(moments(&layers::SpatialDropout { rate: 0.2 }, &rows), (1.0, variance));
+    // Slopes from 1/8 to 1/3 for −1.
+    let slopes = activations::Rrelu { lower: 1.0 / 8.0, upper: 1.0 / 3.0 };
+    let width: f64 = 1.0 / 3.0 - 1.0 / 8.0;
+    near(moments(&slopes, &-&ones), (-11.0 / 48.0, width * width / 12.0));
+}
+
+#[test]
+fn gumbel_softmax_draws_from_the_distribution_of_softmax() {
+    let logits = Tensor::from_slice(&[0.0, 1.0, -1.0f64], [1, 3]);
+    let share = logits.softmax(-1).to_vec::<f64>();
+    let x = logits.broadcast_to([20_000, 3]);
+    let cx = Context::train(&Tensor::random_key(3, 1));
+    let hard = activations::GumbelSoftmax { tau: 0.5, hard: true };
+    let y = hard.forward(&x, &cx);
+    let values = y.to_vec::<f64>();
+    assert!(values.iter().all(|v| v.abs() < 1e-12 || (v - 1.0).abs() < 1e-12), "zeros and ones");
+    let found = y.mean_axes(&[0], false).to_vec::<f64>();
+    assert!(found.iter().zip(&share).all(|(a, b)| (a - b).abs() < 0.02), "{found:?} {share:?}");
+    // The gradient is that of the soft sample, which is not zero.
+    let x = x.evaluated();
+    let weights = Tensor::from_slice(&[1.0, 2.0, 3.0f64], [3]);
+    let y = hard.forward(&x, &Context::train(&Tensor::random_key(3, 1)));
+    assert!(grad(&(y * weights).sum(), &[&x])[0].to_vec::<f64>().iter().any(|v| v.abs() > 0.1));
+}
+
+#[test]
+fn sparsemax_is_the_nearest_point_of_the_simplex() {
+    let x = Tensor::from_slice(&[0.5, 0.2, -2.0, 3.0, 1.0, 0.0f64], [2, 3]).evaluated();
+    let y = activations::Sparsemax.forward(&x, &Context::eval());
+    for (found, expected) in y.to_vec::<f64>().iter().zip([0.65, 0.35, 0.0, 1.0, 0.0, 0.0]) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
+    // On the support the Jacobian is 1 − 1 / k.
+    let weights = Tensor::from_slice(&[1.0, 0.0, 0.0, 1.0, 1.0, 1.0f64], [2, 3]);
+    let d = grad(&(y * weights).sum(), &[&x])[0].to_vec::<f64>();
+    assert_eq!(d, [0.5, -0.5, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn a_bilinear_form_equals_its_definition() {
+    let params = Params::with_dtype(1, DType::F64);
+    let layer = layers::Bilinear::new(&params, 3, 4, 2);
+    let draw = |stream, shape: [usize; 3]| {
+        Tensor::normal(&Tensor::random_key(1, 1), stream, shape, DType::F64).evaluated()
+    };
+    let (a, b) = (draw(0, [2, 5, 3]), draw(1, [2, 5, 4]));
+    let y = layer.forward(&a, &b);
+    let expected = Tensor::einsum("xyi,kij,xyj->xyk", &[&a, &layer.weight.get(), &b]);
+    let expected = expected + layer.bias.as_ref().unwrap().get();
+    for (found, expected) in y.to_vec::<f64>().iter().zip(expected.to_vec::<f64>()) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
+}
+
+#[test]
+fn layers_inside_of_layers_say_what_does_not_fit() {
+    let refused = |kind: &str, args: &str, input: &[usize]| {
+        let entry = layers::find(kind).unwrap();
+        (entry.infer)(&common::args(&entry.spec, args), input).unwrap_err().to_string()
+    };
+    let message =
+        refused("Residual", "layers = [{ type = 'Conv2d', filters = 3, kernel = 3 }]", &[3, 8, 8]);
+    assert!(message.contains("[3, 8, 8]") && message.contains("[3, 6, 6]"), "{message}");
+    assert!(message.contains("project the shortcut"), "{message}");
+    let message = refused("Repeat", "n = 2, layers = ['Flatten', 'MaxPool2d']", &[3, 8, 8]);
+    assert!(message.contains("layer 1 (MaxPool2d) gets [192]"), "{message}");
+    let embedding = "layers = [{ type = 'Embedding', rows = 8, dim = 2 }]";
+    let message = refused("Sequential", embedding, &[4]);
+    assert!(message.contains("it can only be the first layer of a network"), "{message}");
+    let message = refused("Branches", "branches = [[], ['Flatten']], axis = 2", &[3, 4]);
+    assert!(message.contains("differ along one axis only"), "{message}");
+    let message = refused("UNet", "outputs = 2, depth = 3", &[1, 20, 24]);
+    assert!(message.contains("multiples of 8"), "{message}");
+    let message = refused("Permute", "axes = [2, 2]", &[3, 4]);
+    assert!(message.contains("each of the axes 1 to 2 once"), "{message}");
+    let message = refused("Reshape", "shape = [5, -1]", &[3, 4]);
+    assert!(message.contains("a shape for 12 values"), "{message}");
 }
