@@ -62,7 +62,7 @@ impl Network {
         }
         let (model, output) =
             Sequential::from_items(&card.layers, &input, &params).map_err(|e| e.to_string())?;
-        if *output != [card.labels.len()] {
+        if *output != [card.labels.len()] && !card.recipe().is_ok_and(|r| r.compares_examples()) {
             return Err(format!(
                 "the last layer gives {}, the {} classes need [{}]",
                 shape_text(&output),
@@ -120,6 +120,9 @@ impl Predictor {
         let card = Card::read(file.file(), |key| file.metadata_value(key))?;
         let refuse =
             |message: String| ModelError::Network { file: file.file().to_string(), message };
+        if card.recipe().is_ok_and(|recipe| recipe.compares_examples()) {
+            return Err(refuse("its outputs are embeddings, none of which names a class".into()));
+        }
         let network = Network::new(&card, 0).map_err(refuse)?;
         network.params.load_safetensors(&file).map_err(|e: LoadError| refuse(e.to_string()))?;
         file.require_finite()?;

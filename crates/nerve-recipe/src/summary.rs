@@ -212,7 +212,9 @@ impl Recipe {
             data_bytes: product(&input.shape) * (input.train + input.test) as u128,
         };
         let problems: Vec<Diagnostic> = [
-            self.wrong_classes(&shape, input.classes()).or_else(|| self.wrong_loss(&shape, input)),
+            self.wrong_classes(&shape, input.classes())
+                .filter(|_| !self.compares_examples())
+                .or_else(|| self.wrong_loss(&shape, input)),
             self.nothing_to_train(&summary),
             self.wrong_split(input),
             self.too_large(&summary, memory),
@@ -263,6 +265,12 @@ impl Recipe {
             _ => format!("end with \"Flatten\", {{ type = \"Dense\", units = {classes} }}"),
         };
         Some(Diagnostic::new(Code::Shape, message, Some(self.layer_place(last))).label(label))
+    }
+
+    /// Whether the loss compares the examples of a batch with each other: then the network gives
+    /// embeddings, or a score, and no output for each class.
+    pub(crate) fn compares_examples(&self) -> bool {
+        losses::find(self.trainer.item("loss").name).is_some_and(|entry| entry.across)
     }
 
     /// A loss or metric that cannot compare the output with class numbers.

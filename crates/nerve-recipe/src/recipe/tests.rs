@@ -233,6 +233,18 @@ fn losses_that_cannot_compare_classes_and_models_without_parameters() {
 }
 
 #[test]
+fn embeddings_need_no_output_for_each_class_and_metrics_of_their_own() {
+    let text = mnist()
+        .replace("loss = \"cross_entropy\"", "loss = \"triplet\"")
+        .replace("units = 10", "units = 16");
+    let report = load(&text).unwrap().summary(&images(), None).unwrap_err().to_string();
+    assert!(report.contains("the metric `accuracy` does not fit"), "{report}");
+    let none = text.replace("metrics = [\"accuracy\"]", "metrics = []");
+    let recipe = load(&none).unwrap();
+    assert_eq!(*recipe.summary(&images(), None).unwrap().rows.last().unwrap().effect.shape, [16]);
+}
+
+#[test]
 fn all_problems_come_in_one_report() {
     let text = mnist()
         .replace("epochs = 5", "epochss = 5")

@@ -35,6 +35,13 @@ impl Metric for Accuracy {
 /// The share of answers of yes or no that are right.
 ///
 /// One output for each target, or for each class; how outputs are read: [`Decision`].
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{BinaryAccuracy, measure};
+/// let (logits, target) = (Tensor::from_slice(&[2.0f32, 1.0], [2]), Tensor::from_slice(&[1, 0], [2]));
+/// assert_eq!(measure(&BinaryAccuracy::default(), &logits, &target), 0.5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BinaryAccuracy {
     /// How outputs are read.

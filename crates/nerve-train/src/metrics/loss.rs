@@ -5,7 +5,16 @@ use nerve_nn::layers::Misfit;
 use nerve_nn::losses::{self, Loss, Target};
 
 /// A loss that is reported but not minimised, for instance the mean absolute error of a network
-/// that minimises the squared one.
+/// that minimises the squared one. The mean is over the terms of all batches, weighted by what each
+/// counts, whatever the reduction of the loss is.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_nn::losses::Huber;
+/// use nerve_train::metrics::{LossMetric, measure};
+/// let huber = LossMetric { name: "huber".into(), loss: Box::new(Huber::default()) };
+/// assert_eq!(measure(&huber, &Tensor::ones([4]), &Tensor::zeros([4])), 0.5);
+/// ```
 pub struct LossMetric {
     /// Its name in tables.
     pub name: String,

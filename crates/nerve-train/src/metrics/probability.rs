@@ -52,6 +52,13 @@ impl Metric for LogLoss {
 ///
 /// Brier, "Verification of forecasts expressed in terms of probability", 1950. How outputs are
 /// read: [`Decision`].
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{Brier, measure};
+/// let target = Tensor::from_slice(&[1], [1]);
+/// assert_eq!(measure(&Brier::default(), &Tensor::zeros([1]), &target), 0.25);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Brier {
     /// How outputs are read.
@@ -86,6 +93,14 @@ impl Metric for Brier {
 /// Guo et al., "On calibration of modern neural networks", 2017. The confidence is the probability
 /// of the answer that was given, for yes or no max(p, 1 − p); a confidence on the border of two
 /// bins belongs to the lower one. How outputs are read: [`Decision`].
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{Calibration, measure};
+/// // Right each time, but never sure.
+/// let target = Tensor::from_slice(&[0, 0], [2]);
+/// assert_eq!(measure(&Calibration::default(), &Tensor::zeros([2, 2]), &target), 0.5);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
     /// How many bins there are between 0 and 1.

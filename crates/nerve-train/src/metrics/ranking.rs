@@ -14,11 +14,21 @@ fn order(scores: &[f64]) -> Vec<usize> {
 }
 
 /// Whether one of the first `k` items is relevant (has a relevance above 0): 1 or 0.
+///
+/// ```
+/// use nerve_train::metrics::hit_at;
+/// assert_eq!(hit_at(&[0.9, 0.8, 0.7], &[0.0, 0.0, 1.0], 2), 0.0);
+/// ```
 pub fn hit_at(scores: &[f64], relevance: &[f64], k: usize) -> f64 {
     f64::from(u8::from(order(scores).iter().take(k).any(|&item| relevance[item] > 0.0)))
 }
 
 /// One over the place of the first relevant item, if it is among the first `k`; else 0.
+///
+/// ```
+/// use nerve_train::metrics::reciprocal_rank;
+/// assert_eq!(reciprocal_rank(&[0.9, 0.8, 0.7], &[0.0, 1.0, 1.0], 3), 0.5);
+/// ```
 pub fn reciprocal_rank(scores: &[f64], relevance: &[f64], k: usize) -> f64 {
     let place = order(scores).iter().take(k).position(|&item| relevance[item] > 0.0);
     place.map_or(0.0, |place| 1.0 / (place as f64 + 1.0))
@@ -93,7 +103,8 @@ pub enum RankScore {
 ///
 /// Outputs are scores `[batch, items]`; targets the relevance of each item `[batch, items]` (above
 /// 0: relevant), or the index of the only relevant one `[batch]`. The mean over all examples. The
-/// sorting is done outside of the graph, where a batch costs 16 bytes for each score.
+/// sorting is done outside of the graph: each batch reads 16 bytes for each score and sorts every
+/// row, in training too.
 ///
 /// ```
 /// use nerve_core::Tensor;

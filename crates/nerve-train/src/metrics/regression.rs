@@ -139,6 +139,13 @@ impl Metric for Regression {
 }
 
 /// The largest difference of an output from its target: max |output − target|.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{MaxError, measure};
+/// let output = Tensor::from_slice(&[1.0f32, -5.0], [2]);
+/// assert_eq!(measure(&MaxError, &output, &Tensor::zeros([2])), 5.0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MaxError;
 
@@ -170,6 +177,14 @@ impl Metric for MaxError {
 ///
 /// Outputs `[batch, …, quantiles]`, in rising order of the quantiles, targets `[batch, …]`. With
 /// the quantiles 0.05 and 0.95 it should be 0.9.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{IntervalCoverage, measure};
+/// let forecast = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 1.0], [2, 2]);
+/// let truth = Tensor::from_slice(&[0.5f32, 2.0], [2]);
+/// assert_eq!(measure(&IntervalCoverage, &forecast, &truth), 0.5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IntervalCoverage;
 

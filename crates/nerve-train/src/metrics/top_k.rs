@@ -8,6 +8,13 @@ use nerve_nn::losses::Target;
 /// likely ones the first count.
 ///
 /// Output `[batch, classes]` or `[batch, classes, …]`, target class indices.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_train::metrics::{TopK, measure};
+/// let output = Tensor::from_slice(&[3.0f32, 2.0, 1.0], [1, 3]);
+/// assert_eq!(measure(&TopK { k: 2 }, &output, &Tensor::from_slice(&[1], [1])), 1.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopK {
     /// How many classes count.

@@ -92,6 +92,11 @@ pub fn word_error_rate<S: AsRef<str>>(references: &[S], hypotheses: &[S]) -> f64
 
 /// The character error rate of a corpus, as [`word_error_rate`].
 ///
+/// ```
+/// use nerve_train::metrics::text::character_error_rate;
+/// assert_eq!(character_error_rate(&["abcd"], &["abxd"]), 0.25);
+/// ```
+///
 /// # Panics
 /// If the numbers of texts differ.
 pub fn character_error_rate<S: AsRef<str>>(references: &[S], hypotheses: &[S]) -> f64 {

@@ -65,6 +65,12 @@ pub fn rouge_l(summary: &str, reference: &str) -> Rouge {
 
 /// ROUGE-L of a summary of several sentences, one a line: of each sentence of the reference the
 /// words that stand, in order, in some sentence of the summary.
+///
+/// ```
+/// use nerve_train::metrics::text::rouge_lsum;
+/// // The order of the sentences does not count, that of the words does.
+/// assert_eq!(rouge_lsum("it rained\nwe left", "we left\nit rained").f1, 1.0);
+/// ```
 pub fn rouge_lsum(summary: &str, reference: &str) -> Rouge {
     let sentences = |text: &str| -> Vec<Vec<String>> {
         text.split('\n').filter(|line| !line.is_empty()).map(rouge_words).collect()
