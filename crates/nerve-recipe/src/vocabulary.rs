@@ -169,7 +169,7 @@ pub static TRAINER: Spec = Spec {
             "precision",
             Kind::Choice(&["f32", "bf16"]),
             Value::text("f32"),
-            "of the operands of matrix products; parameters, gradients and sums are f32 in any case",
+            "of the operands of products and convolutions; parameters, gradients and sums are f32 in any case",
         ),
     ],
 };
