@@ -38,6 +38,8 @@ pub struct Context {
     streams: Cell<u32>,
     /// Tensors that have a mask, by their number, which is never used again.
     masks: RefCell<Vec<(u64, Tensor)>>,
+    /// What layers want added to the loss.
+    penalties: RefCell<Vec<Tensor>>,
 }
 
 impl Context {
@@ -49,7 +51,30 @@ impl Context {
 
     /// For using the network: nothing random, statistics as they are.
     pub fn eval() -> Context {
-        Context { key: None, streams: Cell::new(0), masks: RefCell::default() }
+        Context {
+            key: None,
+            streams: Cell::new(0),
+            masks: RefCell::default(),
+            penalties: RefCell::default(),
+        }
+    }
+
+    /// Wants `penalty`, one number, added to the loss that is minimised: for layers that regularise
+    /// what goes through them.
+    ///
+    /// # Panics
+    /// If it is not one number.
+    #[track_caller]
+    pub fn penalize(&self, penalty: &Tensor) {
+        assert!(penalty.numel() == 1, "penalize: one number is added to the loss, not {penalty:?}");
+        self.penalties.borrow_mut().push(penalty.reshape([]));
+    }
+
+    /// The loss with all penalties of layers added, in the order in which they were applied. To be
+    /// called after the network, by who minimises the loss.
+    pub fn penalized(&self, loss: &Tensor) -> Tensor {
+        let penalties = self.penalties.borrow();
+        penalties.iter().fold(loss.clone(), |sum, penalty| sum + penalty.to_dtype(loss.dtype()))
     }
 
     /// Whether the network is being trained.

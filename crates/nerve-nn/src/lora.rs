@@ -6,6 +6,8 @@ use crate::layers::Layer;
 use crate::params::{Params, Role};
 use crate::pattern;
 use nerve_core::{Tensor, Var, bind};
+use nerve_formats::spec::{Item, Kind, Param, Peers, Spec, Value};
+use std::sync::Arc;
 
 /// How a network is adapted.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,49 @@ impl Default for LoraOptions {
     /// Rank 8, α = 16, all weights; nothing else is trained.
     fn default() -> Self {
         LoraOptions { rank: 8, alpha: 16.0, paths: vec!["*".into()], train: Vec::new() }
+    }
+}
+
+static SPEC: Spec = Spec {
+    name: "lora",
+    aliases: &["LoRA"],
+    peers: Peers::of("", "Model.enable_lora"),
+    doc: "A product of low rank is trained beside each weight (Hu et al., 2022).",
+    params: &[
+        Param::with_default("rank", Kind::count(), Value::Int(8), "its rank").alias(&["r"]),
+        Param::with_default("alpha", Kind::positive(), Value::Float(16.0), "its scale times rank")
+            .alias(&["lora_alpha"]),
+        Param::with_default("paths", PATTERNS, Value::list(&ALL), "patterns of the weights")
+            .alias(&["target_modules"]),
+        Param::with_default(
+            "train",
+            PATTERNS,
+            Value::list(&[]),
+            "patterns of parameters that are trained as they are",
+        )
+        .alias(&["modules_to_save"]),
+    ],
+};
+
+static ALL: [Value; 1] = [Value::text("*")];
+const PATTERNS: Kind = Kind::List { of: &Kind::Text, min_len: 0, max_len: 1000 };
+
+/// The descriptions of the kinds of adapters.
+pub fn specs() -> Vec<&'static Spec> {
+    vec![&SPEC]
+}
+
+/// Which adapters a parameter takes.
+pub const KIND: Kind = Kind::Item { what: "adapter", specs };
+
+/// The options that a checked recipe gives.
+pub fn options(item: &Item) -> LoraOptions {
+    let args = &item.args;
+    LoraOptions {
+        rank: args.usize("rank"),
+        alpha: args.float("alpha"),
+        paths: args.texts("paths"),
+        train: args.texts("train"),
     }
 }
 
@@ -158,7 +203,7 @@ impl Adapters {
 /// ```
 pub struct Lora<L> {
     network: L,
-    adapters: Adapters,
+    adapters: Arc<Adapters>,
 }
 
 impl<L: Layer> Lora<L> {
@@ -167,7 +212,12 @@ impl<L: Layer> Lora<L> {
     /// # Errors
     /// As [`Adapters::new`].
     pub fn new(network: L, params: &Params, options: &LoraOptions) -> Result<Lora<L>, String> {
-        Ok(Lora { network, adapters: Adapters::new(params, options)? })
+        Ok(Lora::with(network, Arc::new(Adapters::new(params, options)?)))
+    }
+
+    /// `network` with adapters that were made for it.
+    pub fn with(network: L, adapters: Arc<Adapters>) -> Lora<L> {
+        Lora { network, adapters }
     }
 
     /// The adapters.
@@ -185,6 +235,10 @@ impl<L: Layer> Lora<L> {
 impl<L: Layer> Layer for Lora<L> {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
         self.adapters.apply(|| self.network.forward(x, cx))
+    }
+
+    fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
+        self.network.mask(mask, y)
     }
 }
 

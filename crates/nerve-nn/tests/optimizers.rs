@@ -395,3 +395,74 @@ fn every_wrapper_learns_and_keeps_what_it_says() {
         }
     }
 }
+
+#[test]
+fn quasi_newton_steps_as_pytorch_takes_them() {
+    use nerve_nn::optim::Lbfgs;
+    // Rosenbrock's function of six numbers.
+    let from = [-1.2, 1.0, -0.5, 0.8, 1.5, -0.3];
+    let run = |steps: usize, dtype: DType, change: fn(Lbfgs) -> Lbfgs| {
+        let params = Params::with_dtype(1, dtype);
+        let x = params.var("x", [6], &Zeros);
+        x.set(Tensor::from_slice(&from, [6]).to_dtype(dtype));
+        let lbfgs = change(Lbfgs::new(&params).memory(4));
+        let fit = lbfgs.minimize(
+            || {
+                let (a, b) = (x.get().slice(0, 0, 5), x.get().slice(0, 1, 6));
+                ((b - a.square()).square() * 100.0 + (a - 1.0).square()).sum()
+            },
+            steps,
+        );
+        (values(&[x]), fit)
+    };
+    type Change = fn(Lbfgs) -> Lbfgs;
+    let variants: [(&str, Change); 2] =
+        [("lbfgs", |lbfgs| lbfgs.fixed_rate(0.01)), ("lbfgs_wolfe", |lbfgs| lbfgs)];
+    for (name, change) in variants {
+        for (step, expected) in golden(name).chunks(6).enumerate() {
+            let (x, fit) = run(step + 1, DType::F64, change);
+            assert_eq!(fit.steps, step + 1);
+            // The way of a step is a difference here, a product there; what is rounded there grows
+            // with the condition of the problem.
+            for (f, e) in x.iter().zip(expected) {
+                assert!((f - e).abs() < 1e-8, "{name} in step {step}: {x:?} {expected:?}");
+            }
+        }
+    }
+    let (x, fit) = run(200, DType::F64, |lbfgs| lbfgs.memory(10));
+    assert!(fit.loss < 1e-12 && x.iter().all(|x| (x - 1.0).abs() < 1e-5), "{fit:?} {x:?}");
+    assert_eq!(run(200, DType::F64, |lbfgs| lbfgs.memory(10)), (x, fit), "it is deterministic");
+    let (_, fit) = run(200, DType::F32, |lbfgs| lbfgs);
+    assert!(fit.loss < 1e-5, "{fit:?}");
+}
+
+/// Lines of the plan of one update from a gradient that is there.
+fn instructions(optimizer: &dyn Optimizer) -> (usize, String) {
+    let n = optimizer.core().blocks()[0].arena().var().shape().numel();
+    let update = compile(|args: &[Tensor]| {
+        optimizer.update(vec![args[0].clone()]);
+        vec![]
+    });
+    let plan = update.plan(&[([n].into(), DType::F32)]);
+    (plan.costs().len(), plan.explain().to_string())
+}
+
+#[test]
+fn an_update_is_one_pass_with_averages_and_all() {
+    let make = |rule: &str| {
+        let params = Params::new(1);
+        params.var("a", [3000], &Zeros);
+        params.at("b").var("w", [50, 40], &Ones);
+        let entry = nerve_nn::optim::find(rule).unwrap();
+        entry.build(&common::args(&entry.spec, "lr = 0.1"), &params, &[]).unwrap()
+    };
+    for rule in ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "adamax", "lion"] {
+        let (count, text) = instructions(&*make(rule));
+        assert!(count <= 2, "{rule}: one pass, and one for numbers\n{text}");
+    }
+    let (plain, _) = instructions(&*make("adam"));
+    let average = Average::Exponential { decay: 0.9, warm_up: false };
+    let averaged = Averaged::new(Clipped::new(make("adam"), Clip::Value(1.0)), average);
+    let (count, text) = instructions(&Lookahead::new(averaged, 5, 0.5));
+    assert!(count <= plain + 1, "{plain}\n{text}");
+}

@@ -22,6 +22,7 @@ pub mod session;
 pub mod source;
 pub mod summary;
 mod training;
+mod transfer;
 mod tree;
 pub mod vocabulary;
 

@@ -4,7 +4,7 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
-use crate::vocabulary::{DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, TRAINER};
+use crate::vocabulary::{DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER};
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
@@ -23,6 +23,8 @@ pub struct Recipe {
     pub root: Args,
     /// The table `[data]`.
     pub data: Args,
+    /// The table `[model]`.
+    pub model: Args,
     /// The layers.
     pub layers: Vec<Item>,
     /// The table `[trainer]`.
@@ -74,7 +76,7 @@ impl Recipe {
         let root = check_root(&tree, &mut problems);
         let [data, trainer] =
             [&DATA, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
-        let layers = check_model(&tree, &mut problems);
+        let model = check_model(&tree, &mut problems);
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
         }
@@ -84,10 +86,11 @@ impl Recipe {
                 problems.push(Diagnostic::new(Code::Contradiction, message, span).label(label));
             }
         }
-        if let (true, Some(root), Some(data), Some(layers), Some(trainer)) =
-            (problems.is_empty(), root, data, layers, trainer)
+        if let (true, Some(root), Some(data), Some((model, layers)), Some(trainer)) =
+            (problems.is_empty(), root, data, model, trainer)
         {
-            return Ok(Recipe { sources, overrides: applied, root, data, layers, trainer, tree });
+            let overrides = applied;
+            return Ok(Recipe { sources, overrides, root, data, model, layers, trainer, tree });
         }
         Err(Report::new(sources, problems))
     }
@@ -126,7 +129,7 @@ impl Recipe {
     pub fn same(&self, other: &Recipe) -> bool {
         self.root == other.root
             && self.data == other.data
-            && self.layers == other.layers
+            && self.model == other.model
             && self.trainer == other.trainer
     }
 }
@@ -219,20 +222,30 @@ pub fn run_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// The layers: a list of them, or the one network of the zoo that the table itself describes.
-fn check_model(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<Vec<Item>> {
+/// The table `[model]`, and the layers: a list of them, or the one network of the zoo that the table
+/// itself describes.
+fn check_model(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<(Args, Vec<Item>)> {
     let table = tree.get(MODEL.name).map(|entry| &entry.node);
     let Some(table) = table.filter(|node| node.get("type").is_some()) else {
-        return check_section(tree, &MODEL, problems).map(|args| items(&args, "layers"));
+        let args = check_section(tree, &MODEL, problems)?;
+        let layers = items(&args, "layers");
+        return Some((args, layers));
     };
-    match check_value("type", &NETWORK, &table.value()) {
-        Ok(network) => item_of(&network).map(|item| vec![item]),
-        Err(found) => {
+    let beside = |key: &str| START.params.iter().any(|param| param.answers_to(key));
+    let (start, network) = table.pairs().into_iter().partition(|(key, _)| beside(key));
+    let start: Vec<(String, Value)> = start;
+    let (args, network) =
+        (check(&START, &start), check_value("type", &NETWORK, &Value::Table(network)));
+    let (args, network) = match (args, network) {
+        (Ok(args), Ok(network)) => (args, network),
+        (args, network) => {
             let prefix = [Segment::Key(MODEL.name.to_string())];
-            problems.extend(found.into_iter().map(|p| explain::problem(p, &prefix, tree)));
-            None
+            let found = args.err().into_iter().chain(network.err()).flatten();
+            problems.extend(found.map(|p| explain::problem(p, &prefix, tree)));
+            return None;
         }
-    }
+    };
+    item_of(&network).map(|item| (args, vec![item]))
 }
 
 fn check_section(
@@ -271,8 +284,9 @@ fn check_section(
 /// File names start from the folder of the text that holds them; from then on it is all the same
 /// where the command was called, also when the resolved recipe is read again.
 fn absolute_paths(tree: &mut Node, sources: &[Source]) {
-    for key in ["train", "train_labels", "test", "test_labels"] {
-        let Some(node) = tree.get_mut("data").and_then(|data| data.get_mut(key)) else { continue };
+    let files = ["train", "train_labels", "test", "test_labels"].map(|key| ("data", key));
+    for (table, key) in files.into_iter().chain([("model", "init_from")]) {
+        let Some(node) = tree.get_mut(table).and_then(|table| table.get_mut(key)) else { continue };
         let tree::Data::Scalar(Value::Text(name)) = &node.data else { continue };
         let folder = sources.get(node.span.source).map(|source| source.folder.clone());
         let path = folder.unwrap_or_default().join(name.as_ref());

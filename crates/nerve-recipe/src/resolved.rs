@@ -12,6 +12,7 @@ pub fn print(recipe: &Recipe) -> String {
     keys(&mut out, &recipe.data);
     out.push_str("\n[model]\n");
     out.push_str(&layers(&recipe.layers));
+    entries(&mut out, recipe.model.iter().filter(|(key, _)| *key != "layers"));
     out.push_str("\n[trainer]\n");
     keys(&mut out, &recipe.trainer);
     out
@@ -28,7 +29,11 @@ pub fn layers(layers: &[Item]) -> String {
 }
 
 fn keys(out: &mut String, args: &Args) {
-    for (key, value) in args.iter() {
+    entries(out, args.iter());
+}
+
+fn entries<'a>(out: &mut String, args: impl Iterator<Item = (&'a str, &'a Value)>) {
+    for (key, value) in args {
         match value {
             // One thing a line: such lists grow long.
             Value::List(values)

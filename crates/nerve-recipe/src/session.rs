@@ -11,9 +11,12 @@ use nerve_core::{Precision, Step};
 use nerve_data::{DataError, Dataset, Loader, LoaderOptions, labels, mnist};
 use nerve_formats::FormatError;
 use nerve_formats::spec::{Item, Target};
+use nerve_nn::Layer;
+use nerve_nn::lora::{Adapters, Lora};
 use nerve_nn::losses::{self, Loss};
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
+use nerve_nn::state::save_safetensors;
 use nerve_train::metrics::{self, Metric};
 use nerve_train::{
     Callback, CallbackError, Control, Evaluation, Evaluator, Fit, History, Options, TrainError,
@@ -41,6 +44,9 @@ pub struct Session {
     pub data: Prepared,
     /// The network.
     pub network: Network,
+    /// The network with its adapters, if it has any: what is trained.
+    trained: Arc<dyn Layer>,
+    adapters: Option<Arc<Adapters>>,
     /// What will stand in the model file beside the numbers.
     pub card: Card,
     loss: Box<dyn Loss>,
@@ -76,6 +82,16 @@ impl Session {
             recipe.refuse(Diagnostic::new(Code::Shape, message, Some(span)))
         };
         let network = Network::new(&card, recipe.seed()).map_err(at_model)?;
+        let adapters = recipe.prepare_network(&network)?;
+        let plain: Arc<dyn Layer> = network.model.clone();
+        let (adapters, trained) = match adapters {
+            None => (None, plain),
+            Some(adapters) => {
+                let adapters = Arc::new(adapters);
+                let adapted = Lora::with(plain, adapters.clone());
+                (Some(adapters), Arc::new(adapted) as Arc<dyn Layer>)
+            }
+        };
         let optimizer = recipe.optimizer(&network.params)?;
         Ok(Session {
             recipe: recipe.clone(),
@@ -90,6 +106,8 @@ impl Session {
             },
             data,
             network,
+            trained,
+            adapters,
             card,
             optimizer,
         })
@@ -122,7 +140,7 @@ impl Session {
             stop,
             ..Options::default()
         };
-        Trainer::new(&*self.network.model, &*self.loss, &*self.optimizer)
+        Trainer::new(&*self.trained, &*self.loss, &*self.optimizer)
             .metrics(build(&self.metrics))
             .schedule(schedules::build(self.recipe.trainer.item("schedule")))
             .options(options)
@@ -137,7 +155,7 @@ impl Session {
         let loader = self.loader(&self.data.train, training)?;
         match training {
             true => self.trainer(Arc::default()).first_step(&loader),
-            false => first_use(&*self.network.model, &loader),
+            false => first_use(&*self.trained, &loader),
         }
     }
 
@@ -149,7 +167,7 @@ impl Session {
         let Some(test) = self.recipe.test_data()? else { return Ok(None) };
         let loader = self.loader(&test, false)?;
         let metrics = build(&self.metrics);
-        Evaluator::new(&*self.network.model, &*self.loss, &metrics).evaluate(&loader).map(Some)
+        Evaluator::new(&*self.trained, &*self.loss, &metrics).evaluate(&loader).map(Some)
     }
 
     /// The names of the metrics.
@@ -164,7 +182,13 @@ impl Session {
     pub fn save(&self, run: &RunFolder, history: &History) -> Result<(), FormatError> {
         let mut card = self.card.clone();
         card.trained = trained(history);
-        self.network.params.save_safetensors(run.model(), &card.metadata())
+        let params = &self.network.params;
+        let vars = match &self.adapters {
+            None => params.vars(),
+            // What is saved is a network as its layers describe it, with nothing beside them.
+            Some(adapters) => adapters.merged(params),
+        };
+        save_safetensors(run.model(), &vars, &card.metadata())
     }
 
     fn loader(&self, data: &Arc<dyn Dataset>, training: bool) -> Result<Loader, DataError> {

@@ -91,13 +91,53 @@ pub static MODEL: Spec = Spec {
     aliases: &[],
     peers: Peers::NONE,
     doc: "The network.",
-    params: &[Param::required(
-        "layers",
-        Kind::List { of: &LAYER, min_len: 1, max_len: 10_000 },
-        "the layers, first to last; the batch dimension is never written. Instead of them, `type` \
-         and what it takes: a network of the zoo",
-    )],
+    params: &[
+        Param::required(
+            "layers",
+            Kind::List { of: &LAYER, min_len: 1, max_len: 10_000 },
+            "the layers, first to last; the batch dimension is never written. Instead of them, \
+             `type` and what it takes: a network of the zoo",
+        ),
+        INIT_FROM,
+        INIT_EXCEPT,
+        FREEZE,
+        LORA,
+    ],
 };
+
+/// What the table `[model]` may hold beside a network of the zoo.
+pub static START: Spec = Spec {
+    name: "model",
+    aliases: &[],
+    peers: Peers::NONE,
+    doc: "The network.",
+    params: &[INIT_FROM, INIT_EXCEPT, FREEZE, LORA],
+};
+
+const INIT_FROM: Param = Param::optional(
+    "init_from",
+    Kind::Text,
+    "a model file whose parameters are taken over, under the same names",
+);
+const INIT_EXCEPT: Param = Param::with_default(
+    "init_except",
+    PATTERNS,
+    Value::list(&[]),
+    "patterns of parameters that begin fresh all the same: a new last layer",
+);
+const FREEZE: Param = Param::with_default(
+    "freeze",
+    PATTERNS,
+    Value::list(&[]),
+    "patterns of parameters that are not trained",
+);
+const LORA: Param = Param::optional(
+    "lora",
+    nerve_nn::lora::KIND,
+    "small adapters are trained beside the weights, and merged in what is saved",
+);
+
+const PATTERNS: Kind = Kind::List { of: &Kind::Text, min_len: 0, max_len: 1000 };
 
 static LAYER: Kind = Kind::Item { what: "layer", specs: nerve_nn::layers::specs };
 
@@ -190,7 +230,7 @@ pub struct Words {
 }
 
 /// All that a table with a `type` may name, by kind.
-pub static WORDS: [Words; 13] = [
+pub static WORDS: [Words; 14] = [
     Words { kind: "layers", doc: "what a network is made of: [model] layers", specs: layers },
     Words {
         kind: "models",
@@ -231,6 +271,11 @@ pub static WORDS: [Words; 13] = [
         kind: "groups",
         doc: "parameters with settings of their own: [trainer] groups",
         specs: nerve_nn::optim::group_specs,
+    },
+    Words {
+        kind: "adapters",
+        doc: "what is trained beside frozen weights: [model] lora",
+        specs: nerve_nn::lora::specs,
     },
     Words {
         kind: "regularizers",

@@ -319,9 +319,10 @@ impl<'a> Trainer<'a> {
     fn traced(&self) -> Traced<'_> {
         Box::new(|args| {
             let (key, fields) = args.split_last().expect("the key");
-            let output = self.model.forward(&fields[0], &Context::train(key));
+            let cx = Context::train(key);
+            let output = self.model.forward(&fields[0], &cx);
             let (loss, results) = results(self.loss, &self.metrics, &output, fields);
-            self.optimizer.minimize(&loss);
+            self.optimizer.minimize(&cx.penalized(&loss));
             results
         })
     }

@@ -116,6 +116,20 @@ impl Args {
         }
     }
 
+    /// The texts of a list.
+    #[track_caller]
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let text = |value: &Value| match value {
+            Value::Text(text) => Some(text.to_string()),
+            _ => None,
+        };
+        let texts = match self.expect(name) {
+            Value::List(values) => values.iter().map(text).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        texts.unwrap_or_else(|| panic!("parameter `{name}` is not a list of texts"))
+    }
+
     /// Numbers: a list, or one number as a list of one.
     #[track_caller]
     pub fn floats(&self, name: &str) -> Vec<f64> {

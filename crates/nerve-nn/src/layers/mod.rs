@@ -5,6 +5,7 @@
 //! its [`Entry`], which infers them.
 
 mod activation;
+mod activity_regularization;
 mod adaptive_pool;
 mod axes;
 mod batch_norm;
@@ -49,6 +50,7 @@ mod transformer_decoder;
 pub(crate) mod transformer_encoder;
 mod upsample;
 
+pub use activity_regularization::ActivityRegularization;
 pub use adaptive_pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
     AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
@@ -133,6 +135,16 @@ pub trait Layer: Send + Sync {
 }
 
 impl<L: Layer + ?Sized> Layer for Box<L> {
+    fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
+        (**self).forward(x, cx)
+    }
+
+    fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
+        (**self).mask(mask, y)
+    }
+}
+
+impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
         (**self).forward(x, cx)
     }
@@ -341,6 +353,7 @@ static LAYERS: &[&Entry] = &[
     &shaping::PIXEL_UNSHUFFLE,
     &shaping::CHANNEL_SHUFFLE,
     &dropout::ENTRY,
+    &activity_regularization::ENTRY,
     &noise::SPATIAL_DROPOUT,
     &noise::DROP_PATH,
     &noise::ALPHA_DROPOUT,

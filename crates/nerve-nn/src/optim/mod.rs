@@ -10,7 +10,7 @@
 //!   [`Accumulated`] ones, [`Averaged`] weights, [`Lookahead`], [`Sam`].
 //!
 //! What may change between steps, the learning rate and the number of steps, is a [`Var`]; the rest
-//! are constants of the trace.
+//! are constants of the trace. [`Lbfgs`] stands apart: it is a loop of the host around the loss.
 //!
 //! An optimizer is one file and one line in [`REGISTRY`].
 
@@ -30,6 +30,7 @@ mod adagrad;
 mod adam;
 mod adam_kin;
 mod lamb;
+mod lbfgs;
 mod lion;
 mod muon;
 mod rmsprop;
@@ -45,6 +46,7 @@ pub use average::{Average, Averaged};
 pub use clip::{Clip, Clipped};
 pub use group::{Block, Core, Group, Settings};
 pub use lamb::Lamb;
+pub use lbfgs::{Lbfgs, LbfgsFit};
 pub use lion::Lion;
 pub use lookahead::Lookahead;
 pub use muon::Muon;

@@ -1,5 +1,4 @@
 use super::adam::Moments;
-use super::words::texts;
 use super::{Entry, Now, Rule, Slot, Updater, boxed, decay, rate, share};
 use crate::params::Params;
 use crate::pattern;
@@ -163,7 +162,7 @@ fn muon(args: &Args) -> Muon {
         nesterov: args.bool("nesterov"),
         weight_decay: args.float("weight_decay"),
         steps: args.usize("steps"),
-        exclude: texts(args, "exclude"),
+        exclude: args.texts("exclude"),
         adam_lr_factor: args.float("adam_lr_factor"),
         moments: Moments::default(),
     }

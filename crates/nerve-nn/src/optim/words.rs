@@ -276,7 +276,7 @@ pub fn group(item: &Item) -> Group {
     let args = &item.args;
     let group = match item.name {
         "vectors" => Group::vectors(),
-        "paths" => Group::of(&texts(args, "paths").iter().map(String::as_str).collect::<Vec<_>>()),
+        "paths" => Group::of(&args.texts("paths").iter().map(String::as_str).collect::<Vec<_>>()),
         _ => Group::all(),
     };
     group.settings(Settings {
@@ -288,18 +288,4 @@ pub fn group(item: &Item) -> Group {
             .has("constraint")
             .then(|| regularize::build_constraint(args.item("constraint"))),
     })
-}
-
-/// The texts of a checked list.
-pub(super) fn texts(args: &Args, name: &str) -> Vec<String> {
-    match args.get(name) {
-        Some(Value::List(values)) => values
-            .iter()
-            .filter_map(|value| match value {
-                Value::Text(text) => Some(text.to_string()),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
 }
