@@ -77,8 +77,10 @@ impl Rule for Lion {
 
     fn update(&self, now: &Now, w: &Tensor, g: &Tensor, slots: &mut [Tensor]) -> Tensor {
         let [b1, b2] = self.betas;
-        let direction = (&slots[0] * b1 + g * (1.0 - b1)).sign();
-        slots[0] = &slots[0] * b2 + g * (1.0 - b2);
+        // Both means from one difference, which makes them one pass.
+        let away = g - &slots[0];
+        let direction = (&slots[0] + &away * (1.0 - b1)).sign();
+        slots[0] = &slots[0] + away * (1.0 - b2);
         now.decayed(w) - direction * &now.rate
     }
 }
