@@ -32,7 +32,7 @@ fn keys(out: &mut String, args: &Args) {
     entries(out, args.iter());
 }
 
-fn entries<'a>(out: &mut String, args: impl Iterator<Item = (&'a str, &'a Value)>) {
+fn entries<'a>(out: &mut String, args: impl Iterator<Item = (&'static str, &'a Value)>) {
     for (key, value) in args {
         match value {
             // One thing a line: such lists grow long.
