@@ -109,12 +109,12 @@ fn a_translator_reads_its_source_once() {
         }
     }
     // A beam of one is greedy, and every beam has its own copy of the source.
-    let greedy = generator.generate(&prompts, &[batch.clone()], &options).unwrap();
+    let greedy = generator.generate(&prompts, std::slice::from_ref(&batch), &options).unwrap();
     let beam = |beams| Options {
         strategy: Strategy::Beam(Beam { beams, length_penalty: 1.0 }),
         ..options.clone()
     };
-    let one = generator.generate(&prompts, &[batch.clone()], &beam(1)).unwrap();
+    let one = generator.generate(&prompts, std::slice::from_ref(&batch), &beam(1)).unwrap();
     assert_eq!(tokens(&one), tokens(&greedy));
     let three = generator.generate(&prompts, &[batch], &beam(3)).unwrap();
     for (wide, narrow) in three.iter().zip(&greedy) {
@@ -254,6 +254,25 @@ fn random_choices_follow_the_seed_and_nothing_else() {
     assert_eq!(greedy, write(&prompts, &sample(3, Sampling { top_k: Some(1), ..plain })));
     assert_eq!(greedy, write(&prompts, &sample(3, Sampling { top_p: Some(1e-6), ..plain })));
     assert_eq!(greedy, write(&prompts, &sample(3, Sampling { temperature: 1e-3, ..plain })));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let options = Options {
+        max_new: 6,
+        strategy: Strategy::Sample(Sampling { top_k: Some(5), ..Sampling::default() }),
+        ..Options::default()
+    };
+    let model = gpt(|o| (o.places, o.kv_heads) = (Places::Rotary, Some(2)));
+    let write = |threads| {
+        nerve_core::set_threads(threads);
+        let prompts = [prompt(35, 1), prompt(3, 2)];
+        let written = Generator::new(&model, 48).generate(&prompts, &[], &options).unwrap();
+        let bits: Vec<u64> = written.iter().map(|w| w.log_probability.to_bits()).collect();
+        (tokens(&written), bits)
+    };
+    let one = write(1);
+    assert!([2, 3].map(write).iter().all(|other| *other == one));
 }
 
 #[test]

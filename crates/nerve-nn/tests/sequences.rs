@@ -187,6 +187,28 @@ fn gaps_are_passed_over_wherever_they_are() {
 }
 
 #[test]
+fn the_number_of_threads_changes_no_bit_of_a_masked_walk() {
+    let x = normal(&[5, 9, 3], 0);
+    let run = |threads| {
+        nerve_core::set_threads(threads);
+        let params = Params::new(1);
+        let lstm = Lstm::new(&params, 3, 40, DEEP);
+        let step = compile(|args: &[Tensor]| {
+            let cx = Context::eval();
+            let lengths = Tensor::from_slice(&[9i32, 2, 3, 0, 7], [5]);
+            cx.set_mask(&args[0], &Context::lengths_mask(&lengths, 9));
+            let mut vars = params.trainable();
+            vars.truncate(4);
+            grad(&lstm.forward(&args[0], &cx).square().sum(), &vars)
+        });
+        let results = step.call(&[&x]);
+        results.iter().flat_map(Tensor::to_vec::<f32>).map(f32::to_bits).collect::<Vec<u32>>()
+    };
+    let one = run(1);
+    assert!([2, 3].map(run).iter().all(|other| *other == one));
+}
+
+#[test]
 fn both_directions_are_put_together_as_asked() {
     let x = normal(&[2, 4, 3], 0);
     let run = |merge, return_sequences| {
@@ -367,13 +389,14 @@ fn a_network_does_not_see_what_fills_up() {
     let init = nerve_nn::init::Normal { mean: 0.0, std: 1.0 };
     let gru = RecurrentOptions { bidirectional: true, ..RecurrentOptions::default() };
     let sequences = RecurrentOptions { return_sequences: true, ..gru };
-    let tails: [Box<dyn Fn(&Params) -> Box<dyn Layer>>; 6] = [
+    type Tail = Box<dyn Fn(&Params) -> Box<dyn Layer>>;
+    let tails: [Tail; 6] = [
         Box::new(|p| Box::new(AttentionPooling::new(p, 6))),
         Box::new(|_| Box::new(SequencePooling::Mean)),
         Box::new(|_| Box::new(SequencePooling::Max)),
         Box::new(|_| Box::new(SequencePooling::Last)),
         Box::new(|_| Box::new(SequencePooling::First)),
-        Box::new(|p| Box::new(Gru::new(p, 6, 4, gru))),
+        Box::new(move |p| Box::new(Gru::new(p, 6, 4, gru))),
     ];
     for (i, tail) in tails.iter().enumerate() {
         let at = params.at(i);
