@@ -92,10 +92,11 @@ impl Gemm {
         if long { LONG_BLOCK } else { SHORT_BLOCK }
     }
 
-    /// Most rows of A that are taken at a time: as many as fill half of L2.
+    /// Most rows of A that are taken at a time: as many as fill half of L2, together with those that
+    /// are asked for to be packed next.
     fn row_block(&self, plan: &Plan) -> usize {
         let steps = self.steps().clamp(1, self.depth_block(plan));
-        l2_bytes() / 2 / (steps * self.ty.bytes())
+        (l2_bytes() / 2 / (steps * self.ty.bytes())) >> usize::from(plan.pack_a)
     }
 
     fn block_a(&self, plan: &Plan) -> usize {
