@@ -31,8 +31,10 @@ pub struct Params {
 #[derive(Clone)]
 struct Derivation {
     name: &'static str,
-    make: Arc<dyn Fn(&Params, Tensor) -> Var + Send + Sync>,
+    make: Arc<Derive>,
 }
+
+type Derive = dyn Fn(&Params, Tensor) -> Var + Send + Sync;
 
 struct Store {
     seed: u64,

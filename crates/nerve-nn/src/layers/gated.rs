@@ -46,7 +46,7 @@ pub enum Gate {
 
 impl Layer for Glu {
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
-        let axis = x.shape().axis(self.axis).filter(|&axis| x.shape()[axis] % 2 == 0);
+        let axis = x.shape().axis(self.axis).filter(|&axis| x.shape()[axis].is_multiple_of(2));
         let Some(axis) = axis else {
             panic!("Glu: expected an even extent along axis {}, found {}", self.axis, x.shape());
         };
@@ -88,7 +88,7 @@ pub struct Maxout {
 impl Layer for Maxout {
     fn forward(&self, x: &Tensor, _: &Context) -> Tensor {
         let axis = x.shape().axis(self.axis);
-        let Some(axis) = axis.filter(|&axis| x.shape()[axis] % self.pieces == 0) else {
+        let Some(axis) = axis.filter(|&axis| x.shape()[axis].is_multiple_of(self.pieces)) else {
             panic!("Maxout: groups of {} along axis {} of {}", self.pieces, self.axis, x.shape());
         };
         let mut shape = x.shape().to_vec();

@@ -2,7 +2,7 @@
 
 use super::Order::{Once, Smooth};
 use super::*;
-use nerve_core::ops::Conv2dOptions;
+use nerve_core::ops::{Conv2dOptions, ConvOptions, PoolOptions};
 
 fn products(all: &mut Vec<Case>) {
     use View::*;
@@ -190,6 +190,26 @@ fn pooling(all: &mut Vec<Case>) {
     }
 }
 
+/// Made of the ones above: along three axes, and transposed.
+fn along_more_axes(all: &mut Vec<Case>) {
+    let options =
+        ConvOptions { stride: [1, 2, 1], padding: [(1, 0), (0, 0), (0, 0)], ..Default::default() };
+    let inputs = vec![float(1, &[1, 2, 3, 3, 2]), float(2, &[2, 2, 2, 2, 1])];
+    let conv = move |x: &[Tensor]| x[0].conv(&x[1], options);
+    all.push(Case::new("conv3d", Smooth, inputs, conv).gives(&[1, 2, 3, 1, 2]));
+    let inputs = vec![float(1, &[1, 2, 2, 3]), float(2, &[2, 3, 2, 2])];
+    let options = ConvOptions { stride: [2, 1], ..Default::default() };
+    let conv = move |x: &[Tensor]| x[0].conv_transpose(&x[1], options, [1, 0]);
+    all.push(Case::new("conv_transpose2d", Smooth, inputs, conv).gives(&[1, 3, 5, 4]));
+    let windows =
+        PoolOptions { kernel: [2, 2, 1], stride: [1, 2, 1], padding: [(0, 1), (0, 1), (0, 0)] };
+    let input = || vec![float(3, &[1, 2, 2, 3, 2])];
+    let max = move |x: &[Tensor]| x[0].max_pool(windows);
+    all.push(Case::new("max_pool3d", Once, input(), max).gives(&[1, 2, 2, 2, 2]));
+    let mean = move |x: &[Tensor]| x[0].avg_pool(windows, [(0, 0); 3]);
+    all.push(Case::new("avg_pool3d", Smooth, input(), mean).gives(&[1, 2, 2, 2, 2]));
+}
+
 fn norms(all: &mut Vec<Case>) {
     for (i, (shape, axis)) in [(&[4, 3][..], 1), (&[2, 3, 2, 2], 1), (&[2, 2, 3], -1), (&[2, 3], 0)]
         .into_iter()
@@ -318,6 +338,7 @@ pub fn cases() -> Vec<Case> {
     recurrent(&mut all);
     convolutions(&mut all);
     pooling(&mut all);
+    along_more_axes(&mut all);
     norms(&mut all);
     losses(&mut all);
     all
