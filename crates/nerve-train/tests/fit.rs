@@ -403,7 +403,7 @@ fn averages_are_measured_and_stay_at_the_end_but_do_not_disturb_the_training() {
 /// Numbers x with the target 2x, of which every third is wrong but has no weight.
 fn weighted(rows: usize) -> Arrays {
     let x: Vec<f32> = (0..rows).map(|i| i as f32 / rows as f32 - 0.5).collect();
-    let wrong = |i: usize| i % 3 == 0;
+    let wrong = |i: usize| i.is_multiple_of(3);
     let y = x.iter().enumerate().map(|(i, x)| if wrong(i) { 100.0 } else { 2.0 * x });
     let y: Vec<f32> = y.collect();
     let weights: Vec<f32> = (0..rows).map(|i| if wrong(i) { 0.0 } else { 1.5 }).collect();
