@@ -125,11 +125,16 @@ impl Recipe {
         Report::new(self.sources.clone(), vec![problem])
     }
 
+    /// What the table `[model]` says beside the layers, which may stand there in two ways.
+    pub(crate) fn start(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.model.iter().filter(|(key, _)| *key != "layers")
+    }
+
     /// Whether both describe the same data, model and training, wherever they were read from.
     pub fn same(&self, other: &Recipe) -> bool {
         self.root == other.root
             && self.data == other.data
-            && self.model == other.model
+            && self.start().eq(other.start())
             && self.trainer == other.trainer
     }
 }

@@ -12,7 +12,7 @@ pub fn print(recipe: &Recipe) -> String {
     keys(&mut out, &recipe.data);
     out.push_str("\n[model]\n");
     out.push_str(&layers(&recipe.layers));
-    entries(&mut out, recipe.model.iter().filter(|(key, _)| *key != "layers"));
+    entries(&mut out, recipe.start());
     out.push_str("\n[trainer]\n");
     keys(&mut out, &recipe.trainer);
     out
