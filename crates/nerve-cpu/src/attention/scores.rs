@@ -61,7 +61,8 @@ fn decays<T: Real, const FMA: bool>(row: &mut [T], scale: T, top: T) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for l in 0..width {
-            sums[l] = sums[l] + sums[l + width];
+            let upper = sums[l + width];
+            sums[l] += upper;
         }
         width /= 2;
     }
