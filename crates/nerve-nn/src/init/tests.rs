@@ -100,7 +100,7 @@ fn truncated_normals_have_the_moments_of_the_cut_distribution() {
     assert!((mean - 0.5).abs() < 5.0 * std / n.sqrt(), "{mean}");
     assert!((variance / (std * std) - 1.0).abs() < 5.0 * (2.0 / n).sqrt(), "{variance}");
     let (low, high) = values.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
-    assert!(low >= -3.5 && low < -3.49 && high <= 4.5 && high > 4.49, "{low} {high}");
+    assert!((-3.5..-3.49).contains(&low) && (4.49..=4.5).contains(&high), "{low} {high}");
     // The f32 is the rounded f64.
     let wide = Params::with_dtype(3, DType::F64).var("w", [200, 500], &init).to_vec::<f64>();
     assert!(values.iter().zip(wide).all(|(&a, b)| a == b as f32));

@@ -184,13 +184,15 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     }
 }
 
+type Make = fn(&Args, &[Var], &[Group]) -> Result<Box<dyn Optimizer>, String>;
+
 /// A kind of optimizer: its description, and how to make one.
 pub struct Entry {
     /// Names and parameters.
     pub spec: Spec,
     /// How many numbers it keeps for each parameter, at most.
     pub slots: fn(&Args) -> usize,
-    make: fn(&Args, &[Var], &[Group]) -> Result<Box<dyn Optimizer>, String>,
+    make: Make,
     /// Arguments as in a recipe, for tests: a learning rate at which a small problem is solved.
     pub samples: &'static [&'static str],
 }

@@ -7,6 +7,8 @@ use crate::params::Params;
 use crate::regularize;
 use nerve_formats::spec::{Args, Item, Kind, Param, Peers, Spec, Value};
 
+type Wrap = fn(Box<dyn Optimizer>, &Args, &Params) -> Box<dyn Optimizer>;
+
 /// A kind of wrapper: its description, and how to put it around an optimizer.
 pub struct Wrapper {
     /// Names and parameters.
@@ -15,7 +17,7 @@ pub struct Wrapper {
     pub place: u8,
     /// How many numbers it keeps for each parameter.
     pub slots: usize,
-    make: fn(Box<dyn Optimizer>, &Args, &Params) -> Box<dyn Optimizer>,
+    make: Wrap,
     /// Arguments as in a recipe, for tests.
     pub samples: &'static [&'static str],
 }
