@@ -39,14 +39,15 @@ pub fn run(args: &List) -> Result<(), Failure> {
 }
 
 fn show(args: &List, text: &str, value: &Value) -> Result<(), Failure> {
-    Ok(if args.json { output::json(value)? } else { output::result(text)? })
+    if args.json { output::json(value)? } else { output::result(text)? }
+    Ok(())
 }
 
 fn unknown(what: &str) -> String {
     let mut known: Vec<&str> = WORDS.iter().map(|words| words.kind).collect();
     let kinds = known.join(", ");
     known.extend(WORDS.iter().flat_map(|words| (words.specs)()).flat_map(names));
-    let near = nearest(what, known.into_iter());
+    let near = nearest(what, known);
     let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     format!("nothing is called `{}`{meant}\nkinds: {kinds}", escape(what))
 }
