@@ -2,7 +2,9 @@
 
 use nerve_core::{DType, Shape, Tensor, Var, compile, grad};
 use nerve_formats::spec::{Args, Item, Value, check};
+use nerve_formats::{Limits, SafeTensors};
 use nerve_nn::layers::{Entry, REGISTRY, Sequential, find};
+use nerve_nn::optim::{Optimizer, Sgd};
 use nerve_nn::{Context, Layer, Params};
 
 const BATCH: usize = 5;
@@ -172,6 +174,48 @@ fn the_seed_decides_everything() {
             (y.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), format!("{state:?}"))
         };
         assert_eq!(bits(&run(3)), bits(&run(3)), "{}", case.name());
+    }
+}
+
+#[test]
+fn what_is_saved_loads_into_a_layer_of_the_same_recipe_bit_for_bit() {
+    let path = std::env::temp_dir().join(format!("nerve-{}.safetensors", std::process::id()));
+    for case in cases() {
+        let ((layer, _, params), (other, _, loaded)) = (case.build(1), case.build(2));
+        params.save_safetensors(&path, &[]).unwrap();
+        loaded.load_safetensors(&SafeTensors::open(&path, &Limits::default()).unwrap()).unwrap();
+        assert!(params.state() == loaded.state(), "{}", case.name());
+        let used = |layer: &dyn Layer| {
+            let y = layer.forward(&case.batch(), &Context::eval()).to_vec::<f32>();
+            y.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        };
+        assert!(used(&*layer) == used(&*other), "{}", case.name());
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn training_changes_what_is_trainable_and_nothing_that_is_frozen() {
+    for case in cases() {
+        let (layer, output, params) = case.build(1);
+        let names: Vec<String> = params.trainable().iter().map(|v| v.name().into()).collect();
+        let Some(frozen) = names.first().filter(|_| names.len() > 1) else { continue };
+        assert_eq!(params.freeze(frozen), 1, "{}", case.name());
+        let before = params.state();
+        let sgd = Sgd::new(&params, 0.1);
+        let weights = Tensor::normal(&key(0), 1, [&[BATCH], &output[..]].concat(), DType::F32);
+        let weights = weights.evaluated();
+        let step = compile(|args: &[Tensor]| {
+            sgd.minimize(&(layer.forward(&args[0], &Context::train(&args[2])) * &args[1]).sum());
+            vec![]
+        });
+        step.call(&[&case.batch(), &weights, &key(1)]);
+        for (before, after) in before.iter().zip(params.state()) {
+            let is_trained = names.contains(&after.name) && after.name != *frozen;
+            let is_statistic = !names.contains(&after.name);
+            let same = *before == after;
+            assert!(is_statistic || same != is_trained, "{}: {}", case.name(), after.name);
+        }
     }
 }
 

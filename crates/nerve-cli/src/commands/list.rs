@@ -39,7 +39,11 @@ pub fn run(args: &List) -> Result<(), Failure> {
 }
 
 fn show(args: &List, text: &str, value: &Value) -> Result<(), Failure> {
-    if args.json { output::json(value)? } else { output::result(text)? }
+    if args.json {
+        output::json(value)?
+    } else {
+        output::result(text)?
+    }
     Ok(())
 }
 
