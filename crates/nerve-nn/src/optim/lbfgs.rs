@@ -26,7 +26,8 @@ use std::collections::VecDeque;
 ///     (away.square() * 100.0 + (x.get() - 1.0).square()).sum()
 /// };
 /// let fit = Lbfgs::new(&params).minimize(loss, 50);
-/// assert!(fit.loss < 1e-20 && fit.steps < 40, "{fit:?}");
+/// // It ends where a step changes the loss by less than 1e-9, as there.
+/// assert!(fit.loss < 1e-12 && fit.steps < 40, "{fit:?}");
 /// ```
 pub struct Lbfgs {
     vars: Vec<Var>,

@@ -4,7 +4,7 @@
 //!
 //! - a [`Rule`] says what an optimizer is: what it remembers of each parameter, and a formula;
 //! - a [`Group`] gives parameters chosen by path settings of their own: learning rate, weight
-//!   decay, penalty, constraint, frozen. Its parameters lie in one [`Arena`](nerve_core::Arena), and so does each
+//!   decay, penalty, constraint, frozen. Its parameters lie in one [`Arena`], and so does each
 //!   kind of slot, so that a step is one pass over memory;
 //! - wrappers change what goes in or comes out of any optimizer: [`Clipped`] gradients,
 //!   [`Accumulated`] ones, [`Averaged`] weights, [`Lookahead`], [`Sam`].
