@@ -65,23 +65,10 @@ fn key(step: u64) -> Tensor {
 
 #[test]
 fn every_entry_has_a_sample_and_names_are_used_once() {
-    let mut names = Vec::new();
     for entry in REGISTRY.iter() {
         assert!(!entry.samples.is_empty(), "{} has no sample", entry.spec.name);
-        names.extend([&[entry.spec.name], entry.spec.aliases].concat());
-        let mut keys: Vec<&str> = Vec::new();
-        for param in entry.spec.params {
-            keys.extend([&[param.name], param.aliases].concat());
-        }
-        let count = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), count, "{}: a parameter's name is used twice", entry.spec.name);
     }
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), count, "a layer's name is used twice");
+    common::names_are_used_once(REGISTRY.iter().map(|entry| &entry.spec));
 }
 
 #[test]

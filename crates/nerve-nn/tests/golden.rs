@@ -1,5 +1,7 @@
 //! Layers, losses and optimizers against values from JAX and Optax: see `golden/make.py`.
 
+mod common;
+
 use nerve_core::{DType, Tensor, Var, compile, grad};
 use nerve_formats::safetensors::{SafeTensors, TensorView};
 use nerve_formats::spec::{Item, Value, check};
@@ -23,27 +25,13 @@ fn stored(name: &str) -> TensorView<'static> {
 }
 
 fn golden(name: &str, dtype: DType) -> Tensor {
-    let tensor = stored(name);
-    match tensor.to_f64() {
-        Ok(values) => Tensor::from_slice(&values, tensor.shape).to_dtype(dtype).evaluated(),
-        Err(_) => {
-            let values = tensor.to_i64().unwrap().into_iter().map(|v| v as i32);
-            Tensor::from_slice(&values.collect::<Vec<i32>>(), tensor.shape)
-        }
-    }
+    common::golden::read(&stored(name), dtype)
 }
 
-/// Each element within `tolerance` of the largest.
 #[track_caller]
 fn close(what: &str, found: &Tensor, name: &str) {
     let expected = golden(name, DType::F64);
-    assert_eq!(found.shape(), expected.shape(), "{what} {name}");
-    let tolerance = if found.dtype() == DType::F64 { 1e-13 } else { 2e-6 };
-    let (found, expected) = (found.to_dtype(DType::F64).to_vec::<f64>(), expected.to_vec::<f64>());
-    let size = expected.iter().fold(1.0f64, |top, v| top.max(v.abs()));
-    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * size, "{what} {name}[{i}]: found {f}, expected {e}");
-    }
+    common::golden::near(found, &expected, [1e-13, 2e-6], &format!("{what} {name}"));
 }
 
 const BOTH: [DType; 2] = [DType::F64, DType::F32];

@@ -13,9 +13,8 @@ static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {
 });
 
 fn golden(name: &str, dtype: DType) -> Tensor {
-    let tensor = GOLDEN.tensor(name).unwrap_or_else(|error| panic!("{error}"));
-    let values = tensor.to_f64().unwrap();
-    Tensor::from_slice(&values, tensor.shape).to_dtype(dtype).evaluated()
+    let stored = GOLDEN.tensor(name).unwrap_or_else(|error| panic!("{error}"));
+    common::golden::read(&stored, dtype)
 }
 
 /// What differs between `found` and the golden values, if something does: each element may be off

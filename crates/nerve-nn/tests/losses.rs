@@ -88,24 +88,11 @@ fn both(loss: &dyn Loss, output: &Tensor, target: &Tensor) -> (f64, Vec<f64>) {
 
 #[test]
 fn every_entry_has_a_sample_a_reduction_and_names_of_its_own() {
-    let mut names = Vec::new();
     for entry in REGISTRY {
         assert!(!entry.samples.is_empty(), "{} has no sample", entry.spec.name);
         assert_eq!(entry.spec.params.last().map(|p| p.name), Some("reduction"));
-        names.extend([&[entry.spec.name], entry.spec.aliases].concat());
-        let mut keys: Vec<&str> = Vec::new();
-        for param in entry.spec.params {
-            keys.extend([&[param.name], param.aliases].concat());
-        }
-        let count = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), count, "{}: a parameter's name is used twice", entry.spec.name);
     }
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), count, "a loss's name is used twice");
+    common::names_are_used_once(REGISTRY.iter().map(|entry| &entry.spec));
 }
 
 #[test]
@@ -235,26 +222,13 @@ static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {
 });
 
 fn golden(name: &str, dtype: DType) -> Tensor {
-    let tensor = GOLDEN.tensor(name).unwrap();
-    match tensor.to_f64() {
-        Ok(values) => Tensor::from_slice(&values, tensor.shape).to_dtype(dtype).evaluated(),
-        Err(_) => {
-            let values = tensor.to_i64().unwrap().into_iter().map(|v| v as i32);
-            Tensor::from_slice(&values.collect::<Vec<i32>>(), tensor.shape)
-        }
-    }
+    common::golden::read(&GOLDEN.tensor(name).unwrap(), dtype)
 }
 
 #[track_caller]
 fn close(what: &str, found: &Tensor, name: &str) {
     let expected = golden(name, DType::F64);
-    assert_eq!(found.shape(), expected.shape(), "{what} {name}");
-    let tolerance = if found.dtype() == DType::F64 { 1e-12 } else { 4e-6 };
-    let (found, expected) = (values(found), expected.to_vec::<f64>());
-    let size = expected.iter().fold(1.0f64, |top, v| top.max(v.abs()));
-    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * size, "{what} {name}[{i}]: found {f}, expected {e}");
-    }
+    common::golden::near(found, &expected, [1e-12, 4e-6], &format!("{what} {name}"));
 }
 
 /// A loss as it stands in a recipe, against `name/…`: terms, mean and gradient.

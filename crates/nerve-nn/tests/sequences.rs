@@ -1,5 +1,7 @@
 //! Masks, attention and decoders against values from PyTorch: see `golden/make_sequences.py`.
 
+mod common;
+
 use nerve_core::{DType, Tensor, compile, grad};
 use nerve_formats::safetensors::SafeTensors;
 use nerve_nn::activations::Gelu;
@@ -26,21 +28,13 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn golden(name: &str, dtype: DType) -> Tensor {
-    let tensor = GOLDEN.tensor(name).or_else(|_| CONV_LSTM.tensor(name)).unwrap();
-    Tensor::from_slice(&tensor.to_f64().unwrap(), tensor.shape).to_dtype(dtype).evaluated()
+    let stored = GOLDEN.tensor(name).or_else(|_| CONV_LSTM.tensor(name)).unwrap();
+    common::golden::read(&stored, dtype)
 }
 
-/// Each element within `tolerance` of the largest.
 #[track_caller]
 fn close(found: &Tensor, name: &str) {
-    let expected = golden(name, DType::F64);
-    assert_eq!(found.shape(), expected.shape(), "{name}");
-    let tolerance = if found.dtype() == DType::F64 { 1e-13 } else { 2e-6 };
-    let (found, expected) = (found.to_dtype(DType::F64).to_vec::<f64>(), expected.to_vec::<f64>());
-    let size = expected.iter().fold(1.0f64, |top, v| top.max(v.abs()));
-    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * size, "{name}[{i}]: found {f}, expected {e}");
-    }
+    common::golden::near(found, &golden(name, DType::F64), [1e-13, 2e-6], name);
 }
 
 /// Sets all parameters to the golden ones, which have the same names, and compares the output, all

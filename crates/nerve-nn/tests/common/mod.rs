@@ -1,4 +1,7 @@
-//! Samples of registries, as they are written in a recipe.
+//! Samples of registries, as they are written in a recipe, and values of other frameworks.
+#![allow(dead_code)]
+
+pub mod golden;
 
 use nerve_formats::spec::{Args, Spec, Value, check};
 use toml::de::{DeTable, DeValue};
@@ -42,4 +45,21 @@ fn value(value: &DeValue<'_>) -> Value {
                 .collect(),
         ),
     }
+}
+
+/// Refuses a name that two things of a registry answer to, and a key that two parameters of one do.
+pub fn names_are_used_once<'a>(specs: impl Iterator<Item = &'a Spec>) {
+    let mut names = Vec::new();
+    let once = |mut names: Vec<&str>, what: &str| {
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{what}: a name is used twice");
+    };
+    for spec in specs {
+        names.extend([&[spec.name], spec.aliases].concat());
+        let keys = spec.params.iter().flat_map(|param| [&[param.name], param.aliases].concat());
+        once(keys.collect(), spec.name);
+    }
+    once(names, "the registry");
 }
