@@ -5,7 +5,6 @@ use nerve_formats::safetensors::SafeTensors;
 use nerve_nn::{Context, Layer, Params, activations, layers};
 use std::sync::LazyLock;
 
-#[allow(dead_code)] // Not all of it is needed here.
 mod common;
 
 static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {

@@ -7,7 +7,6 @@ use nerve_nn::models::{MobileNetV2, MobileNetV2Options, ResNet, ResNetOptions, V
 use nerve_nn::{Context, Layer, Params, layers};
 use std::sync::LazyLock;
 
-#[allow(dead_code)] // Not all of it is needed here.
 mod common;
 
 static GOLDEN: LazyLock<SafeTensors> = LazyLock::new(|| {
