@@ -5,7 +5,7 @@
 use crate::table::Row;
 use std::fmt::Write;
 
-const WIDTH: f64 = 900.0;
+const WIDTH: f64 = 980.0;
 /// Where the axis begins and ends.
 const LEFT: f64 = 200.0;
 const RIGHT: f64 = 690.0;
