@@ -35,13 +35,15 @@ pub mod prelude {
     pub use nerve_nn::init;
     pub use nerve_nn::layers::{
         AvgPool2d, BatchNorm, Combine, Conv1d, Conv1dOptions, Conv2d, Conv2dOptions, Conv3d,
-        Dropout, Embedding, Flatten, GlobalAvgPool2d, GroupNorm, LayerNorm, Linear, MaxPool2d,
-        Padding, Residual, Sequential,
+        ConvTranspose2d, Dropout, Embedding, Flatten, GlobalAvgPool2d, GroupNorm, Gru, LayerNorm,
+        Linear, Lstm, MaxPool2d, MultiHeadAttention, Padding, PositionalEncoding, RecurrentOptions,
+        Residual, Rnn, Sequential, TransformerDecoder, TransformerEncoder, TransformerOptions,
     };
     pub use nerve_nn::losses::{
-        BinaryCrossEntropy, BinaryCrossEntropyWithLogits, CrossEntropy, Loss, Mae, Mse,
+        BinaryCrossEntropy, BinaryCrossEntropyWithLogits, CrossEntropy, Huber, Loss, Mae, Mse,
     };
-    pub use nerve_nn::optim::{Adam, AdamW, Optimizer, Sgd};
+    pub use nerve_nn::optim::{Adam, AdamW, Optimizer, RmsProp, Sgd};
+    pub use nerve_nn::schedules::{self, Schedule};
     pub use nerve_nn::{Context, Layer, Params};
 }
 
