@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const SPIN: Duration = Duration::from_micros(200);
 
 /// Most threads that [`set_threads`] accepts.
-pub const MAX_THREADS: usize = 256;
+pub const MAX_THREADS: usize = 1024;
 
 /// What the threads do together: each calls it once with its own number and the team.
 type Job<'a> = dyn Fn(&Team<'_>) + Sync + 'a;
@@ -44,7 +44,7 @@ impl Team<'_> {
 }
 
 /// Most rounds of a barrier: the logarithm of [`MAX_THREADS`].
-const ROUNDS: usize = 8;
+const ROUNDS: usize = MAX_THREADS.ilog2() as usize;
 
 /// How far one thread has come: the number of the barrier, for each of its rounds. Nobody else
 /// writes there, and it lies on a cache line of its own (two, since these are fetched in pairs).
