@@ -280,6 +280,73 @@ fn wrong_element(expected: Element, found: Element) -> ! {
     panic!("array element: expected {}, found {}", expected.name(), found.name())
 }
 
+/// The values of one field of one sample, open for writing.
+#[derive(Debug)]
+pub enum Slice<'a> {
+    /// Floating-point values.
+    F32(&'a mut [f32]),
+    /// Integers.
+    I32(&'a mut [i32]),
+    /// Bytes.
+    U8(&'a mut [u8]),
+}
+
+impl Slice<'_> {
+    /// The floating-point values.
+    ///
+    /// # Panics
+    /// When it has another element.
+    #[track_caller]
+    pub fn f32(&mut self) -> &mut [f32] {
+        match self {
+            Slice::F32(values) => values,
+            Slice::I32(_) => wrong_element(Element::F32, Element::I32),
+            Slice::U8(_) => wrong_element(Element::F32, Element::U8),
+        }
+    }
+
+    /// The integers.
+    ///
+    /// # Panics
+    /// When it has another element.
+    #[track_caller]
+    pub fn i32(&mut self) -> &mut [i32] {
+        match self {
+            Slice::I32(values) => values,
+            Slice::F32(_) => wrong_element(Element::I32, Element::F32),
+            Slice::U8(_) => wrong_element(Element::I32, Element::U8),
+        }
+    }
+
+    /// The bytes.
+    ///
+    /// # Panics
+    /// When it has another element.
+    #[track_caller]
+    pub fn u8(&mut self) -> &mut [u8] {
+        match self {
+            Slice::U8(values) => values,
+            Slice::F32(_) => wrong_element(Element::U8, Element::F32),
+            Slice::I32(_) => wrong_element(Element::U8, Element::I32),
+        }
+    }
+}
+
+impl Values {
+    /// The values `from..from + len`, open for writing.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    #[track_caller]
+    pub fn slice(&mut self, from: usize, len: usize) -> Slice<'_> {
+        match self {
+            Values::F32(values) => Slice::F32(&mut values[from..from + len]),
+            Values::I32(values) => Slice::I32(&mut values[from..from + len]),
+            Values::U8(values) => Slice::U8(&mut values[from..from + len]),
+        }
+    }
+}
+
 /// One row of a set of arrays, one array a field, open for writing: where a data set puts a sample.
 pub struct Row<'a> {
     arrays: &'a mut [Array],
@@ -298,6 +365,16 @@ impl<'a> Row<'a> {
             "row {row} of arrays that have fewer rows"
         );
         Row { arrays, row }
+    }
+
+    /// The sample's values of a field, to be written.
+    ///
+    /// # Panics
+    /// Without such a field.
+    #[track_caller]
+    pub fn slice(&mut self, field: usize) -> Slice<'_> {
+        let len = self.arrays[field].row_len();
+        self.arrays[field].values.slice(self.row * len, len)
     }
 
     /// The sample's values of an `f32` field, to be written.

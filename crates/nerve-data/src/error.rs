@@ -69,6 +69,44 @@ pub enum DataError {
         known: Vec<String>,
     },
 
+    /// A column that is not there.
+    #[error(
+        "no column `{}`{}: the columns are {}",
+        short(column),
+        nearest.as_ref().map(|near| format!(" (did you mean `{}`?)", short(near))).unwrap_or_default(),
+        list(known)
+    )]
+    UnknownColumn {
+        /// The name asked for.
+        column: String,
+        /// The names that exist.
+        known: Vec<String>,
+        /// The one that was probably meant.
+        nearest: Option<String>,
+    },
+
+    /// A cell that a feature cannot take.
+    #[error("{place}, column `{}`: expected {expected}, found {found}", short(column))]
+    Cell {
+        /// File and line: `titanic.csv:17`.
+        place: String,
+        /// The column.
+        column: String,
+        /// What the feature takes.
+        expected: String,
+        /// What stands there, shortened and escaped.
+        found: String,
+    },
+
+    /// A column that a feature can make nothing of.
+    #[error("column `{}`: {message}", short(column))]
+    Column {
+        /// The column.
+        column: String,
+        /// What is wrong with it as a whole.
+        message: String,
+    },
+
     /// A value that is NaN or infinite.
     #[error("field `{}`: row {row} has the value {value}, expected a finite number", short(field))]
     NotFinite {

@@ -1,11 +1,13 @@
 //! Data sets, transforms, splits and the loader of nerve.
 //!
 //! ```text
-//! Dataset / Stream ──► Pipeline (normalise, augment) ──► Loader (order, batches, a thread) ──► Batch
+//! Table ──► features ──► Dataset / Stream ──► Pipeline (normalise, augment) ──► Loader (order, batches, a thread) ──► Batch
 //! ```
 //!
 //! | place | what lives there |
 //! |---|---|
+//! | [`table`] | rows and named columns as a source gives them |
+//! | [`features`] | what a column becomes: number, category, text, image, ... |
 //! | [`Dataset`], [`Arrays`], [`Subset`], [`labels`] | samples with random access, in memory as small as they are in their file |
 //! | [`Stream`], [`IterStream`] | samples that come one after the other |
 //! | [`split`] | training, validation and test parts |
@@ -21,6 +23,7 @@ mod array;
 pub mod catalogue;
 mod dataset;
 mod error;
+pub mod features;
 pub mod image_file;
 mod loader;
 pub mod mnist;
@@ -28,12 +31,15 @@ mod permutation;
 mod random;
 pub mod split;
 mod stream;
+pub mod table;
 pub mod transform;
 
-pub use array::{Array, Element, Field, Row, Values};
+pub use array::{Array, Element, Field, Row, Slice, Values};
 pub use dataset::{Arrays, Dataset, Subset, for_each_sample, labels};
 pub use error::DataError;
+pub use features::Feature;
 pub use loader::{Batch, Batches, Loader, LoaderOptions};
 pub use permutation::Permutation;
 pub use random::Random;
 pub use stream::{InOrder, IterStream, Sample, Samples, Stream};
+pub use table::{Cell, Cells, Column, Origin, Table, Texts};

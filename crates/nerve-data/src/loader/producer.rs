@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Batch, Shared};
+use crate::features::Room;
 use crate::stream::ShuffleBuffer;
 use crate::transform::Draw;
 use crate::{Array, DataError, Dataset, Field, Permutation, Random, Row, Samples, Stream};
@@ -160,7 +161,7 @@ pub(super) struct Producer {
     feed: Option<Feed>,
     /// A sample on its way through the pipeline.
     sample: Vec<Array>,
-    scratch: Vec<f32>,
+    room: Room,
     stop: Arc<AtomicBool>,
 }
 
@@ -172,7 +173,7 @@ impl Producer {
         stop: Arc<AtomicBool>,
     ) -> Producer {
         let sample = shared.source.fields().iter().map(|field| Array::zeros(field, 1)).collect();
-        Producer { shared, epoch, position, feed: None, sample, scratch: Vec::new(), stop }
+        Producer { shared, epoch, position, feed: None, sample, room: Room::default(), stop }
     }
 
     /// The position of the next batch.
@@ -225,7 +226,7 @@ impl Producer {
         }
         let Some(index) = feed.read(&mut Row::new(&mut self.sample, 0))? else { return Ok(None) };
         let draw = Draw { seed: self.shared.options.seed, epoch: self.epoch, index };
-        pipeline.apply(draw, &self.sample, &mut row, &mut self.scratch);
+        pipeline.apply(draw, &self.sample, &mut row, &mut self.room);
         Ok(Some(index))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Augment, Image, Normalization, Normalizer};
 use crate::array::position;
+use crate::features::{Feature, Room};
 use crate::random::Random;
 use crate::{Array, DataError, Element, Field, Row, Values};
 
@@ -49,6 +50,18 @@ struct Step {
     augment: Vec<Arc<dyn Augment>>,
     /// Height and width, if augmented.
     size: [usize; 2],
+    /// What the field is, if it delivers something else than is stored.
+    feature: Option<Delivered>,
+}
+
+/// A feature that has a part in what the network sees.
+#[derive(Clone, Debug)]
+struct Delivered {
+    feature: Arc<dyn Feature>,
+    /// Whether samples are augmented.
+    training: bool,
+    /// Fields with the same key draw the same random numbers: a mask moves with its image.
+    key: u64,
 }
 
 impl Pipeline {
@@ -73,7 +86,7 @@ impl Pipeline {
 
     /// True when nothing is done.
     pub fn is_identity(&self) -> bool {
-        self.steps.iter().all(|step| step.normalizer.is_none())
+        self.steps.iter().all(|step| step.normalizer.is_none() && step.feature.is_none())
     }
 
     /// Normalises a field with these numbers. Augmentation comes after it, whatever the order of the calls.
@@ -118,21 +131,60 @@ impl Pipeline {
         Ok(self)
     }
 
+    /// Hands a field over to its feature, which knows how it is normalised and, in `training`, augmented. Fields with the
+    /// same `key` draw the same random numbers.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownField`]; [`DataError::Field`] for a field that is not as the feature stores it.
+    pub fn deliver(
+        mut self,
+        field: &str,
+        feature: Arc<dyn Feature>,
+        training: bool,
+        key: u64,
+    ) -> Result<Pipeline, DataError> {
+        let at = position(&self.input, field)?;
+        let (shape, element) = feature.stored();
+        let stored = Field::new(field, &shape, element);
+        if stored != self.input[at] {
+            return Err(DataError::Field {
+                field: field.into(),
+                expected: stored.describe(),
+                found: self.input[at].describe(),
+            });
+        }
+        if feature.delivers() {
+            let (shape, element) = feature.delivered();
+            self.output[at] = Field::new(field, &shape, element);
+            self.steps[at].feature = Some(Delivered { feature, training, key });
+        }
+        Ok(self)
+    }
+
     /// The same without augmentation: for validation, the test and serving.
     pub fn without_augmentation(&self) -> Pipeline {
         let mut pipeline = self.clone();
-        pipeline.steps.iter_mut().for_each(|step| step.augment.clear());
+        for step in &mut pipeline.steps {
+            step.augment.clear();
+            step.feature.iter_mut().for_each(|feature| feature.training = false);
+        }
         pipeline
     }
 
-    /// Turns a sample, as arrays of one row, into a row of a batch. `scratch` is room that is used again and again.
+    /// Turns a sample, as arrays of one row, into a row of a batch. `room` is used again and again.
     ///
     /// # Panics
     /// When the arrays are not those of the pipeline's fields.
     #[track_caller]
-    pub fn apply(&self, draw: Draw, sample: &[Array], row: &mut Row<'_>, scratch: &mut Vec<f32>) {
+    pub fn apply(&self, draw: Draw, sample: &[Array], row: &mut Row<'_>, room: &mut Room) {
         for (field, step) in self.steps.iter().enumerate() {
             let values = sample[field].values();
+            if let Some(Delivered { feature, training, key }) = &step.feature {
+                let Draw { seed, epoch, index } = draw;
+                let random = training.then(|| Random::keyed(&[seed, epoch, index, *key]));
+                feature.deliver(values, row.slice(field), random, room);
+                continue;
+            }
             let Some(normalizer) = &step.normalizer else {
                 row.copy_from(field, values, 0);
                 continue;
@@ -146,7 +198,7 @@ impl Pipeline {
             if step.augment.is_empty() {
                 continue;
             }
-            let mut image = Image::new(step.size, out, normalizer.background(), scratch);
+            let mut image = Image::new(step.size, out, normalizer.background(), &mut room.f32);
             for (place, augment) in step.augment.iter().enumerate() {
                 let Draw { seed, epoch, index } = draw;
                 let key = [seed, epoch, index, field as u64, place as u64];
@@ -177,7 +229,7 @@ mod tests {
         let mut out: Vec<Array> =
             pipeline.output_fields().iter().map(|field| Array::zeros(field, 1)).collect();
         let draw = Draw { seed: 1, epoch, index: 5 };
-        pipeline.apply(draw, &sample(), &mut Row::new(&mut out, 0), &mut Vec::new());
+        pipeline.apply(draw, &sample(), &mut Row::new(&mut out, 0), &mut Room::default());
         out
     }
 

@@ -1,0 +1,229 @@
+//! Features: what a column becomes before the network sees it, and what an output of the network says.
+//!
+//! A type of feature is one file here and one line in [`registry`]. It is used in three steps:
+//!
+//! ```text
+//! begin ──► Fitting::observe (each row of the training split, and no other) ──► finish ──► Feature
+//! Feature::store   (a cell ──► numbers as small as they can be kept: bytes of a picture, a class number)
+//! Feature::deliver (stored ──► what the network sees: normalised; in training also augmented)
+//! ```
+//!
+//! All that was learned from the data is in [`Feature::state`], which the model file keeps: prediction restores the
+//! feature from it and repeats exactly what training did.
+
+mod category;
+mod number;
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nerve_formats::Meaning;
+use nerve_formats::escape;
+use nerve_formats::spec::{Args, Spec};
+use serde_json::Value as Json;
+
+use crate::{Cell, Cells, Column, Element, Random, Slice, Values};
+
+/// Whether a feature goes into the network or is what it should give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It goes in.
+    Input,
+    /// It should come out.
+    Output,
+}
+
+/// What every feature is made with, beside its own arguments.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Which way it goes.
+    pub role: Role,
+    /// The folder that file names in cells start from.
+    pub folder: PathBuf,
+}
+
+/// A type of feature.
+pub struct Entry {
+    /// Name (`number`) and parameters, without the name of the column.
+    pub spec: &'static Spec,
+    /// What speaks for this type, from the name of a column and its cells; `None` where the cells cannot be of it.
+    pub infer: fn(&Column) -> Option<Guess>,
+    /// Begins to learn from the training split.
+    pub begin: fn(&Args, &Setting) -> Result<Box<dyn Fitting>, String>,
+    /// Makes the feature again from what [`Feature::state`] gave.
+    pub restore: fn(&Args, &Setting, &Json) -> Result<Arc<dyn Feature>, String>,
+}
+
+/// How well a column fits a type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guess {
+    /// From 0 (possible) to 1 (certain): the type with the highest is proposed.
+    pub confidence: f64,
+    /// In words: `all 891 values are 0 or 1`.
+    pub reason: String,
+}
+
+/// Learns what a feature must know from the rows of the training split.
+pub trait Fitting {
+    /// Looks at one row.
+    ///
+    /// # Errors
+    /// The cell cannot be of this type, and the recipe does not say what else to do with it.
+    fn observe(&mut self, cells: &Cells, row: usize) -> Result<(), Refusal>;
+
+    /// The feature.
+    ///
+    /// # Errors
+    /// What was seen does not suffice: no value at all, one class alone.
+    fn finish(self: Box<Self>) -> Result<Arc<dyn Feature>, String>;
+}
+
+/// Why a cell was refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// What the feature takes.
+    pub expected: String,
+    /// What stands there, shortened and escaped.
+    pub found: String,
+}
+
+impl Refusal {
+    /// A refusal of a cell.
+    pub fn new(expected: impl Into<String>, cell: Cell<'_>) -> Refusal {
+        Refusal { expected: expected.into(), found: describe(cell) }
+    }
+}
+
+/// A cell as it may stand in a message.
+pub fn describe(cell: Cell<'_>) -> String {
+    match cell {
+        Cell::Missing => "nothing".into(),
+        Cell::Text("") => "an empty text".into(),
+        Cell::Text(text) => format!("`{}`", escape(text, 60)),
+        Cell::Number(number) => number.to_string(),
+        Cell::F32(values) => format!("{} values", values.len()),
+        Cell::I32(values) => format!("{} values", values.len()),
+        Cell::U8(values) => format!("{} values", values.len()),
+    }
+}
+
+/// A column on its way to the network, with all that was learned about it.
+///
+/// All of it is a function of the cells, the arguments and the training split: nothing depends on time or threads.
+pub trait Feature: Debug + Send + Sync {
+    /// Shape and element of a sample as it is kept between the source and the batch.
+    fn stored(&self) -> (Vec<usize>, Element);
+
+    /// Rows around a sample's own that it needs, relative to it: `0..1` is its own alone, `-24..0` the 24 before.
+    fn reach(&self) -> Range<isize> {
+        0..1
+    }
+
+    /// Whether the stored values of all rows are kept in memory. If not, they are made each time from the cell: files.
+    fn kept(&self) -> bool {
+        true
+    }
+
+    /// Writes the stored values of a row.
+    ///
+    /// # Errors
+    /// The cell cannot be of this type, or its file cannot be read.
+    fn store(&self, cells: &Cells, row: usize, out: Slice<'_>) -> Result<(), Refusal>;
+
+    /// Shape and element of what the network sees.
+    fn delivered(&self) -> (Vec<usize>, Element) {
+        self.stored()
+    }
+
+    /// Turns the stored values of a sample into what the network sees. `random` is there while training alone: with it
+    /// the sample is augmented. A feature for which `delivers` is false is never asked.
+    fn deliver(&self, stored: &Values, out: Slice<'_>, random: Option<Random>, room: &mut Room) {
+        let _ = (stored, out, random, room);
+        unreachable!("a feature that delivers what is stored");
+    }
+
+    /// Whether [`Feature::deliver`] changes anything; if not, stored values go into the batch as they are.
+    fn delivers(&self) -> bool {
+        false
+    }
+
+    /// What the network must know of it.
+    fn meaning(&self) -> Meaning;
+
+    /// All that was learned, for the model file.
+    fn state(&self) -> Json;
+
+    /// What should be said to the user about the data that it saw: constant, values replaced, texts cut.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How it serves as an output; `None` for a type that cannot be one.
+    fn output(&self) -> Option<&dyn Output> {
+        None
+    }
+}
+
+/// Memory that is used again from sample to sample.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// Values in between.
+    pub f32: Vec<f32>,
+    /// More of them.
+    pub more: Vec<f32>,
+}
+
+/// What a network gives for a feature.
+pub trait Output {
+    /// The shape that the network must give for one example, its loss and its metrics unless the recipe says otherwise.
+    fn head(&self) -> Head;
+
+    /// What the values that the network gave for one example say.
+    fn answer(&self, values: &[f32]) -> Answer;
+
+    /// What a stored target says: the truth beside an answer.
+    fn truth(&self, stored: &Values, row: usize) -> Answer;
+}
+
+/// What a network must give for an output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// The shape for one example.
+    pub shape: Vec<usize>,
+    /// The name of the loss.
+    pub loss: &'static str,
+    /// The names of the metrics.
+    pub metrics: &'static [&'static str],
+}
+
+/// What the network says about one example, in the words and units of the data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A number in the units of the column.
+    Number(f64),
+    /// Several numbers in the units of the column: a forecast.
+    Numbers(Vec<f64>),
+    /// How likely each class is, in the order of the names; one entry of 1 for a truth.
+    Classes(Vec<f32>),
+    /// The class of each pixel.
+    Pixels(Vec<i32>),
+}
+
+/// All types of features.
+pub fn registry() -> &'static [Entry] {
+    &REGISTRY
+}
+
+static REGISTRY: [Entry; 2] = [category::ENTRY, number::ENTRY];
+
+/// The type of this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    registry().iter().find(|entry| entry.spec.answers_to(name))
+}
+
+/// The descriptions of all types, for the recipe.
+pub fn specs() -> Vec<&'static Spec> {
+    registry().iter().map(|entry| entry.spec).collect()
+}

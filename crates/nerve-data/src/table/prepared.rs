@@ -1,0 +1,134 @@
+//! A table through its features: a data set of plain arrays.
+
+use std::sync::Arc;
+
+use crate::features::Feature;
+use crate::{DataError, Dataset, Element, Field, Row, Table, Values};
+
+/// A field of the data set, and the features that fill it: one, or several that lie side by side because all of them are
+/// plain numbers.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The name of the field.
+    pub name: String,
+    /// For each feature the name of its column.
+    pub parts: Vec<(String, Arc<dyn Feature>)>,
+}
+
+impl Slot {
+    /// A field of one feature, called like its column.
+    pub fn one(column: impl Into<String>, feature: Arc<dyn Feature>) -> Slot {
+        let column = column.into();
+        Slot { name: column.clone(), parts: vec![(column, feature)] }
+    }
+
+    /// The field of the stored values.
+    ///
+    /// # Panics
+    /// When several features are not all plain numbers, `f32 [n]`.
+    #[track_caller]
+    pub fn field(&self) -> Field {
+        if let [(_, feature)] = &self.parts[..] {
+            let (shape, element) = feature.stored();
+            return Field::new(self.name.clone(), &shape, element);
+        }
+        let widths = self.parts.iter().map(|(column, feature)| match feature.stored() {
+            (shape, Element::F32) if shape.len() == 1 && !feature.delivers() => shape[0],
+            other => panic!("column `{column}` is {other:?}, only plain numbers lie side by side"),
+        });
+        Field::new(self.name.clone(), &[widths.sum()], Element::F32)
+    }
+
+    /// Whether its stored values stay in memory.
+    fn kept(&self) -> bool {
+        self.parts.iter().all(|(_, feature)| feature.kept())
+    }
+}
+
+/// A table through its features.
+///
+/// What is small is stored once, for all rows; files are read when their row is.
+#[derive(Debug)]
+pub struct Prepared {
+    table: Arc<Table>,
+    fields: Vec<Field>,
+    slots: Vec<Slot>,
+    /// For each slot the number of the column of each part.
+    columns: Vec<Vec<usize>>,
+    kept: Vec<Option<Values>>,
+}
+
+impl Prepared {
+    /// Prepares the rows that are `used`; the others may hold what no feature can take, and read as zeros.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownColumn`]; [`DataError::Cell`] for the first cell that its feature cannot take.
+    pub fn new(table: Arc<Table>, slots: Vec<Slot>, used: &[usize]) -> Result<Prepared, DataError> {
+        let fields: Vec<Field> = slots.iter().map(Slot::field).collect();
+        let columns = slots
+            .iter()
+            .map(|slot| slot.parts.iter().map(|(name, _)| table.position(name)).collect())
+            .collect::<Result<Vec<Vec<usize>>, DataError>>()?;
+        let kept = vec![None; slots.len()];
+        let mut prepared = Prepared { table, fields, slots, columns, kept };
+        for slot in 0..prepared.slots.len() {
+            if prepared.slots[slot].kept() {
+                prepared.kept[slot] = Some(prepared.keep(slot, used)?);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// The fields with their features.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    fn keep(&self, slot: usize, used: &[usize]) -> Result<Values, DataError> {
+        let field = &self.fields[slot];
+        let len = field.values_per_sample();
+        let mut values = Values::zeros(field.element, len * self.table.rows());
+        let mut from = 0;
+        for ((column, feature), &at) in self.slots[slot].parts.iter().zip(&self.columns[slot]) {
+            let width = feature.stored().0.iter().product();
+            let cells = &self.table.columns()[at].cells;
+            for &row in used {
+                let out = values.slice(row * len + from, width);
+                let stored = feature.store(cells, row, out);
+                stored.map_err(|refusal| self.table.refuse(row, column, refusal))?;
+            }
+            from += width;
+        }
+        Ok(values)
+    }
+}
+
+impl Dataset for Prepared {
+    fn len(&self) -> usize {
+        self.table.rows()
+    }
+
+    fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    fn read(&self, index: usize, row: &mut Row<'_>) -> Result<(), DataError> {
+        for (slot, kept) in self.kept.iter().enumerate() {
+            match kept {
+                Some(values) => row.copy_from(slot, values, index),
+                None => {
+                    let (column, feature) = &self.slots[slot].parts[0];
+                    let cells = &self.table.columns()[self.columns[slot][0]].cells;
+                    let stored = feature.store(cells, index, row.slice(slot));
+                    stored.map_err(|refusal| self.table.refuse(index, column, refusal))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
