@@ -1,11 +1,12 @@
 //! Data sets, transforms, splits and the loader of nerve.
 //!
 //! ```text
-//! Table ──► features ──► Dataset / Stream ──► Pipeline (normalise, augment) ──► Loader (order, batches, a thread) ──► Batch
+//! source ──► Table ──► features ──► Dataset / Stream ──► Pipeline (normalise, augment) ──► Loader (order, batches, a thread) ──► Batch
 //! ```
 //!
 //! | place | what lives there |
 //! |---|---|
+//! | [`source`] | readers of files: CSV and its relatives |
 //! | [`table`] | rows and named columns as a source gives them |
 //! | [`features`] | what a column becomes: number, category, text, image, ... |
 //! | [`Dataset`], [`Arrays`], [`Subset`], [`labels`] | samples with random access, in memory as small as they are in their file |
@@ -29,6 +30,7 @@ mod loader;
 pub mod mnist;
 mod permutation;
 mod random;
+pub mod source;
 pub mod split;
 mod stream;
 pub mod table;

@@ -22,6 +22,7 @@ pub struct Table {
     columns: Vec<Column>,
     rows: usize,
     origin: Origin,
+    notes: Vec<String>,
 }
 
 /// A named column.
@@ -180,7 +181,7 @@ impl Table {
                 });
             }
         }
-        Ok(Table { columns, rows, origin })
+        Ok(Table { columns, rows, origin, notes: Vec::new() })
     }
 
     /// How many rows there are.
@@ -196,6 +197,16 @@ impl Table {
     /// Where the rows come from.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// What should be said to the user about how it was read: rows passed over.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Adds to the notes.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
     }
 
     /// The column of this name.
@@ -258,6 +269,7 @@ impl Table {
             append_cells(&mine.name, &mut mine.cells, theirs.cells)?;
         }
         self.rows += other.rows;
+        self.notes.extend(other.notes);
         let lines = other.origin.lines.into_iter();
         self.origin.lines.extend(lines.map(|(f, l)| (if shift { f + offset } else { f }, l)));
         if shift {

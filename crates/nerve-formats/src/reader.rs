@@ -34,8 +34,8 @@ pub struct Reader<'a> {
 }
 
 enum Source<'a> {
-    Plain(Box<dyn BufRead + 'a>),
-    Gzip(Box<MultiGzDecoder<Box<dyn BufRead + 'a>>>),
+    Plain(Box<dyn BufRead + Send + 'a>),
+    Gzip(Box<MultiGzDecoder<Box<dyn BufRead + Send + 'a>>>),
 }
 
 #[derive(Clone, Copy)]
@@ -111,15 +111,24 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads from a stream that is known to hold `len` bytes.
-    pub fn from_stream(name: impl AsRef<Path>, stream: impl BufRead + 'a, len: u64) -> Reader<'a> {
+    pub fn from_stream(
+        name: impl AsRef<Path>,
+        stream: impl BufRead + Send + 'a,
+        len: u64,
+    ) -> Reader<'a> {
         Reader::plain(file_name(name.as_ref()), Box::new(stream), len)
     }
 
-    fn plain(file: String, source: Box<dyn BufRead + 'a>, len: u64) -> Reader<'a> {
+    fn plain(file: String, source: Box<dyn BufRead + Send + 'a>, len: u64) -> Reader<'a> {
         Reader { file, source: Source::Plain(source), offset: 0, end: End::Exact(len) }
     }
 
-    fn gzip(file: String, source: Box<dyn BufRead + 'a>, len: u64, limits: &Limits) -> Reader<'a> {
+    fn gzip(
+        file: String,
+        source: Box<dyn BufRead + Send + 'a>,
+        len: u64,
+        limits: &Limits,
+    ) -> Reader<'a> {
         let source = Source::Gzip(Box::new(MultiGzDecoder::new(source)));
         let end = End::AtMost { bound: limits.inflated(len), compressed: len };
         Reader { file, source, offset: 0, end }
@@ -198,6 +207,32 @@ impl<'a> Reader<'a> {
             }
             goal = total.min(goal.saturating_mul(2));
         }
+    }
+
+    /// Appends the next bytes to `out`: as many as are left, and `max` at most; none at the end. For formats that do not
+    /// say how long they are: text. At the end of a gzip stream its checksum was verified.
+    pub fn some(
+        &mut self,
+        field: impl AsRef<str>,
+        max: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, FormatError> {
+        let field = field.as_ref();
+        let n = match self.end {
+            End::Exact(len) => max.min(len.saturating_sub(self.offset)),
+            // One more than allowed, so that a stream that ends at its bound is told from one that goes on.
+            End::AtMost { bound, .. } => max.min(bound.saturating_sub(self.offset) + 1),
+        };
+        let step = usize::try_from(n).map_err(|_| self.no_memory(field, n))?;
+        out.try_reserve(step).map_err(|_| self.no_memory(field, n))?;
+        let got = self.source.append(out, n).map_err(|e| self.read_error(field, &e))?;
+        match self.end {
+            End::Exact(_) if got < step => return Err(self.early_end(field, n, got)),
+            End::AtMost { .. } => self.claim(field, got as u64)?,
+            End::Exact(_) => {}
+        }
+        self.offset += got as u64;
+        Ok(got)
     }
 
     /// The next `N` bytes as an array.
@@ -407,6 +442,30 @@ mod tests {
         let e = Reader::from_stream("t", BufReader::new(Broken), 8).u64_le("n").unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Io);
         assert_eq!(e.io_kind(), Some(io::ErrorKind::PermissionDenied));
+    }
+
+    #[test]
+    fn some_bytes_are_those_that_are_left() {
+        let mut r = Reader::from_slice("t", &[1, 2, 3, 4, 5]);
+        let mut out = Vec::new();
+        assert_eq!([3, 3, 3].map(|max| r.some("text", max, &mut out).unwrap()), [3, 2, 0]);
+        assert_eq!(out, [1, 2, 3, 4, 5]);
+        // A gzip stream of 1000 zeros: up to its bound, not beyond, and not without its end.
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut gz, &[0; 1000]).unwrap();
+        let gz = gz.finish().unwrap();
+        let read = |bytes: &[u8], free: u64| -> Result<usize, FormatError> {
+            let limits = Limits { max_ratio: 1, free_bytes: free, ..Limits::default() };
+            let mut r = Reader::from_slice_gz("t", bytes, &limits);
+            let mut out = Vec::new();
+            while r.some("text", 100, &mut out)? > 0 {}
+            Ok(out.len())
+        };
+        assert_eq!(read(&gz, 1000), Ok(1000));
+        assert_eq!(read(&gz, 999).unwrap_err().kind(), ErrorKind::Limit);
+        for end in 3..gz.len() {
+            assert_eq!(read(&gz[..end], 1000).unwrap_err().kind(), ErrorKind::Malformed, "{end}");
+        }
     }
 
     #[test]
