@@ -5,6 +5,7 @@
 //! | [`Params`] | the parameters of a network under the state-dict names of PyTorch |
 //! | [`Context`] | whether it is trained or used, and where random numbers come from |
 //! | [`Layer`], [`layers`] | `forward`, and the layers |
+//! | [`Model`] | a network of several inputs and outputs |
 //! | [`models`] | the zoo: whole networks |
 //! | [`generate`] | sequences written token by token |
 //! | [`activations`] | the functions between them |
@@ -62,6 +63,7 @@ pub mod init;
 pub mod layers;
 pub mod lora;
 pub mod losses;
+mod model;
 pub mod models;
 pub mod optim;
 mod params;
@@ -73,4 +75,5 @@ pub mod transfer;
 
 pub use context::Context;
 pub use layers::Layer;
+pub use model::Model;
 pub use params::{Parameter, Params, Role};

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::init::{Uniform, Zeros};
 use crate::layers::Layer;
+use crate::model::Model;
 use crate::params::{Params, Role};
 use crate::pattern;
 use nerve_core::{Tensor, Var, bind};
@@ -239,6 +240,24 @@ impl<L: Layer> Layer for Lora<L> {
 
     fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
         self.network.mask(mask, y)
+    }
+}
+
+/// A network of any number of inputs and outputs with [`Adapters`].
+pub struct Adapted {
+    /// The network.
+    pub network: Arc<dyn Model>,
+    /// What is added to its weights.
+    pub adapters: Arc<Adapters>,
+}
+
+impl Model for Adapted {
+    fn input_count(&self) -> usize {
+        self.network.input_count()
+    }
+
+    fn outputs(&self, inputs: &[Tensor], cx: &Context) -> Vec<Tensor> {
+        self.adapters.apply(|| self.network.outputs(inputs, cx))
     }
 }
 

@@ -140,7 +140,7 @@ impl Session {
             stop,
             ..Options::default()
         };
-        Trainer::new(&*self.trained, &*self.loss, &*self.optimizer)
+        Trainer::new(&self.trained, &*self.loss, &*self.optimizer)
             .metrics(build(&self.metrics))
             .schedule(schedules::build(self.recipe.trainer.item("schedule")))
             .options(options)
@@ -155,7 +155,7 @@ impl Session {
         let loader = self.loader(&self.data.train, training)?;
         match training {
             true => self.trainer(Arc::default()).first_step(&loader),
-            false => first_use(&*self.trained, &loader),
+            false => first_use(&self.trained, &loader),
         }
     }
 
@@ -167,7 +167,7 @@ impl Session {
         let Some(test) = self.recipe.test_data()? else { return Ok(None) };
         let loader = self.loader(&test, false)?;
         let metrics = build(&self.metrics);
-        Evaluator::new(&*self.trained, &*self.loss, &metrics).evaluate(&loader).map(Some)
+        Evaluator::new(&self.trained, &*self.loss, &metrics).evaluate(&loader).map(Some)
     }
 
     /// The names of the metrics.

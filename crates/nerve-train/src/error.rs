@@ -13,15 +13,14 @@ pub enum TrainError {
     Data(#[from] DataError),
 
     /// The data do not have the fields that are needed.
-    #[error(
-        "the data have {found} fields; expected at least {needed}: the input, the target{}",
-        if *.needed > 2 { ", and the weights of the examples" } else { "" }
-    )]
+    #[error("the data have {found} fields; expected at least {needed}: {what}")]
     Fields {
         /// How many there are.
         found: usize,
         /// How many are needed.
         needed: usize,
+        /// What they are.
+        what: String,
     },
 
     /// A class or an index outside its range.

@@ -1,13 +1,16 @@
 //! Loss and metrics over a data set.
 
-use crate::callback::Scores;
+use crate::callback::{CallbackError, Scores};
 use crate::error::TrainError;
+use crate::heads::{Head, Heads, View};
 use crate::metrics::{Kept, Metric, Seen};
 use crate::plans::{Plans, Readings, Traced};
-use nerve_core::{DType, Precision, Step, Tensor};
+use crate::predictions::{Given, Predictions};
+use nerve_core::Precision;
 use nerve_data::{Batch, Loader};
 use nerve_nn::losses::Loss;
-use nerve_nn::{Context, Layer};
+use nerve_nn::{Context, Model};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Measures a network on data.
@@ -15,11 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The plans are made at the first use and kept, so one evaluator serves many evaluations of a
 /// network whose parameters change, over data with the same fields.
 pub struct Evaluator<'a> {
-    model: &'a dyn Layer,
-    loss: &'a dyn Loss,
-    metrics: &'a [Box<dyn Metric>],
-    weighted: bool,
+    model: &'a dyn Model,
+    heads: Arc<Heads<'a>>,
     plans: Option<Plans<'a>>,
+    predictions: Predictions<'a>,
     tally: Tally,
 }
 
@@ -28,30 +30,51 @@ pub struct Evaluator<'a> {
 pub struct Evaluation {
     /// The mean loss over all examples (over all that counts, where there are weights).
     pub loss: f64,
-    /// The value of each metric, in their order.
+    /// The value of each metric, in the order of [`Evaluator::names`].
     pub metrics: Vec<f64>,
     /// How many examples there were.
     pub examples: u64,
 }
 
 impl<'a> Evaluator<'a> {
-    /// For a network, with a loss and metrics.
+    /// For a network of one output, with a loss and metrics.
     pub fn new(
-        model: &'a dyn Layer,
+        model: &'a dyn Model,
         loss: &'a dyn Loss,
         metrics: &'a [Box<dyn Metric>],
     ) -> Evaluator<'a> {
-        let tally = Tally::new(metrics.len());
-        Evaluator { model, loss, metrics, weighted: false, plans: None, tally }
+        Evaluator::of(model, Heads::new(vec![View { name: "", loss, metrics, weight: 1.0 }], false))
     }
 
-    /// Whether field 2 of the data is the weight of each example in the loss; metrics have none.
+    /// For a network of as many outputs as there are heads.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[track_caller]
+    pub fn with_heads(model: &'a dyn Model, heads: &'a [Head<'_>]) -> Evaluator<'a> {
+        Evaluator::of(model, Heads::new(heads.iter().map(Head::view).collect(), false))
+    }
+
+    pub(crate) fn of(model: &'a dyn Model, heads: Heads<'a>) -> Evaluator<'a> {
+        let (tally, predictions) = (Tally::new(heads.scores().len()), Predictions::new(model));
+        Evaluator { model, heads: Arc::new(heads), plans: None, predictions, tally }
+    }
+
+    /// Whether the field behind the targets is the weight of each example in the losses; metrics have
+    /// none.
     #[must_use]
     pub fn weighted(self, weighted: bool) -> Self {
-        Evaluator { weighted, plans: None, ..self }
+        Evaluator { heads: Arc::new(self.heads.weighted(weighted)), plans: None, ..self }
     }
 
-    /// Measures all examples: field 0 of the data is the input, field 1 the target.
+    /// What is measured beside the loss: the names of the metrics; with several heads for each its
+    /// loss and its metrics, as `name.loss`.
+    pub fn names(&self) -> Vec<String> {
+        self.heads.names()
+    }
+
+    /// Measures all examples: the fields of the data are the inputs, and then a target for each
+    /// head.
     ///
     /// # Errors
     /// Those of the data; a class out of range.
@@ -75,20 +98,20 @@ impl<'a> Evaluator<'a> {
         loader: &Loader,
         stop: &AtomicBool,
     ) -> Result<Option<Evaluation>, TrainError> {
-        let (model, loss, metrics) = (self.model, self.loss, self.metrics);
         let plans = match &mut self.plans {
             Some(plans) => plans,
             none => {
+                let (model, heads) = (self.model, self.heads.clone());
+                let inputs = model.input_count();
                 let function: Traced<'a> = Box::new(move |args| {
-                    let (_, fields) = args.split_last().expect("the key");
-                    let output = model.forward(&fields[0], &Context::eval());
-                    results(loss, metrics, &output, fields).1
+                    let (inputs, fields) = args[..args.len() - 1].split_at(inputs);
+                    heads.results(&model.outputs(inputs, &Context::eval()), fields).1
                 });
-                let used = 2 + usize::from(self.weighted);
+                let used = self.heads.used(inputs);
                 none.insert(Plans::new(loader, used, function, Precision::Full)?)
             }
         };
-        let tally = &mut self.tally;
+        let (tally, heads, inputs) = (&mut self.tally, &*self.heads, self.model.input_count());
         tally.clear();
         for batch in loader.epoch(0, 0) {
             let batch = batch?;
@@ -96,52 +119,35 @@ impl<'a> Evaluator<'a> {
                 return Ok(None);
             }
             plans.run(&batch, 1, (0, 0), &mut tally.batch)?;
-            tally.add(&batch, metrics, false);
+            tally.add(&batch, inputs, heads, false);
         }
-        tally.finish(metrics);
+        tally.finish(heads);
         let scores = tally.scores();
         let (loss, metrics) = (scores.loss, scores.metrics.to_vec());
         Ok(Some(Evaluation { loss, metrics, examples: tally.examples }))
     }
 
-    /// What the metrics have kept of the last evaluation, in their order: for instance the counts
+    /// Calls `each` with each batch of the data, in their order, and what the network gives for it at
+    /// each of its outputs: see [`Predictions`]. The targets are in the batch, if it has any.
+    ///
+    /// # Errors
+    /// Those of the data and of `each`; an index out of range.
+    ///
+    /// # Panics
+    /// If the shapes of the data do not fit the network.
+    pub fn predictions(
+        &mut self,
+        loader: &Loader,
+        each: impl FnMut(&Batch, &[Given]) -> Result<(), CallbackError>,
+    ) -> Result<(), TrainError> {
+        self.predictions.run(loader, each)
+    }
+
+    /// What the metrics have kept of the last evaluation, in the order of their names: for instance the counts
     /// of a [`Confusion`](crate::metrics::Confusion) matrix.
     pub fn kept(&self) -> &[Kept] {
         &self.tally.kept
     }
-}
-
-/// The compiled network in use with the first batch of `loader` in it, and the rows of that batch:
-/// to look at, or to run and to time by itself.
-///
-/// # Errors
-/// Those of the data; [`DataError::Empty`](nerve_data::DataError::Empty) if there are none.
-///
-/// # Panics
-/// If the shapes of the data do not fit the network.
-pub fn first_use(model: &dyn Layer, loader: &Loader) -> Result<(Step, usize), TrainError> {
-    let forward: Traced<'_> = Box::new(|args| vec![model.forward(&args[0], &Context::eval())]);
-    Plans::new(loader, 2, forward, Precision::Full)?.first(loader, (0, 0))
-}
-
-/// The loss of a batch from the fields of the data, and the results of a plan: the loss, what the
-/// metrics observe, and what the batch counts where terms have weights.
-pub(crate) fn results(
-    loss: &dyn Loss,
-    metrics: &[Box<dyn Metric>],
-    output: &Tensor,
-    fields: &[Tensor],
-) -> (Tensor, Vec<Tensor>) {
-    let mut terms = loss.terms(output, &fields[1]);
-    if let Some(weights) = fields.get(2) {
-        terms = terms.weighted(weights);
-    }
-    let value = loss.reduce(&terms);
-    let seen = |metric: &dyn Metric| metric.observe(output, &fields[1]).to_dtype(DType::F64);
-    let mut results = vec![value.to_dtype(DType::F32)];
-    results.extend(metrics.iter().map(|metric| seen(&**metric)));
-    results.extend(terms.weights().map(|weights| weights.to_dtype(DType::F64).sum()));
-    (value, results)
 }
 
 /// Loss and metrics over batches. After the first batch it allocates nothing (but for metrics that
@@ -152,53 +158,71 @@ pub(crate) struct Tally {
     pub batch: Readings,
     pub examples: u64,
     pub kept: Vec<Kept>,
+    /// With one head: the losses of the batches times what they count, and that.
+    sums: (f64, f64),
     loss: f64,
-    count: f64,
     values: Vec<f64>,
 }
 
 impl Tally {
-    pub fn new(metrics: usize) -> Tally {
+    pub fn new(scores: usize) -> Tally {
         Tally {
-            batch: Readings { metrics: vec![Vec::new(); metrics], ..Readings::default() },
-            kept: vec![Kept::default(); metrics],
-            values: vec![f64::NAN; metrics],
+            batch: Readings { metrics: vec![Vec::new(); scores], ..Readings::default() },
+            kept: vec![Kept::default(); scores],
+            values: vec![f64::NAN; scores],
             ..Tally::default()
         }
     }
 
     pub fn clear(&mut self) {
-        (self.examples, self.loss, self.count) = (0, 0.0, 0.0);
+        (self.examples, self.sums, self.loss) = (0, (0.0, 0.0), f64::NAN);
         self.kept.iter_mut().for_each(Kept::clear);
         self.values.fill(f64::NAN);
     }
 
-    /// Adds `batch`, whose results are in `self.batch`; if they are `shown`, with the values that
-    /// are worth computing after each step.
-    pub fn add(&mut self, batch: &Batch, metrics: &[Box<dyn Metric>], shown: bool) {
+    /// Adds `batch`, whose results are in `self.batch`, and whose targets are the fields from
+    /// `first` on; if they are `shown`, with the values that are worth computing after each step.
+    pub fn add(&mut self, batch: &Batch, first: usize, heads: &Heads<'_>, shown: bool) {
         self.examples += batch.size() as u64;
-        self.loss += f64::from(self.batch.loss) * self.batch.count;
-        self.count += self.batch.count;
-        let target = batch.array(1).shape();
-        for (i, metric) in metrics.iter().enumerate() {
-            let seen = Seen { values: &self.batch.metrics[i], target };
-            metric.add(&seen, &mut self.kept[i]);
+        self.sums.0 += f64::from(self.batch.loss) * self.batch.count;
+        self.sums.1 += self.batch.count;
+        for (i, score) in heads.scores().iter().enumerate() {
+            let (values, kept) = (&self.batch.metrics[i], &mut self.kept[i]);
+            let Some(metric) = score.metric else {
+                kept.add(values);
+                continue;
+            };
+            metric.add(&Seen { values, target: batch.array(first + score.head).shape() }, kept);
             if shown && metric.each_step() {
-                self.values[i] = metric.value(&self.kept[i]);
+                self.values[i] = metric.value(kept);
             }
         }
+        self.lose(heads);
+    }
+
+    /// The loss of all that was added, and that of each of several heads.
+    fn lose(&mut self, heads: &Heads<'_>) {
+        for (i, score) in heads.scores().iter().enumerate() {
+            if score.metric.is_none() {
+                self.values[i] = self.kept[i].mean();
+            }
+        }
+        let total = heads.total(|i| self.values[i]);
+        self.loss = total.unwrap_or(self.sums.0 / self.sums.1);
     }
 
     /// Computes the values of all metrics, at the end. Without examples there are none: NaN.
-    pub fn finish(&mut self, metrics: &[Box<dyn Metric>]) {
+    pub fn finish(&mut self, heads: &Heads<'_>) {
         if self.examples > 0 {
-            for (i, metric) in metrics.iter().enumerate() {
-                self.values[i] = metric.value(&self.kept[i]);
+            for (i, score) in heads.scores().iter().enumerate() {
+                if let Some(metric) = score.metric {
+                    self.values[i] = metric.value(&self.kept[i]);
+                }
             }
         }
     }
 
     pub fn scores(&self) -> Scores<'_> {
-        Scores { loss: self.loss / self.count, metrics: &self.values }
+        Scores { loss: self.loss, metrics: &self.values }
     }
 }

@@ -3,7 +3,9 @@
 //! | place | what lives there |
 //! |---|---|
 //! | [`Trainer`] | trains a network: compiles one step, replays it over the data |
+//! | [`Head`] | an output of the network, with its loss and metrics |
 //! | [`Evaluator`] | loss and metrics over a data set |
+//! | [`Predictions`] | what the network gives, row by row |
 //! | [`metrics`] | what is reported beside the loss |
 //! | [`Callback`] | looks on, and may stop the training |
 //! | [`History`] | a row for each epoch, as CSV |
@@ -41,16 +43,20 @@
 mod callback;
 mod error;
 mod evaluate;
+mod heads;
 mod history;
 pub mod metrics;
 mod plans;
+mod predictions;
 mod progress;
 mod trainer;
 
 pub use callback::{Callback, CallbackError, Control, Scores, StepEnd, TrainBegin};
 pub use error::TrainError;
-pub use evaluate::{Evaluation, Evaluator, first_use};
+pub use evaluate::{Evaluation, Evaluator};
+pub use heads::Head;
 pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;
+pub use predictions::{Given, Predictions, first_use};
 pub use progress::Progress;
 pub use trainer::{Done, Fit, Options, Outcome, Trainer};

@@ -5,7 +5,7 @@ use nerve_core::ops::random_key;
 use nerve_core::{Compiled, DType, Precision, Shape, Step, Tensor, compile};
 use nerve_data::{Array, Batch, DataError, Element, Field, Loader, Values};
 
-/// Rows of the arguments: the fields of the data that are used (input, target, perhaps the weights
+/// Rows of the arguments: the fields of the data that are used (inputs, targets, perhaps the weights
 /// of the examples), and the key of the random numbers.
 pub(crate) type Traced<'a> = Box<dyn Fn(&[Tensor]) -> Vec<Tensor> + 'a>;
 
@@ -21,13 +21,13 @@ pub(crate) struct Plans<'a> {
 impl<'a> Plans<'a> {
     pub fn new(
         loader: &Loader,
-        used: usize,
+        (used, what): (usize, String),
         function: Traced<'a>,
         precision: Precision,
     ) -> Result<Plans<'a>, TrainError> {
         let all = loader.fields();
         let Some(fields) = all.get(..used).map(<[Field]>::to_vec) else {
-            return Err(TrainError::Fields { found: all.len(), needed: used });
+            return Err(TrainError::Fields { found: all.len(), needed: used, what });
         };
         let compiled = compile(function).precision(precision);
         Ok(Plans { compiled, fields, steps: Vec::new() })
@@ -66,6 +66,21 @@ impl<'a> Plans<'a> {
         Ok((self.steps.remove(at.expect("just made")).1, batch.size()))
     }
 
+    /// Runs one batch; its results are in the step.
+    pub fn replay(
+        &mut self,
+        batch: &Batch,
+        epoch: u64,
+        key: (u64, u64),
+    ) -> Result<&Step, TrainError> {
+        let step = self.load(batch, key);
+        step.run().map_err(|error| {
+            let (first, last) = (batch.start(), batch.end().saturating_sub(1));
+            TrainError::Index { epoch, first, last, error }
+        })?;
+        Ok(step)
+    }
+
     /// Runs one batch and reads its results into `readings`.
     pub fn run(
         &mut self,
@@ -74,11 +89,7 @@ impl<'a> Plans<'a> {
         key: (u64, u64),
         readings: &mut Readings,
     ) -> Result<(), TrainError> {
-        let step = self.load(batch, key);
-        step.run().map_err(|error| {
-            let (first, last) = (batch.start(), batch.end().saturating_sub(1));
-            TrainError::Index { epoch, first, last, error }
-        })?;
+        let step = self.replay(batch, epoch, key)?;
         step.read_into(0, std::slice::from_mut(&mut readings.loss));
         for (i, values) in readings.metrics.iter_mut().enumerate() {
             // Within its capacity from the second batch on: only the last one is smaller.
@@ -94,7 +105,7 @@ impl<'a> Plans<'a> {
     }
 }
 
-/// The results of a step: the loss, and what each metric observed.
+/// The results of a step: the loss, and what each score observed.
 #[derive(Debug, Default)]
 pub(crate) struct Readings {
     pub loss: f32,

@@ -2,7 +2,8 @@
 
 use crate::callback::{Callback, Control, StepEnd, TrainBegin};
 use crate::error::TrainError;
-use crate::evaluate::{Evaluation, Evaluator, Tally, results};
+use crate::evaluate::{Evaluation, Evaluator, Tally};
+use crate::heads::{Head, Heads};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
@@ -11,10 +12,10 @@ use nerve_data::Loader;
 use nerve_nn::losses::Loss;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules::{Constant, Progress, Schedule};
-use nerve_nn::{Context, Layer};
+use nerve_nn::{Context, Model};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Trains a network.
 ///
@@ -24,11 +25,10 @@ use std::time::Instant;
 /// The same seed, data and options give the same parameters, bit for bit, on any number of
 /// threads.
 pub struct Trainer<'a> {
-    model: &'a dyn Layer,
-    loss: &'a dyn Loss,
+    model: &'a dyn Model,
+    heads: Vec<Head<'a>>,
     optimizer: &'a dyn Optimizer,
     schedule: Box<dyn Schedule>,
-    metrics: Vec<Box<dyn Metric>>,
     weighted: bool,
     options: Options,
 }
@@ -44,6 +44,9 @@ pub struct Options {
     /// How exactly the matrix products of a step take their operands. Parameters, gradients and
     /// all else have single precision in any case, and so has the evaluation.
     pub precision: Precision,
+    /// How long it may take: when the time is up, the epoch ends with the step in hand, is measured,
+    /// and is the last. Counted from the start of this training.
+    pub max_time: Option<Duration>,
     /// Once true, the training stops after the step in hand. For signal handlers.
     pub stop: Arc<AtomicBool>,
     /// Epochs and steps that are done already: a training that continues another, from its
@@ -68,6 +71,7 @@ impl Default for Options {
             epochs: 20,
             seed: 42,
             precision: Precision::Full,
+            max_time: None,
             stop: Arc::default(),
             done: Done::default(),
         }
@@ -110,6 +114,16 @@ pub struct Fit {
     pub steps: u64,
 }
 
+/// How an epoch ended.
+enum Ended {
+    /// All data were seen.
+    Whole,
+    /// Early, since the time is up, in words: it counts as an epoch.
+    Late(String),
+    /// With the training.
+    With(Outcome),
+}
+
 /// What goes from epoch to epoch.
 struct Run<'r, 'c> {
     history: History,
@@ -120,7 +134,10 @@ struct Run<'r, 'c> {
     /// Steps of the whole training, and of an epoch.
     total: u64,
     epoch: u64,
+    heads: Arc<Heads<'r>>,
     tally: Tally,
+    /// When the time is up.
+    end: Option<Instant>,
     callbacks: &'r mut [&'c mut dyn Callback],
 }
 
@@ -146,25 +163,40 @@ impl Run<'_, '_> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A trainer for 20 epochs at a constant learning rate, without metrics.
+    /// A trainer of a network of one output for 20 epochs at a constant learning rate, without
+    /// metrics.
     pub fn new(
-        model: &'a dyn Layer,
+        model: &'a dyn Model,
         loss: &'a dyn Loss,
         optimizer: &'a dyn Optimizer,
     ) -> Trainer<'a> {
-        let (schedule, metrics) = (Box::new(Constant), Vec::new());
-        let options = Options::default();
-        Trainer { model, loss, optimizer, schedule, metrics, weighted: false, options }
+        Trainer::with_heads(model, vec![Head::new("", loss)], optimizer)
     }
 
-    /// With these metrics.
+    /// The same for a network of as many outputs as there are heads.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[track_caller]
+    pub fn with_heads(
+        model: &'a dyn Model,
+        heads: Vec<Head<'a>>,
+        optimizer: &'a dyn Optimizer,
+    ) -> Trainer<'a> {
+        assert!(!heads.is_empty(), "a network is trained for one head or more");
+        let (schedule, options) = (Box::new(Constant), Options::default());
+        Trainer { model, heads, optimizer, schedule, weighted: false, options }
+    }
+
+    /// With these metrics of the first head.
     #[must_use]
-    pub fn metrics(self, metrics: Vec<Box<dyn Metric>>) -> Self {
-        Trainer { metrics, ..self }
+    pub fn metrics(mut self, metrics: Vec<Box<dyn Metric>>) -> Self {
+        self.heads[0].metrics = metrics;
+        self
     }
 
-    /// Whether field 2 of the data is the weight of each example in the loss (f32, no axes): the
-    /// mean is weighted, Σ wᵢ ℓᵢ / Σ wᵢ. Metrics have no weights.
+    /// Whether the field behind the targets is the weight of each example in the losses (f32, no
+    /// axes): the mean is weighted, Σ wᵢ ℓᵢ / Σ wᵢ. Metrics have no weights.
     #[must_use]
     pub fn weighted(self, weighted: bool) -> Self {
         Trainer { weighted, ..self }
@@ -182,8 +214,8 @@ impl<'a> Trainer<'a> {
         Trainer { schedule, ..self }
     }
 
-    /// Trains on the data of `train`: field 0 is the input, field 1 the target. After each epoch
-    /// loss and metrics are measured on `validation`.
+    /// Trains on the data of `train`: its fields are the inputs, and then a target for each head.
+    /// After each epoch loss and metrics are measured on `validation`.
     ///
     /// Where the optimizer keeps averages ([`Averaged`](nerve_nn::optim::Averaged)), they take the
     /// place of the parameters for the measurement and for callbacks after an epoch, and for good
@@ -205,17 +237,17 @@ impl<'a> Trainer<'a> {
     ) -> Result<Fit, TrainError> {
         let rate = self.optimizer.learning_rate();
         let batches = train.batches();
+        let heads = self.heads();
         let mut run = Run {
-            history: History {
-                metrics: self.metrics.iter().map(|metric| metric.name()).collect(),
-                rows: Vec::new(),
-            },
+            history: History { metrics: heads.names(), rows: Vec::new() },
             step: self.options.done.steps,
             base_rate: rate,
             rate,
             total: batches.unwrap_or(0) * self.options.epochs,
             epoch: batches.unwrap_or(0).max(1),
-            tally: Tally::new(self.metrics.len()),
+            tally: Tally::new(heads.scores().len()),
+            heads,
+            end: self.options.max_time.and_then(|time| Instant::now().checked_add(time)),
             callbacks,
         };
         let epochs = self.options.epochs;
@@ -250,7 +282,7 @@ impl<'a> Trainer<'a> {
     /// # Panics
     /// As [`Trainer::fit`].
     pub fn first_step(&self, train: &Loader) -> Result<(Step, usize), TrainError> {
-        self.plans(train)?.first(train, (self.options.seed, 1))
+        self.plans(train, self.heads())?.first(train, (self.options.seed, 1))
     }
 
     fn epochs(
@@ -260,12 +292,20 @@ impl<'a> Trainer<'a> {
         validation: Option<&Loader>,
     ) -> Result<Outcome, TrainError> {
         let begin = Instant::now();
-        let mut plans = self.plans(train)?;
+        let mut plans = self.plans(train, run.heads.clone())?;
         let mut evaluator = self.evaluator();
         for epoch in self.options.done.epochs + 1..=self.options.epochs {
             run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;
-            if let Some(outcome) = self.epoch(run, &mut plans, train, epoch)? {
-                return Ok(outcome);
+            let mut stopped = None;
+            match self.epoch(run, &mut plans, train, epoch)? {
+                Ended::Whole => {}
+                Ended::Late(time) => stopped = Some(Outcome::Stopped(time)),
+                Ended::With(outcome) => {
+                    if let Outcome::Stopped(_) = outcome {
+                        self.optimizer.exchange_averages();
+                    }
+                    return Ok(outcome);
+                }
             }
             // Averaged parameters are what is judged, and what callbacks save.
             self.optimizer.exchange_averages();
@@ -280,7 +320,7 @@ impl<'a> Trainer<'a> {
                     all => all,
                 },
             };
-            run.tally.finish(&self.metrics);
+            run.tally.finish(&run.heads);
             let scores = run.tally.scores();
             let row = Row {
                 epoch,
@@ -294,9 +334,8 @@ impl<'a> Trainer<'a> {
             };
             self.tell_schedule(&row, &run.history.metrics);
             run.history.rows.push(row);
-            if let Some(outcome) =
-                run.tell(|callback, _, history| callback.on_epoch_end(history))?
-            {
+            let wish = run.tell(|callback, _, history| callback.on_epoch_end(history))?;
+            if let Some(outcome) = wish.or(stopped) {
                 return Ok(outcome);
             }
             if epoch < self.options.epochs {
@@ -306,40 +345,44 @@ impl<'a> Trainer<'a> {
         Ok(Outcome::Finished)
     }
 
-    fn evaluator(&self) -> Evaluator<'_> {
-        Evaluator::new(self.model, self.loss, &self.metrics).weighted(self.weighted)
+    fn heads(&self) -> Arc<Heads<'_>> {
+        Arc::new(Heads::new(self.heads.iter().map(Head::view).collect(), self.weighted))
     }
 
-    fn plans(&self, train: &Loader) -> Result<Plans<'_>, TrainError> {
-        let used = 2 + usize::from(self.weighted);
-        Plans::new(train, used, self.traced(), self.options.precision)
+    fn evaluator(&self) -> Evaluator<'_> {
+        Evaluator::with_heads(self.model, &self.heads).weighted(self.weighted)
+    }
+
+    fn plans<'p>(&'p self, train: &Loader, heads: Arc<Heads<'p>>) -> Result<Plans<'p>, TrainError> {
+        let used = heads.used(self.model.input_count());
+        Plans::new(train, used, self.traced(heads), self.options.precision)
     }
 
     /// The step: forward, loss, gradient, update.
-    fn traced(&self) -> Traced<'_> {
-        Box::new(|args| {
+    fn traced<'p>(&'p self, heads: Arc<Heads<'p>>) -> Traced<'p> {
+        Box::new(move |args| {
             let (key, fields) = args.split_last().expect("the key");
             let cx = Context::train(key);
-            let output = self.model.forward(&fields[0], &cx);
-            let (loss, results) = results(self.loss, &self.metrics, &output, fields);
+            let (inputs, fields) = fields.split_at(self.model.input_count());
+            let (loss, results) = heads.results(&self.model.outputs(inputs, &cx), fields);
             self.optimizer.minimize(&cx.penalized(&loss));
             results
         })
     }
 
-    /// One epoch; an outcome if the training ends in it.
+    /// One epoch.
     fn epoch(
         &self,
         run: &mut Run<'_, '_>,
         plans: &mut Plans<'_>,
         train: &Loader,
         epoch: u64,
-    ) -> Result<Option<Outcome>, TrainError> {
+    ) -> Result<Ended, TrainError> {
         run.tally.clear();
         // The loader counts epochs from 0.
         for (i, batch) in train.epoch(epoch - 1, 0).enumerate() {
             if self.options.stop.load(Ordering::Relaxed) {
-                return Ok(Some(Outcome::Interrupted { epoch, step: run.step }));
+                return Ok(Ended::With(Outcome::Interrupted { epoch, step: run.step }));
             }
             let batch = batch?;
             self.follow_schedule(run);
@@ -348,18 +391,22 @@ impl<'a> Trainer<'a> {
             plans.run(&batch, epoch, key, &mut run.tally.batch)?;
             let (step, loss) = (run.step, f64::from(run.tally.batch.loss));
             if !loss.is_finite() {
-                return Ok(Some(Outcome::Diverged { epoch, step, loss }));
+                return Ok(Ended::With(Outcome::Diverged { epoch, step, loss }));
             }
-            run.tally.add(&batch, &self.metrics, true);
+            run.tally.add(&batch, self.model.input_count(), &run.heads, true);
             let wish = run.tell(|callback, tally, _| {
                 let (step_in_epoch, scores) = (i as u64 + 1, tally.scores());
                 callback.on_step_end(&StepEnd { epoch, step_in_epoch, step, loss, scores })
             })?;
-            if wish.is_some() {
-                return Ok(wish);
+            if let Some(outcome) = wish {
+                return Ok(Ended::With(outcome));
+            }
+            if run.end.is_some_and(|end| Instant::now() >= end) {
+                let time = self.options.max_time.unwrap_or_default();
+                return Ok(Ended::Late(format!("the time of {time:?} is up")));
             }
         }
-        Ok(None)
+        Ok(Ended::Whole)
     }
 
     /// Tells the schedule what the epoch has reached, under the names of the history.

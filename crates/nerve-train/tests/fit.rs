@@ -299,7 +299,7 @@ fn data_without_targets_are_refused() {
     let model = Linear::new(&params.at("fc"), 2, 3);
     let (loss, sgd) = (CrossEntropy::default(), Sgd::new(&params, 0.1));
     let error = Trainer::new(&model, &loss, &sgd).fit(&data, None, &mut []).unwrap_err();
-    assert!(matches!(error, TrainError::Fields { found: 1, needed: 2 }));
+    assert!(matches!(error, TrainError::Fields { found: 1, needed: 2, .. }));
     let _: TrainError = DataError::Empty { what: "data set".into() }.into();
 }
 

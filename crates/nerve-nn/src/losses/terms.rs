@@ -177,6 +177,20 @@ impl<L: Loss> Loss for Summed<L> {
     }
 }
 
+impl<L: Loss + ?Sized> Loss for &L {
+    fn terms(&self, output: &Tensor, target: &Tensor) -> Terms {
+        (**self).terms(output, target)
+    }
+
+    fn reduce(&self, terms: &Terms) -> Tensor {
+        (**self).reduce(terms)
+    }
+
+    fn check(&self, output: &[usize], target: &Target) -> Result<(), Misfit> {
+        (**self).check(output, target)
+    }
+}
+
 impl Loss for Box<dyn Loss> {
     fn terms(&self, output: &Tensor, target: &Tensor) -> Terms {
         (**self).terms(output, target)
