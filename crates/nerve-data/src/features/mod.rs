@@ -11,8 +11,14 @@
 //! All that was learned from the data is in [`Feature::state`], which the model file keeps: prediction restores the
 //! feature from it and repeats exactly what training did.
 
+mod binary;
 mod category;
+mod cell;
+mod missing;
 mod number;
+mod scale;
+#[cfg(test)]
+mod testing;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -44,6 +50,11 @@ pub struct Setting {
     pub folder: PathBuf,
 }
 
+/// Begins to fit a feature.
+pub type Begin = fn(&Args, &Setting) -> Result<Box<dyn Fitting>, String>;
+/// Makes a feature from what it has learned.
+pub type Restore = fn(&Args, &Setting, &Json) -> Result<Arc<dyn Feature>, String>;
+
 /// A type of feature.
 pub struct Entry {
     /// Name (`number`) and parameters, without the name of the column.
@@ -51,9 +62,9 @@ pub struct Entry {
     /// What speaks for this type, from the name of a column and its cells; `None` where the cells cannot be of it.
     pub infer: fn(&Column) -> Option<Guess>,
     /// Begins to learn from the training split.
-    pub begin: fn(&Args, &Setting) -> Result<Box<dyn Fitting>, String>,
+    pub begin: Begin,
     /// Makes the feature again from what [`Feature::state`] gave.
-    pub restore: fn(&Args, &Setting, &Json) -> Result<Arc<dyn Feature>, String>,
+    pub restore: Restore,
 }
 
 /// How well a column fits a type.
@@ -67,6 +78,13 @@ pub struct Guess {
 
 /// Learns what a feature must know from the rows of the training split.
 pub trait Fitting {
+    /// Whether a row is left out of the data set, whatever its part: `missing = "drop"`. It is asked before the splits are
+    /// made and rows are observed; a row that is left out is neither observed nor stored.
+    fn leaves_out(&self, cells: &Cells, row: usize) -> bool {
+        let _ = (cells, row);
+        false
+    }
+
     /// Looks at one row.
     ///
     /// # Errors
@@ -126,6 +144,12 @@ pub trait Feature: Debug + Send + Sync {
         true
     }
 
+    /// Whether a row is left out, as [`Fitting::leaves_out`].
+    fn leaves_out(&self, cells: &Cells, row: usize) -> bool {
+        let _ = (cells, row);
+        false
+    }
+
     /// Writes the stored values of a row.
     ///
     /// # Errors
@@ -180,6 +204,22 @@ pub trait Output {
     /// The shape that the network must give for one example, its loss and its metrics unless the recipe says otherwise.
     fn head(&self) -> Head;
 
+    /// The names of the classes, in the order of [`Answer::Classes`]; none for numbers. Of a binary output the no, then
+    /// the yes.
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+
+    /// Whether the classes are steps from the least to the greatest.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// The probability from which a binary output says yes; it stands in [`Feature::state`] as `threshold`.
+    fn threshold(&self) -> Option<f64> {
+        None
+    }
+
     /// What the values that the network gave for one example say.
     fn answer(&self, values: &[f32]) -> Answer;
 
@@ -216,7 +256,7 @@ pub fn registry() -> &'static [Entry] {
     &REGISTRY
 }
 
-static REGISTRY: [Entry; 2] = [category::ENTRY, number::ENTRY];
+static REGISTRY: [Entry; 3] = [binary::ENTRY, category::ENTRY, number::ENTRY];
 
 /// The type of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {
