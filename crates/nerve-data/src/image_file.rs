@@ -1,21 +1,17 @@
 //! One picture from a PNG or JPEG file, in the channels and the size that a model takes.
 
+mod decode;
+mod fit;
+mod orient;
 mod resize;
 
-use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, GenericImageView, ImageDecoder, ImageFormat, ImageReader};
-use nerve_formats::{ErrorKind, FormatError, Limits, Reader};
+pub(crate) use self::decode::{Announced, Pixels, announced, load};
+pub(crate) use self::fit::{Resize, fill};
 
-use self::resize::Resizer;
+use self::decode::MAX_PIXELS;
 use crate::{DataError, Element, Field};
-
-/// Largest picture, in pixels: 8,192 × 8,192. Checked before anything is unpacked, as a file of some kilobytes can
-/// announce any size.
-const MAX_PIXELS: u64 = 1 << 26;
-/// Largest file, in bytes.
-const MAX_BYTES: u64 = 256 << 20;
 
 /// A picture as a model takes it, and what was done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +79,12 @@ pub fn read(path: &Path, field: &Field) -> Result<Picture, DataError> {
     if field.element == Element::I32 || values == 0 || values > 3 * MAX_PIXELS {
         return Err(unfit(field));
     }
-    let mut reader = Reader::open(path, &Limits { max_bytes: MAX_BYTES, ..Limits::default() })?;
-    let bytes = reader.bytes("picture", reader.remaining().unwrap_or(0))?;
-    let image = decode(path, &bytes)?;
-    Ok(convert(&image, channels, [height, width]))
+    let decoded = load(path)?;
+    let size = [height, width];
+    let mut pixels = vec![0; channels * height * width];
+    let lost = fill(&decoded, channels, size, Resize::Stretch, &mut pixels);
+    let original = decoded.size;
+    Ok(Picture { pixels, original, size, greyed: lost.colours, transparent: lost.transparency })
 }
 
 fn unfit(field: &Field) -> DataError {
@@ -97,98 +95,15 @@ fn unfit(field: &Field) -> DataError {
     }
 }
 
-/// Decodes a picture and turns it upright.
-fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, FormatError> {
-    let error = |kind, expected: &str, found: String| {
-        FormatError::new(kind, path, "picture", expected, found)
-    };
-    let damaged = |e: image::ImageError| match e {
-        image::ImageError::Unsupported(e) => {
-            error(ErrorKind::Unsupported, "a usual PNG or JPEG file", e.to_string())
-        }
-        e => error(ErrorKind::Malformed, "a sound PNG or JPEG file", e.to_string()),
-    };
-    let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
-        Ok(other) => {
-            let found = format!("a file of type {}", other.to_mime_type());
-            return Err(error(ErrorKind::Unsupported, "a PNG or JPEG file", found));
-        }
-        Err(_) => {
-            let found = match &bytes[..bytes.len().min(8)] {
-                [] => "an empty file".into(),
-                start => format!("the first bytes {start:02x?}"),
-            };
-            return Err(error(ErrorKind::Unsupported, "a PNG or JPEG file", found));
-        }
-    };
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
-        let found = "a file that is cut off".into();
-        return Err(error(ErrorKind::Malformed, "a whole JPEG file", found));
-    }
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut decoder = reader.into_decoder().map_err(damaged)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        let expected = format!("at most {MAX_PIXELS} pixels");
-        return Err(error(ErrorKind::Limit, &expected, format!("{width} × {height}")));
-    }
-    let orientation = decoder.orientation().map_err(damaged)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    image.apply_orientation(orientation);
-    Ok(image)
-}
-
-/// Whether a JPEG file reaches its end marker. The decoder makes the rest of a file that is cut off grey, without a word.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    // Up to the first scan, marker segments tell their length: an end marker among them is that of a preview.
-    let mut at = 2;
-    while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
-        if marker == 0xDA {
-            // In the scans, 0xFF is followed by 0xD9 at the end of the picture alone.
-            return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]);
-        }
-        // Padding before a marker.
-        at += if marker == 0xFF { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
-    }
-    // Something else than JPEG: the decoder says what.
-    at <= bytes.len()
-}
-
-fn convert(image: &DynamicImage, channels: usize, size: [usize; 2]) -> Picture {
-    let (width, height) = image.dimensions();
-    let original = [height as usize, width as usize];
-    let mut resizer = Resizer::new(original, size, channels);
-    let mut row = vec![0.0; channels * original[1]];
-    let (mut coloured, mut transparent) = (false, false);
-    for y in 0..height {
-        for x in 0..width {
-            let [red, green, blue, alpha] = image.get_pixel(x, y).0;
-            coloured |= red != green || green != blue;
-            transparent |= alpha != 255;
-            let over_black = |value: u8| f32::from(value) * (f32::from(alpha) / 255.0);
-            let x = x as usize;
-            if channels == 1 {
-                // Weighed in whole numbers, so that grey stays what it is.
-                let sum = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
-                row[x] = over_black(((sum + 500) / 1000) as u8);
-            } else {
-                for (channel, value) in [red, green, blue].into_iter().enumerate() {
-                    row[channel * original[1] + x] = over_black(value);
-                }
-            }
-        }
-        resizer.add_row(&row);
-    }
-    let pixels = resizer.finish();
-    Picture { pixels, original, size, greyed: coloured && channels == 1, transparent }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use image::{GrayImage, ImageBuffer, Rgb, RgbImage, Rgba, RgbaImage};
+    use std::io::Cursor;
+
+    use image::{
+        DynamicImage, GrayImage, ImageBuffer, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -276,7 +191,7 @@ mod tests {
         );
         assert_eq!(
             message(b"GIF89a......"),
-            "x.txt: picture: expected a PNG or JPEG file, found a file of type image/gif"
+            "x.txt: picture: expected a PNG or JPEG file, found a GIF file"
         );
         let missing = read("no/such.png".as_ref(), &field(&[1, 28, 28])).unwrap_err().to_string();
         assert!(missing.starts_with("no/such.png: "), "{missing}");
@@ -341,9 +256,9 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
-            if let Ok(image) = decode("x".as_ref(), &bytes) {
-                let picture = convert(&image, 3, [4, 4]);
-                prop_assert_eq!(picture.pixels.len(), 48);
+            if let Ok(pixels) = decode::decode("x".as_ref(), &bytes) {
+                prop_assert_eq!(pixels.bytes.len(), pixels.size[0] * pixels.size[1] * pixels.channels);
+                fill(&pixels, 3, [4, 4], Resize::Fit, &mut [0; 48]);
             }
         }
     }

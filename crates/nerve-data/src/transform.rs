@@ -1,11 +1,12 @@
-//! What happens to a sample between the data set and the batch: normalisation, then augmentation.
+//! What happens to a sample between the data set and the batch: augmentation, then normalisation.
 //!
-//! [`Normalization`] holds numbers computed from the training split alone; the same numbers are used for validation, for
-//! the test and in serving. An [`Augment`] changes an image at random, while training only. A [`Pipeline`] is the two in a
-//! row for each field.
+//! An [`Augment`] changes a picture at random, while training only. [`Normalization`] holds numbers computed from the
+//! training split alone; the same numbers are used for validation, for the test and in serving. A [`Pipeline`] does what
+//! each field asks for.
 //!
 //! An augmentation is one file here and one line in [`registry`].
 
+mod image;
 mod normalize;
 mod pipeline;
 mod random_crop;
@@ -16,11 +17,13 @@ mod random_shift;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use nerve_formats::spec::{Args, Spec};
+use nerve_formats::spec::{Args, Item, Spec};
 
+pub use image::{Fill, Image, Map};
+pub(crate) use normalize::Moments;
 pub use normalize::{Normalization, NormalizationMethod, Normalizer};
 pub use pipeline::{Draw, Pipeline};
-pub use random_crop::{Fill, RandomCrop};
+pub use random_crop::RandomCrop;
 pub use random_flip::RandomFlip;
 pub use random_rotation::RandomRotation;
 pub use random_shift::RandomShift;
@@ -32,8 +35,13 @@ use crate::random::Random;
 /// The random numbers of a call depend on (seed, epoch, sample, place in the pipeline) alone, so the result is the same
 /// on every thread and after resuming.
 pub trait Augment: Debug + Send + Sync {
-    /// Changes the image. `random` is a fresh stream for this sample.
+    /// Changes the image, whose values go from 0 to 255. `random` is a fresh stream for this sample.
     fn apply(&self, image: &mut Image<'_>, random: &mut Random);
+
+    /// Whether it moves pixels, so that a mask must follow its picture. Then it draws the same random numbers for both.
+    fn moves(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of augmentation: its description, and how to make one from checked arguments.
@@ -65,144 +73,32 @@ static REGISTRY: [Entry; 4] = [
     Entry { spec: &random_shift::SPEC, build: |args| Arc::new(RandomShift::from_args(args)) },
 ];
 
-/// An image of shape `[channels, height, width]` that is being changed in place.
-pub struct Image<'a> {
-    height: usize,
-    width: usize,
-    pixels: &'a mut [f32],
-    background: &'a [f32],
-    scratch: &'a mut Vec<f32>,
+/// Makes the augmentations of a list of checked items, in their order.
+///
+/// # Panics
+/// For an item that is not of the [`registry`].
+#[track_caller]
+pub fn build(items: &[Item]) -> Vec<Arc<dyn Augment>> {
+    let one = |item: &Item| {
+        let entry = registry().iter().find(|entry| entry.spec.name == item.name);
+        (entry.expect("an augmentation of the registry").build)(&item.args)
+    };
+    items.iter().map(one).collect()
 }
 
-impl<'a> Image<'a> {
-    /// An image over its pixels, channel after channel, row after row.
-    ///
-    /// `background` is the value of an empty pixel, of each channel or one for all: what a stored 0 became in
-    /// normalisation. `scratch` is room that [`Image::remap`] uses again and again.
-    ///
-    /// # Panics
-    /// When the pixels do not fill whole planes, or the backgrounds fit neither all channels nor one.
-    #[track_caller]
-    pub fn new(
-        [height, width]: [usize; 2],
-        pixels: &'a mut [f32],
-        background: &'a [f32],
-        scratch: &'a mut Vec<f32>,
-    ) -> Image<'a> {
-        let plane = height * width;
-        assert!(
-            plane > 0 && pixels.len().is_multiple_of(plane),
-            "{} pixels in planes of {height} by {width}",
-            pixels.len()
-        );
-        let channels = pixels.len() / plane;
-        assert!(
-            background.len() == 1 || background.len() == channels,
-            "{} backgrounds for {channels} channels",
-            background.len()
-        );
-        Image { height, width, pixels, background, scratch }
-    }
-
-    /// Rows.
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// Columns.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// All pixels, channel after channel, row after row.
-    pub fn pixels(&mut self) -> &mut [f32] {
-        self.pixels
-    }
-
-    /// Calls `f` for each channel with a copy of it and the place to write the new one to.
-    pub fn remap(&mut self, mut f: impl FnMut(&Plane<'_>, &mut [f32])) {
-        let size = self.height * self.width;
-        self.scratch.resize(size, 0.0);
-        for (channel, target) in self.pixels.chunks_exact_mut(size).enumerate() {
-            self.scratch.copy_from_slice(target);
-            let background = self.background[channel % self.background.len()];
-            let (height, width) = (self.height, self.width);
-            f(&Plane { height, width, pixels: self.scratch, background }, target);
-        }
-    }
-
-    /// Moves the image by whole pixels: pixel (y, x) is afterwards what (y + dy, x + dx) was, with `fill` outside.
-    fn translate(&mut self, dy: i64, dx: i64, fill: Fill) {
-        let (height, width) = (self.height, self.width);
-        // The columns that come from inside the image lie next to each other.
-        let start = (-dx).clamp(0, width as i64) as usize;
-        let end = (width as i64 - dx).clamp(start as i64, width as i64) as usize;
-        self.remap(|source, target| {
-            for (y, row) in target.chunks_exact_mut(width).enumerate() {
-                let Some(from_y) = fill.place(y as i64 + dy, height) else {
-                    row.fill(source.background);
-                    continue;
-                };
-                let from = &source.pixels[from_y * width..][..width];
-                for x in (0..start).chain(end..width) {
-                    let from_x = fill.place(x as i64 + dx, width);
-                    row[x] = from_x.map_or(source.background, |from_x| from[from_x]);
-                }
-                let from_x = (start as i64 + dx).clamp(0, width as i64) as usize;
-                row[start..end].copy_from_slice(&from[from_x..][..end - start]);
-            }
-        });
-    }
+/// The descriptions of all augmentations, for the recipe.
+pub fn specs() -> Vec<&'static Spec> {
+    registry().iter().map(|entry| entry.spec).collect()
 }
 
-/// One channel of an image, as it was.
-pub struct Plane<'a> {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Row after row.
-    pub pixels: &'a [f32],
-    /// The value of all that is outside.
-    pub background: f32,
-}
-
-impl Plane<'_> {
-    /// The pixel in row `y` and column `x`, the background outside.
-    #[inline]
-    pub fn at(&self, y: i64, x: i64) -> f32 {
-        if (0..self.height as i64).contains(&y) && (0..self.width as i64).contains(&x) {
-            self.pixels[y as usize * self.width + x as usize]
-        } else {
-            self.background
-        }
+/// Carries out augmentations one after the other, each with random numbers of its own place in the list, so that a mask
+/// that passes over some of them draws the same as its picture.
+pub fn augment(list: &[Arc<dyn Augment>], image: &mut Image<'_>, mut random: Random) {
+    let key = random.bits();
+    for (place, augment) in list.iter().enumerate() {
+        image.apply(&**augment, &mut Random::keyed(&[key, place as u64]));
     }
-
-    /// The value between pixels, by bilinear interpolation of the four around.
-    #[inline]
-    pub fn bilinear(&self, y: f32, x: f32) -> f32 {
-        let (y0, x0) = (floor(y), floor(x));
-        let (fy, fx) = (y - y0 as f32, x - x0 as f32);
-        let inside =
-            (0..self.height as i64 - 1).contains(&y0) && (0..self.width as i64 - 1).contains(&x0);
-        let [a, b, c, d] = if inside {
-            let upper = &self.pixels[y0 as usize * self.width + x0 as usize..][..self.width + 2];
-            [upper[0], upper[1], upper[self.width], upper[self.width + 1]]
-        } else {
-            let (y1, x1) = (y0.saturating_add(1), x0.saturating_add(1));
-            [self.at(y0, x0), self.at(y0, x1), self.at(y1, x0), self.at(y1, x1)]
-        };
-        let upper = a * (1.0 - fx) + b * fx;
-        let lower = c * (1.0 - fx) + d * fx;
-        upper * (1.0 - fy) + lower * fy
-    }
-}
-
-/// Without SSE 4.1, `f32::floor` is a function call; this is a few instructions.
-#[inline]
-fn floor(x: f32) -> i64 {
-    let truncated = x as i64;
-    truncated - i64::from((truncated as f32) > x)
+    image.settle();
 }
 
 #[cfg(test)]
@@ -220,8 +116,9 @@ mod tests {
     ) -> Vec<f32> {
         let mut pixels = pixels.to_vec();
         let mut scratch = Vec::new();
-        let mut image = Image::new(size, &mut pixels, &[0.0], &mut scratch);
+        let mut image = Image::new(size, &mut pixels, &mut scratch);
         augment.apply(&mut image, &mut Random::keyed(&[key]));
+        image.settle();
         pixels
     }
 
@@ -257,50 +154,5 @@ mod tests {
             .collect();
         names.sort();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
-    }
-
-    #[test]
-    fn bilinear_blends_the_four_pixels_around_and_the_background() {
-        let plane = Plane { height: 2, width: 2, pixels: &[0.0, 1.0, 2.0, 3.0], background: -1.0 };
-        assert_eq!(plane.bilinear(0.0, 1.0), 1.0);
-        assert_eq!(plane.bilinear(0.5, 0.5), 1.5);
-        assert_eq!(plane.bilinear(1.0, 0.25), 2.25);
-        assert_eq!(plane.bilinear(-0.5, 0.0), -0.5);
-        assert_eq!(plane.bilinear(1e9, -1e9), -1.0);
-    }
-
-    #[test]
-    fn a_translation_looks_up_each_pixel() {
-        let original: Vec<f32> = (1..=24).map(|i| i as f32).collect();
-        for fill in [Fill::Background, Fill::Edge, Fill::Reflect] {
-            for (dy, dx) in (-7..=7).flat_map(|dy| (-7..=7).map(move |dx| (dy, dx))) {
-                let mut pixels = original.clone();
-                let mut scratch = Vec::new();
-                Image::new([3, 4], &mut pixels, &[-1.0, -2.0], &mut scratch)
-                    .translate(dy, dx, fill);
-                for (at, &pixel) in pixels.iter().enumerate() {
-                    let (channel, y, x) = (at / 12, at / 4 % 3, at % 4);
-                    let from = (fill.place(y as i64 + dy, 3), fill.place(x as i64 + dx, 4));
-                    let expected = match from {
-                        (Some(y), Some(x)) => original[channel * 12 + y * 4 + x],
-                        _ => [-1.0, -2.0][channel],
-                    };
-                    assert_eq!(pixel, expected, "{fill:?} by {dy}, {dx} at {channel}, {y}, {x}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn floor_is_that_of_the_standard_library() {
-        for x in [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 2.999_999_8, -3.000_000_2, 1e9, -1e9] {
-            assert_eq!(floor(x), x.floor() as i64, "{x}");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "2 backgrounds for 3 channels")]
-    fn backgrounds_must_fit() {
-        Image::new([1, 1], &mut [0.0; 3], &[0.0; 2], &mut Vec::new());
     }
 }

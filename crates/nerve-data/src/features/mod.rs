@@ -14,6 +14,7 @@
 mod binary;
 mod category;
 mod cell;
+mod image;
 mod missing;
 mod number;
 mod scale;
@@ -256,7 +257,7 @@ pub fn registry() -> &'static [Entry] {
     &REGISTRY
 }
 
-static REGISTRY: [Entry; 3] = [binary::ENTRY, category::ENTRY, number::ENTRY];
+static REGISTRY: [Entry; 4] = [binary::ENTRY, category::ENTRY, image::ENTRY, number::ENTRY];
 
 /// The type of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {

@@ -33,6 +33,8 @@ pub(super) struct Resizer {
     y: usize,
     /// One source row in the target's width, channel after channel.
     row: Vec<f32>,
+    /// A source row as floats.
+    wide: Vec<f32>,
     /// The target, channel after channel, row after row.
     sums: Vec<f32>,
 }
@@ -47,16 +49,17 @@ impl Resizer {
             channels,
             y: 0,
             row: vec![0.0; channels * target[1]],
+            wide: vec![0.0; channels * source[1]],
             sums: vec![0.0; channels * target[0] * target[1]],
         }
     }
 
     /// Adds the next row, channel after channel.
-    pub(super) fn add_row(&mut self, source: &[f32]) {
+    pub(super) fn add_row(&mut self, source: &[u8]) {
         let width = self.across.len();
-        for (source, row) in
-            source.chunks_exact(self.source_width).zip(self.row.chunks_exact_mut(width))
-        {
+        self.wide.iter_mut().zip(source).for_each(|(wide, &byte)| *wide = byte.into());
+        let planes = self.wide.chunks_exact(self.source_width);
+        for (source, row) in planes.zip(self.row.chunks_exact_mut(width)) {
             for (tap, out) in self.across.iter().zip(row) {
                 let source = &source[tap.start..][..tap.weights.len()];
                 *out = source.iter().zip(&tap.weights).map(|(value, weight)| value * weight).sum();
@@ -93,11 +96,11 @@ mod tests {
 
     use super::*;
 
-    fn resized(source: [usize; 2], target: [usize; 2], pixels: &[f32]) -> Vec<u8> {
+    fn resized(source: [usize; 2], target: [usize; 2], pixels: &[u8]) -> Vec<u8> {
         let mut resizer = Resizer::new(source, target, pixels.len() / (source[0] * source[1]));
         let channels = pixels.len() / (source[0] * source[1]);
         for y in 0..source[0] {
-            let row: Vec<f32> = (0..channels)
+            let row: Vec<u8> = (0..channels)
                 .flat_map(|c| &pixels[(c * source[0] + y) * source[1]..][..source[1]])
                 .copied()
                 .collect();
@@ -108,29 +111,28 @@ mod tests {
 
     #[test]
     fn the_same_size_changes_nothing() {
-        let pixels: Vec<f32> = (0..2 * 5 * 3).map(|i| (i * 8) as f32).collect();
-        let same: Vec<u8> = (0..2 * 5 * 3).map(|i| i * 8).collect();
-        assert_eq!(resized([5, 3], [5, 3], &pixels), same);
+        let pixels: Vec<u8> = (0..2 * 5 * 3).map(|i| i * 8).collect();
+        assert_eq!(resized([5, 3], [5, 3], &pixels), pixels);
     }
 
     #[test]
     fn growing_interpolates_between_pixel_centres() {
-        assert_eq!(resized([1, 2], [1, 4], &[0.0, 100.0]), [0, 25, 75, 100]);
-        assert_eq!(resized([2, 1], [4, 1], &[0.0, 100.0]), [0, 25, 75, 100]);
-        assert_eq!(resized([1, 1], [2, 3], &[9.0]), [9; 6]);
+        assert_eq!(resized([1, 2], [1, 4], &[0, 100]), [0, 25, 75, 100]);
+        assert_eq!(resized([2, 1], [4, 1], &[0, 100]), [0, 25, 75, 100]);
+        assert_eq!(resized([1, 1], [2, 3], &[9]), [9; 6]);
     }
 
     #[test]
     fn shrinking_counts_every_pixel() {
         // A line of one pixel does not vanish, wherever it is.
         for at in 0..40 {
-            let mut pixels = vec![0.0; 40];
-            pixels[at] = 255.0;
+            let mut pixels = vec![0; 40];
+            pixels[at] = 255;
             assert!(resized([1, 40], [1, 5], &pixels).iter().any(|&pixel| pixel > 0), "at {at}");
         }
         // By the triangle 1/8 3/8 3/8 1/8 around the middle of each pair; cut off and weighed anew at the ends.
-        assert_eq!(resized([1, 6], [1, 3], &[0.0, 0.0, 80.0, 160.0, 0.0, 0.0])[1], 90);
-        assert_eq!(resized([1, 6], [1, 3], &[70.0, 0.0, 0.0, 0.0, 0.0, 0.0])[0], 30);
+        assert_eq!(resized([1, 6], [1, 3], &[0, 0, 80, 160, 0, 0])[1], 90);
+        assert_eq!(resized([1, 6], [1, 3], &[70, 0, 0, 0, 0, 0])[0], 30);
     }
 
     proptest! {
@@ -146,7 +148,7 @@ mod tests {
         fn a_plain_picture_stays_plain(
             h in 1usize..30, w in 1usize..30, to_h in 1usize..30, to_w in 1usize..30, value: u8,
         ) {
-            let out = resized([h, w], [to_h, to_w], &vec![value.into(); h * w]);
+            let out = resized([h, w], [to_h, to_w], &vec![value; h * w]);
             prop_assert_eq!(out, vec![value; to_h * to_w]);
         }
     }

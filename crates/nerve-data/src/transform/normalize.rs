@@ -117,7 +117,7 @@ fn measure(dataset: &dyn Dataset, at: usize, parts: usize) -> Result<Vec<Moments
 
 /// Count, mean, spread and ends of some numbers.
 #[derive(Clone, Debug)]
-struct Moments {
+pub(crate) struct Moments {
     count: u64,
     mean: f64,
     /// Sum of the squared distances from the mean.
@@ -144,7 +144,8 @@ impl Default for Moments {
 }
 
 impl Moments {
-    fn add_bytes(&mut self, values: &[u8]) {
+    /// Adds the values of bytes, exactly.
+    pub(crate) fn add_bytes(&mut self, values: &[u8]) {
         self.count += values.len() as u64;
         let (mut min, mut max) = (u8::MAX, u8::MIN);
         // 65,536 squares of a byte still fit 32 bits, in which the loop is vectorised.
@@ -192,8 +193,13 @@ impl Moments {
         (self.byte_sum as f64 / n as f64, spread.sqrt() / n as f64)
     }
 
+    /// The mean.
+    pub(crate) fn mean(&self) -> f64 {
+        self.mean_and_deviation().0
+    }
+
     /// What to subtract and what to divide by.
-    fn scale(&self, method: NormalizationMethod) -> (f64, f64) {
+    pub(crate) fn scale(&self, method: NormalizationMethod) -> (f64, f64) {
         let (subtract, divide) = match method {
             NormalizationMethod::ZScore => self.mean_and_deviation(),
             NormalizationMethod::MinMax => {
@@ -213,7 +219,6 @@ pub struct Normalizer {
     factor: Vec<f64>,
     /// The result for each byte, of each part; empty where computing it is less work.
     tables: Vec<[f32; 256]>,
-    background: Vec<f32>,
 }
 
 impl Normalizer {
@@ -245,15 +250,8 @@ impl Normalizer {
                 bad.to_string(),
             ));
         }
-        let mut normalizer = Normalizer {
-            channels,
-            subtract: subtract.clone(),
-            factor,
-            tables: vec![],
-            background: vec![],
-        };
-        normalizer.background =
-            (0..subtract.len()).map(|part| normalizer.value(part, 0.0)).collect();
+        let mut normalizer =
+            Normalizer { channels, subtract: subtract.clone(), factor, tables: vec![] };
         let plane = field.values_per_sample() / channels.max(1);
         if field.element == Element::U8 && (subtract.len() == 1 || plane >= 64) {
             normalizer.tables = (0..subtract.len())
@@ -267,11 +265,6 @@ impl Normalizer {
     #[inline]
     fn value(&self, part: usize, x: f32) -> f32 {
         ((f64::from(x) - self.subtract[part]) * self.factor[part]) as f32
-    }
-
-    /// What a stored 0 becomes: one value for all, or one for each channel.
-    pub fn background(&self) -> &[f32] {
-        &self.background
     }
 
     /// Normalises one sample of bytes.
@@ -297,17 +290,12 @@ impl Normalizer {
         }
     }
 
-    /// Normalises one sample of floating-point values.
-    ///
-    /// # Panics
-    /// When the lengths differ.
-    #[track_caller]
-    pub fn apply_f32(&self, sample: &[f32], out: &mut [f32]) {
-        assert_eq!(sample.len(), out.len(), "values to normalise, and room for them");
-        for (part, sample, out) in self.parts(sample, out) {
-            for (out, &x) in out.iter_mut().zip(sample) {
-                *out = self.value(part, x);
-            }
+    /// Normalises one sample of floating-point values in place.
+    pub fn apply(&self, sample: &mut [f32]) {
+        let count = self.subtract.len();
+        let len = (sample.len() / if count == 1 { 1 } else { self.channels }).max(1);
+        for (part, sample) in sample.chunks_exact_mut(len).enumerate() {
+            sample.iter_mut().for_each(|x| *x = self.value(part % count, *x));
         }
     }
 
@@ -445,7 +433,8 @@ mod tests {
             let by_float = Normalizer::new(&numbers, &Field::new("x", &shape, Element::F32)).unwrap();
             let (mut a, mut b) = (vec![0.0; bytes.len()], vec![0.0; bytes.len()]);
             by_byte.apply_u8(&bytes, &mut a);
-            by_float.apply_f32(&floats, &mut b);
+            b.copy_from_slice(&floats);
+            by_float.apply(&mut b);
             prop_assert_eq!(&a, &b);
             for (at, (&x, &y)) in floats.iter().zip(&a).enumerate() {
                 let part = if per_channel { at / plane } else { 0 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Augment, Image, Normalization, Normalizer};
+use super::{Augment, Image, Normalization, Normalizer, augment};
 use crate::array::position;
 use crate::features::{Feature, Room};
 use crate::random::Random;
@@ -89,7 +89,7 @@ impl Pipeline {
         self.steps.iter().all(|step| step.normalizer.is_none() && step.feature.is_none())
     }
 
-    /// Normalises a field with these numbers. Augmentation comes after it, whatever the order of the calls.
+    /// Normalises a field with these numbers. Augmentation comes before it, whatever the order of the calls.
     ///
     /// # Errors
     /// Those of [`Normalizer::new`], [`DataError::UnknownField`].
@@ -191,18 +191,21 @@ impl Pipeline {
             };
             let out = row.f32(field);
             match values {
-                Values::U8(values) => normalizer.apply_u8(values, out),
-                Values::F32(values) => normalizer.apply_f32(values, out),
+                Values::U8(values) if step.augment.is_empty() => normalizer.apply_u8(values, out),
+                Values::U8(values) => {
+                    out.iter_mut().zip(values).for_each(|(out, &byte)| *out = byte.into());
+                }
+                Values::F32(values) => out.copy_from_slice(values),
                 Values::I32(_) => unreachable!("labels have no normaliser"),
             }
-            if step.augment.is_empty() {
-                continue;
-            }
-            let mut image = Image::new(step.size, out, normalizer.background(), &mut room.f32);
-            for (place, augment) in step.augment.iter().enumerate() {
+            if !step.augment.is_empty() {
                 let Draw { seed, epoch, index } = draw;
-                let key = [seed, epoch, index, field as u64, place as u64];
-                augment.apply(&mut image, &mut Random::keyed(&key));
+                let mut image = Image::new(step.size, out, &mut room.f32);
+                let random = Random::keyed(&[seed, epoch, index, field as u64]);
+                augment(&step.augment, &mut image, random);
+            }
+            if !step.augment.is_empty() || matches!(values, Values::F32(_)) {
+                normalizer.apply(out);
             }
         }
     }

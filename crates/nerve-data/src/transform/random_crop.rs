@@ -2,7 +2,7 @@
 
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
-use super::{Augment, Image};
+use super::{Augment, Fill, Image, Map};
 use crate::random::Random;
 
 pub(super) static SPEC: Spec = Spec {
@@ -21,39 +21,6 @@ pub(super) static SPEC: Spec = Spec {
     ],
 };
 
-/// What stands outside of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fill {
-    /// Empty pixels: stored zeros.
-    Background,
-    /// The nearest pixel of the image.
-    Edge,
-    /// The image mirrored, without repeating the edge.
-    Reflect,
-}
-
-impl Fill {
-    const NAMES: &'static [&'static str] = &["background", "edge", "reflect"];
-
-    /// The place along an axis of `len` pixels that stands for the place `at`; none for the background.
-    #[inline]
-    pub(super) fn place(self, at: i64, len: usize) -> Option<usize> {
-        let last = len as i64 - 1;
-        if (0..=last).contains(&at) {
-            return Some(at as usize);
-        }
-        match self {
-            Fill::Background => None,
-            Fill::Edge => Some(at.clamp(0, last) as usize),
-            Fill::Reflect if last == 0 => Some(0),
-            Fill::Reflect => {
-                let place = at.rem_euclid(2 * last);
-                Some(place.min(2 * last - place) as usize)
-            }
-        }
-    }
-}
-
 /// The usual augmentation of small photographs (He et al., "Deep residual learning for image recognition", 2016, use
 /// padding 4 on 32 × 32 pixels). The shape stays as it is.
 #[derive(Clone, Debug)]
@@ -66,11 +33,7 @@ pub struct RandomCrop {
 
 impl RandomCrop {
     pub(super) fn from_args(args: &Args) -> RandomCrop {
-        let fill = match args.text("fill") {
-            "edge" => Fill::Edge,
-            "reflect" => Fill::Reflect,
-            _ => Fill::Background,
-        };
+        let fill = Fill::from_name(args.text("fill"));
         RandomCrop { padding: args.usize("padding") as u32, fill }
     }
 }
@@ -78,7 +41,11 @@ impl RandomCrop {
 impl Augment for RandomCrop {
     fn apply(&self, image: &mut Image<'_>, random: &mut Random) {
         let (dy, dx) = (random.within(self.padding), random.within(self.padding));
-        image.translate(dy, dx, self.fill);
+        image.warp(Map::shift(dy as f64, dx as f64), self.fill);
+    }
+
+    fn moves(&self) -> bool {
+        true
     }
 }
 
@@ -86,18 +53,6 @@ impl Augment for RandomCrop {
 mod tests {
     use super::super::tests::applied;
     use super::*;
-
-    #[test]
-    fn places_outside_follow_the_fill() {
-        let places = |fill: Fill| (-4..7).map(|at| fill.place(at, 3)).collect::<Vec<_>>();
-        let some = |places: [usize; 11]| places.map(Some).to_vec();
-        assert_eq!(places(Fill::Edge), some([0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2]));
-        assert_eq!(places(Fill::Reflect), some([0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2]));
-        let background = places(Fill::Background);
-        assert_eq!(background[4..7], [Some(0), Some(1), Some(2)]);
-        assert!(background[..4].iter().chain(&background[7..]).all(Option::is_none));
-        assert_eq!(Fill::Reflect.place(-5, 1), Some(0));
-    }
 
     #[test]
     fn each_window_of_the_padded_image_comes_up() {

@@ -2,7 +2,7 @@
 
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
-use super::{Augment, Image};
+use super::{Augment, Fill, Image, Map};
 use crate::random::Random;
 
 pub(super) static SPEC: Spec = Spec {
@@ -35,9 +35,13 @@ impl RandomFlip {
 impl Augment for RandomFlip {
     fn apply(&self, image: &mut Image<'_>, random: &mut Random) {
         if random.chance(self.probability) {
-            let width = image.width();
-            image.pixels().chunks_exact_mut(width).for_each(<[f32]>::reverse);
+            let size = [image.height(), image.width()];
+            image.warp(Map::mirror(size, false, true), Fill::Background);
         }
+    }
+
+    fn moves(&self) -> bool {
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec};
 
-use super::{Augment, Image};
+use super::{Augment, Fill, Image, Map};
 use crate::random::Random;
 
 pub(super) static SPEC: Spec = Spec {
@@ -30,23 +30,17 @@ impl Augment for RandomRotation {
     fn apply(&self, image: &mut Image<'_>, random: &mut Random) {
         rotate(image, random.between(-self.degrees, self.degrees));
     }
+
+    fn moves(&self) -> bool {
+        true
+    }
 }
 
 /// Turns anticlockwise, as seen with row 0 at the top. Each new pixel looks up where it came from, so none is missed.
 fn rotate(image: &mut Image<'_>, degrees: f32) {
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    let centre_y = (image.height() as f32 - 1.0) / 2.0;
-    let centre_x = (image.width() as f32 - 1.0) / 2.0;
-    image.remap(|source, target| {
-        for (y, row) in target.chunks_exact_mut(source.width).enumerate() {
-            let dy = y as f32 - centre_y;
-            for (x, pixel) in row.iter_mut().enumerate() {
-                let dx = x as f32 - centre_x;
-                *pixel =
-                    source.bilinear(centre_y + sin * dx + cos * dy, centre_x + cos * dx - sin * dy);
-            }
-        }
-    });
+    let (sin, cos) = f64::from(degrees).to_radians().sin_cos();
+    let size = [image.height(), image.width()];
+    image.warp(Map::about_centre(size, [cos, -sin, sin, cos]), Fill::Background);
 }
 
 #[cfg(test)]
@@ -56,7 +50,10 @@ mod tests {
 
     fn rotated(degrees: f32, size: [usize; 2], pixels: &[f32]) -> Vec<f32> {
         let mut pixels = pixels.to_vec();
-        rotate(&mut Image::new(size, &mut pixels, &[0.0], &mut Vec::new()), degrees);
+        let mut scratch = Vec::new();
+        let mut image = Image::new(size, &mut pixels, &mut scratch);
+        rotate(&mut image, degrees);
+        image.settle();
         pixels
     }
 

@@ -2,7 +2,7 @@
 
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec};
 
-use super::{Augment, Fill, Image};
+use super::{Augment, Fill, Image, Map};
 use crate::random::Random;
 
 const PIXELS: Kind = Kind::int(0, 1024);
@@ -35,9 +35,11 @@ impl RandomShift {
 impl Augment for RandomShift {
     fn apply(&self, image: &mut Image<'_>, random: &mut Random) {
         let [dy, dx] = self.max.map(|max| random.within(max));
-        if (dy, dx) != (0, 0) {
-            image.translate(dy, dx, Fill::Background);
-        }
+        image.warp(Map::shift(dy as f64, dx as f64), Fill::Background);
+    }
+
+    fn moves(&self) -> bool {
+        true
     }
 }
 
@@ -62,14 +64,5 @@ mod tests {
             .collect();
         let all = (1..4).flat_map(|y| (0..5).map(move |x| (y, x))).collect();
         assert_eq!(places, all);
-    }
-
-    #[test]
-    fn the_background_comes_in() {
-        let mut pixels = vec![1.0; 8];
-        let mut scratch = Vec::new();
-        let mut image = Image::new([2, 2], &mut pixels, &[-0.5, 7.0], &mut scratch);
-        image.translate(1, 0, Fill::Background);
-        assert_eq!(pixels, [1.0, 1.0, -0.5, -0.5, 1.0, 1.0, 7.0, 7.0]);
     }
 }
