@@ -7,6 +7,8 @@
 //! | [`Evaluator`] | loss and metrics over a data set |
 //! | [`Predictions`] | what the network gives, row by row |
 //! | [`metrics`] | what is reported beside the loss |
+//! | [`mod@judge`] | a trained network by its answers: scores with intervals, slices, curves, worst rows |
+//! | [`picture`] | drawing: charts and heat maps as SVG, pixels as PNG |
 //! | [`Callback`] | looks on, and may stop the training |
 //! | [`History`] | a row for each epoch, as CSV |
 //! | [`Progress`] | a bar on a terminal, a line an epoch elsewhere |
@@ -45,7 +47,9 @@ mod error;
 mod evaluate;
 mod heads;
 mod history;
+pub mod judge;
 pub mod metrics;
+pub mod picture;
 mod plans;
 mod predictions;
 mod progress;

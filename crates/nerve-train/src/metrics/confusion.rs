@@ -18,6 +18,8 @@
 pub struct Confusion {
     classes: usize,
     counts: Vec<f64>,
+    /// How often each class is the actual one, and the predicted one.
+    margins: [Vec<f64>; 2],
 }
 
 /// How the scores of several classes become one. Classes that occur neither as actual nor as
@@ -92,7 +94,7 @@ impl Confusion {
     pub fn new(counts: &[f64]) -> Confusion {
         let classes = counts.len().isqrt();
         assert!(classes * classes == counts.len(), "{} counts are no square", counts.len());
-        Confusion { classes, counts: counts.to_vec() }
+        Confusion::with(classes, counts.to_vec())
     }
 
     /// From actual and predicted classes, below `classes`.
@@ -106,7 +108,16 @@ impl Confusion {
             assert!(a < classes && p < classes, "class {a} or {p} of {classes}");
             counts[a * classes + p] += 1.0;
         }
-        Confusion { classes, counts }
+        Confusion::with(classes, counts)
+    }
+
+    fn with(classes: usize, counts: Vec<f64>) -> Confusion {
+        let mut margins = [vec![0.0; classes], vec![0.0; classes]];
+        for (cell, count) in counts.iter().enumerate() {
+            margins[0][cell / classes] += count;
+            margins[1][cell % classes] += count;
+        }
+        Confusion { classes, counts, margins }
     }
 
     /// The number of classes.
@@ -121,17 +132,17 @@ impl Confusion {
 
     /// How many examples there are.
     pub fn total(&self) -> f64 {
-        self.counts.iter().sum()
+        self.margins[0].iter().sum()
     }
 
     /// How often a class is the actual one.
     pub fn actual(&self, class: usize) -> f64 {
-        (0..self.classes).map(|other| self.count(class, other)).sum()
+        self.margins[0][class]
     }
 
     /// How often a class is the predicted one.
     pub fn predicted(&self, class: usize) -> f64 {
-        (0..self.classes).map(|other| self.count(other, class)).sum()
+        self.margins[1][class]
     }
 
     fn right(&self) -> f64 {

@@ -7,23 +7,82 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 use nerve_nn::layers::Misfit;
 use nerve_nn::losses::Target;
 
-/// Calls `each` with the numbers of positives and negatives down to each distinct score, from the
-/// highest; gives the totals.
-fn thresholds(scores: &[f64], positive: &[bool], mut each: impl FnMut(f64, f64)) -> (f64, f64) {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    let (mut yes, mut no) = (0.0, 0.0);
-    for (i, &at) in order.iter().enumerate() {
-        match positive[at] {
-            true => yes += 1.0,
-            false => no += 1.0,
-        }
-        // Equal scores are one threshold.
-        if order.get(i + 1).is_none_or(|&next| scores[next] != scores[at]) {
-            each(yes, no);
-        }
+/// Examples by falling score: what every curve over all thresholds is read from.
+///
+/// Sorted once, it is walked as often as needed, each time with other weights of the examples: how
+/// often each was drawn in a resample, for instance.
+///
+/// ```
+/// use nerve_train::metrics::Sweep;
+/// let sweep = Sweep::new(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true]);
+/// assert_eq!(sweep.roc_auc(|_| 1.0), 0.75);
+/// // Without the second example all is in order.
+/// assert_eq!(sweep.roc_auc(|row| if row == 1 { 0.0 } else { 1.0 }), 1.0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    scores: Vec<f64>,
+    rows: Vec<u32>,
+    positive: Vec<bool>,
+}
+
+impl Sweep {
+    /// Sorts the examples.
+    ///
+    /// # Panics
+    /// If the numbers of scores and truths differ, or there are more than 2³².
+    pub fn new(scores: &[f64], positive: &[bool]) -> Sweep {
+        assert!(scores.len() == positive.len(), "{} scores, {}", scores.len(), positive.len());
+        let count = u32::try_from(scores.len()).expect("fewer than 2³² examples");
+        let mut rows: Vec<u32> = (0..count).collect();
+        rows.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
+        let at = |values: &[f64]| rows.iter().map(|&row| values[row as usize]).collect();
+        let positive = rows.iter().map(|&row| positive[row as usize]).collect();
+        Sweep { scores: at(scores), rows, positive }
     }
-    (yes, no)
+
+    /// Calls `each` with every distinct score, from the highest, and the weights of positives and
+    /// negatives down to it; gives the totals.
+    pub fn walk(
+        &self,
+        weight: impl Fn(usize) -> f64,
+        mut each: impl FnMut(f64, f64, f64),
+    ) -> (f64, f64) {
+        let (mut yes, mut no) = (0.0, 0.0);
+        for (i, &row) in self.rows.iter().enumerate() {
+            match self.positive[i] {
+                true => yes += weight(row as usize),
+                false => no += weight(row as usize),
+            }
+            // Equal scores are one threshold.
+            if self.scores.get(i + 1).is_none_or(|next| *next != self.scores[i]) {
+                each(self.scores[i], yes, no);
+            }
+        }
+        (yes, no)
+    }
+
+    /// [`roc_auc`] of weighted examples.
+    pub fn roc_auc(&self, weight: impl Fn(usize) -> f64) -> f64 {
+        let (mut area, mut before) = (0.0, (0.0, 0.0));
+        let (yes, no) = self.walk(weight, |_, yes, no| {
+            area += (no - before.1) * (yes + before.0) * 0.5;
+            before = (yes, no);
+        });
+        if yes == 0.0 || no == 0.0 { f64::NAN } else { area / (yes * no) }
+    }
+
+    /// [`average_precision`] of weighted examples.
+    pub fn average_precision(&self, weight: impl Fn(usize) -> f64) -> f64 {
+        let (mut area, mut before) = (0.0, 0.0);
+        let (all, _) = self.walk(weight, |_, yes, no| {
+            if yes > before {
+                area += (yes - before) * yes / (yes + no);
+            }
+            before = yes;
+        });
+        if all == 0.0 { 0.0 } else { area / all }
+    }
 }
 
 /// The area under the receiver operating characteristic: the probability that an example of the
@@ -41,13 +100,7 @@ fn thresholds(scores: &[f64], positive: &[bool], mut each: impl FnMut(f64, f64))
 /// # Panics
 /// If the numbers of scores and truths differ.
 pub fn roc_auc(scores: &[f64], positive: &[bool]) -> f64 {
-    assert!(scores.len() == positive.len(), "{} scores, {}", scores.len(), positive.len());
-    let (mut area, mut before) = (0.0, (0.0, 0.0));
-    let (yes, no) = thresholds(scores, positive, |yes, no| {
-        area += (no - before.1) * (yes + before.0) * 0.5;
-        before = (yes, no);
-    });
-    if yes == 0.0 || no == 0.0 { f64::NAN } else { area / (yes * no) }
+    Sweep::new(scores, positive).roc_auc(|_| 1.0)
 }
 
 /// The area under the curve of precision over recall, in steps: Σ (Rₙ − Rₙ₋₁) Pₙ over the distinct
@@ -63,13 +116,7 @@ pub fn roc_auc(scores: &[f64], positive: &[bool]) -> f64 {
 /// # Panics
 /// If the numbers of scores and truths differ.
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> f64 {
-    assert!(scores.len() == positive.len(), "{} scores, {}", scores.len(), positive.len());
-    let (mut area, mut before) = (0.0, 0.0);
-    let (all, _) = thresholds(scores, positive, |yes, no| {
-        area += (yes - before) * yes / (yes + no);
-        before = yes;
-    });
-    if all == 0.0 { 0.0 } else { area / all }
+    Sweep::new(scores, positive).average_precision(|_| 1.0)
 }
 
 /// Which curve.

@@ -135,7 +135,7 @@ impl Decision {
     /// Minus the logarithm of the probability of the right answer, in f64, and what each counts
     /// (1, or 0 for a target that is ignored): both `[n]`.
     #[track_caller]
-    pub(super) fn surprise(&self, output: &Tensor, target: &Tensor) -> (Tensor, Tensor) {
+    pub(crate) fn surprise(&self, output: &Tensor, target: &Tensor) -> (Tensor, Tensor) {
         let x = output.to_dtype(DType::F64);
         // As scikit-learn limits probabilities; those from logits need no limit.
         let log = |p: &Tensor| p.clamp(f64::EPSILON, 1.0 - f64::EPSILON).log();

@@ -31,7 +31,7 @@ mod variance;
 pub use accuracy::{Accuracy, BinaryAccuracy};
 pub use classification::{ClassMetric, ClassScore};
 pub use confusion::{Average, Confusion, Part};
-pub use curves::{Auc, Curve, average_precision, roc_auc};
+pub use curves::{Auc, Curve, Sweep, average_precision, roc_auc};
 pub use decision::Decision;
 pub use kept::{Kept, Seen};
 pub use loss::LossMetric;

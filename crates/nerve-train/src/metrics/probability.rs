@@ -65,20 +65,28 @@ pub struct Brier {
     pub decision: Decision,
 }
 
-impl Metric for Brier {
-    fn name(&self) -> String {
-        "brier".into()
-    }
-
-    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        let squares = match self.decision.probabilities(output, target) {
+impl Brier {
+    /// The squared difference of each answer, f64 `[n]`.
+    #[track_caller]
+    pub(crate) fn terms(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        match self.decision.probabilities(output, target) {
             Answers::YesNo(p, t) => (p - t).square(),
             Answers::Classes(p, index) => {
                 let t = Tensor::iota(p.shape(), 1).eq(index.unsqueeze(1)).to_dtype(DType::F64);
                 let half = if p.shape()[1] == 2 { 0.5 } else { 1.0 };
                 (p - t).square().sum_axes(&[1], false) * half
             }
-        };
+        }
+    }
+}
+
+impl Metric for Brier {
+    fn name(&self) -> String {
+        "brier".into()
+    }
+
+    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        let squares = self.terms(output, target);
         Tensor::stack(&[squares.sum(), squares.full_like(1.0).sum()], 0)
     }
 
@@ -116,12 +124,10 @@ impl Default for Calibration {
     }
 }
 
-impl Metric for Calibration {
-    fn name(&self) -> String {
-        "calibration_error".into()
-    }
-
-    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
+impl Calibration {
+    /// The confidence of each answer, whether it is right (0 or 1), and its bin: f64 `[n]` each.
+    #[track_caller]
+    pub(crate) fn terms(&self, output: &Tensor, target: &Tensor) -> (Tensor, Tensor, Tensor) {
         let (confidence, right) = match self.decision.probabilities(output, target) {
             Answers::YesNo(p, t) => {
                 let right = p.gt(0.5).logical_xor(t.gt(0.5)).logical_not();
@@ -131,11 +137,21 @@ impl Metric for Calibration {
         };
         let last = self.bins as f64 - 1.0;
         let bin = ((&confidence * self.bins as f64).ceil() - 1.0).clamp(0.0, last);
+        (confidence, right.to_dtype(DType::F64), bin)
+    }
+}
+
+impl Metric for Calibration {
+    fn name(&self) -> String {
+        "calibration_error".into()
+    }
+
+    fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        let (confidence, right, bin) = self.terms(output, target);
         let n = bin.numel();
         let counted = Tensor::iota([n, self.bins], 1).to_dtype(DType::F64);
         let inside = counted.eq(bin.unsqueeze(1)).to_dtype(DType::F64);
         let sum = |x: Tensor| (x.unsqueeze(1) * &inside).sum_axes(&[0], false);
-        let right = right.to_dtype(DType::F64);
         // Of each bin the difference, and how many: both are sums over all batches.
         Tensor::concat(&[sum(right - &confidence), sum(confidence.full_like(1.0))], 0)
     }

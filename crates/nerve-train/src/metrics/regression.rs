@@ -89,6 +89,27 @@ pub fn naive_error(series: &[f64], season: usize) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Regression(pub Distance);
 
+impl Regression {
+    /// What each value adds to the mean, f64 `[batch, values]`.
+    #[track_caller]
+    pub(crate) fn terms(&self, output: &Tensor, target: &Tensor) -> Tensor {
+        let (o, t) = pairs(output, target);
+        let d = &o - &t;
+        match self.0 {
+            Distance::Mae | Distance::Mase { .. } => d.abs(),
+            Distance::Mse | Distance::Rmse => d.square(),
+            Distance::Mape => d.abs() / t.abs().maximum(f64::EPSILON) * 100.0,
+            Distance::Smape => {
+                let size = o.abs() + t.abs();
+                let some = size.eq(0.0).select(&size.full_like(1.0), &size);
+                d.abs() / some * 200.0
+            }
+            Distance::Quantile(q) => (&d * -q).maximum(&d * (1.0 - q)),
+            Distance::Msle => (o.log1p() - t.log1p()).square(),
+        }
+    }
+}
+
 impl Metric for Regression {
     fn name(&self) -> String {
         match self.0 {
@@ -104,21 +125,7 @@ impl Metric for Regression {
     }
 
     fn observe(&self, output: &Tensor, target: &Tensor) -> Tensor {
-        let (o, t) = pairs(output, target);
-        let d = &o - &t;
-        let each = match self.0 {
-            Distance::Mae | Distance::Mase { .. } => d.abs(),
-            Distance::Mse | Distance::Rmse => d.square(),
-            Distance::Mape => d.abs() / t.abs().maximum(f64::EPSILON) * 100.0,
-            Distance::Smape => {
-                let size = o.abs() + t.abs();
-                let some = size.eq(0.0).select(&size.full_like(1.0), &size);
-                d.abs() / some * 200.0
-            }
-            Distance::Quantile(q) => (&d * -q).maximum(&d * (1.0 - q)),
-            Distance::Msle => (o.log1p() - t.log1p()).square(),
-        };
-        each.sum()
+        self.terms(output, target).sum()
     }
 
     fn add(&self, seen: &Seen<'_>, kept: &mut Kept) {

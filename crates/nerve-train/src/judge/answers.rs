@@ -1,0 +1,356 @@
+//! What a network said about many rows, beside what is true.
+
+use crate::metrics::{Confusion, Decision};
+use crate::metrics::{Distance, LogLoss, Regression};
+use nerve_core::Tensor;
+use nerve_data::features::Answer;
+use std::sync::Arc;
+
+/// Answers and truths of one output, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answers {
+    /// One of several names. Of two the second is the positive one: `no`, `yes`.
+    Classes {
+        /// The names.
+        names: Arc<[String]>,
+        /// The number of the right one, for each row.
+        truth: Vec<u32>,
+        /// How likely each is, `[rows, classes]`.
+        probabilities: Vec<f32>,
+    },
+    /// A number.
+    Numbers {
+        /// The right ones.
+        truth: Vec<f64>,
+        /// The answers.
+        answer: Vec<f64>,
+    },
+    /// Several numbers, in the order of time: a forecast.
+    Forecast {
+        /// How many steps.
+        horizon: usize,
+        /// The right ones, `[rows, horizon]`.
+        truth: Vec<f64>,
+        /// The answers, `[rows, horizon]`.
+        answer: Vec<f64>,
+        /// The mean absolute error of the naive forecast over the training part, by which MASE
+        /// divides: [`naive_error`](crate::metrics::naive_error).
+        scale: Option<f64>,
+    },
+    /// The class of each pixel: how often each class was taken for each other.
+    Masks {
+        /// The names of the classes.
+        names: Arc<[String]>,
+        /// For each row the counts by actual and predicted class, `[rows, classes, classes]`.
+        counts: Vec<f64>,
+    },
+}
+
+/// What would be answered without a network: the bar that it has to pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Baseline {
+    /// How it answers: `majority`, `mean`, `last value`.
+    pub name: String,
+    /// What it answers.
+    pub guess: Guess,
+}
+
+/// Answers without a network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Guess {
+    /// The same for every row: the probabilities of the classes, a number, a number for each step.
+    Same(Vec<f64>),
+    /// An answer for each row, one after the other.
+    Each(Vec<f64>),
+}
+
+impl Baseline {
+    /// Always the most frequent class of the training part; probabilities are the frequencies.
+    pub fn majority(counts: &[u64]) -> Baseline {
+        let all = counts.iter().sum::<u64>().max(1) as f64;
+        let shares = counts.iter().map(|&count| count as f64 / all).collect();
+        Baseline { name: "majority".into(), guess: Guess::Same(shares) }
+    }
+
+    /// Always the mean, and always the median, of the numbers of the training part. The mean has the
+    /// least squared error of all constant answers, the median the least absolute one.
+    pub fn constants(training: &[f64]) -> Vec<Baseline> {
+        let mut sorted: Vec<f64> = training.iter().copied().filter(|v| v.is_finite()).collect();
+        if sorted.is_empty() {
+            return Vec::new();
+        }
+        sorted.sort_by(f64::total_cmp);
+        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        let median = low + (high - low) / 2.0;
+        let named =
+            |name: &str, value| Baseline { name: name.into(), guess: Guess::Same(vec![value]) };
+        vec![named("mean", mean), named("median", median)]
+    }
+
+    /// The forecast that repeats the last `season` values before the first step; a season of 1 is the
+    /// last value. `before` gives for each row the values before it, the latest last.
+    ///
+    /// # Panics
+    /// If `season` is 0, or a row has fewer values before it.
+    pub fn seasonal(before: &[&[f64]], season: usize, horizon: usize) -> Baseline {
+        assert!(season > 0, "a season is one step or more");
+        let name = if season == 1 { "last value".into() } else { format!("seasonal ({season})") };
+        let each = before.iter().flat_map(|values| {
+            let last = &values[values.len() - season..];
+            (0..horizon).map(move |step| last[step % season])
+        });
+        Baseline { name, guess: Guess::Each(each.collect()) }
+    }
+}
+
+/// The place of the largest; of equal ones the first.
+pub(crate) fn argmax<T: PartialOrd + Copy>(values: &[T]) -> usize {
+    let first = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
+    (1..values.len()).fold(0, first)
+}
+
+impl Answers {
+    /// No rows yet, of the kind of this answer of a feature: [`Answers::push`] adds them. `names` are
+    /// those of the classes.
+    ///
+    /// # Errors
+    /// There are not as many names as classes.
+    pub fn like(answer: &Answer, names: &Arc<[String]>) -> Result<Answers, String> {
+        let named = |count: usize| match names.len() == count {
+            true => Ok(names.clone()),
+            false => Err(format!("{count} classes, but {} names", names.len())),
+        };
+        Ok(match answer {
+            Answer::Classes(p) => Answers::Classes {
+                names: named(p.len())?,
+                truth: Vec::new(),
+                probabilities: Vec::new(),
+            },
+            Answer::Number(_) => Answers::Numbers { truth: Vec::new(), answer: Vec::new() },
+            Answer::Numbers(values) => Answers::Forecast {
+                horizon: values.len(),
+                truth: Vec::new(),
+                answer: Vec::new(),
+                scale: None,
+            },
+            Answer::Pixels(_) => Answers::Masks { names: names.clone(), counts: Vec::new() },
+            #[allow(unreachable_patterns)]
+            _ => return Err("answers of this kind cannot be judged".into()),
+        })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// Truth and answer are not of this kind, or not of this size.
+    pub fn push(&mut self, right: &Answer, said: &Answer) -> Result<(), String> {
+        let misfit = || Err(format!("a row of another kind or size: {}", self_name(said)));
+        match (self, right, said) {
+            (
+                Answers::Classes { names, truth, probabilities },
+                Answer::Classes(right),
+                Answer::Classes(said),
+            ) if right.len() == names.len() && said.len() == names.len() => {
+                truth.push(argmax(right) as u32);
+                probabilities.extend_from_slice(said);
+            }
+            (Answers::Numbers { truth, answer }, Answer::Number(right), Answer::Number(said)) => {
+                truth.push(*right);
+                answer.push(*said);
+            }
+            (
+                Answers::Forecast { horizon, truth, answer, .. },
+                Answer::Numbers(right),
+                Answer::Numbers(said),
+            ) if right.len() == *horizon && said.len() == *horizon => {
+                truth.extend_from_slice(right);
+                answer.extend_from_slice(said);
+            }
+            (Answers::Masks { names, counts }, Answer::Pixels(right), Answer::Pixels(said))
+                if right.len() == said.len() =>
+            {
+                let (classes, start) = (names.len(), counts.len());
+                counts.resize(start + classes * classes, 0.0);
+                for (&right, &said) in right.iter().zip(said) {
+                    // What is outside of the classes is ignored, as a border may be.
+                    if let (Ok(a), Ok(p)) = (usize::try_from(right), usize::try_from(said))
+                        && a < classes
+                        && p < classes
+                    {
+                        counts[start + a * classes + p] += 1.0;
+                    }
+                }
+            }
+            _ => return misfit(),
+        }
+        Ok(())
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        match self {
+            Answers::Classes { truth, .. } => truth.len(),
+            Answers::Numbers { truth, .. } => truth.len(),
+            Answers::Forecast { horizon, truth, .. } => truth.len() / (*horizon).max(1),
+            Answers::Masks { names, counts } => counts.len() / (names.len() * names.len()).max(1),
+        }
+    }
+
+    /// The kind in a word, for reports.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Answers::Classes { names, .. } if names.len() == 2 => "binary",
+            Answers::Classes { .. } => "classes",
+            Answers::Numbers { .. } => "number",
+            Answers::Forecast { .. } => "forecast",
+            Answers::Masks { .. } => "mask",
+        }
+    }
+
+    /// The names of the classes, if there are classes.
+    pub fn names(&self) -> Option<&Arc<[String]>> {
+        match self {
+            Answers::Classes { names, .. } | Answers::Masks { names, .. } => Some(names),
+            _ => None,
+        }
+    }
+
+    /// Some of the rows.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Answers {
+        fn some<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
+            rows.iter().flat_map(|&row| &values[row * width..(row + 1) * width]).copied().collect()
+        }
+        match self {
+            Answers::Classes { names, truth, probabilities } => Answers::Classes {
+                names: names.clone(),
+                truth: some(truth, 1, rows),
+                probabilities: some(probabilities, names.len(), rows),
+            },
+            Answers::Numbers { truth, answer } => {
+                Answers::Numbers { truth: some(truth, 1, rows), answer: some(answer, 1, rows) }
+            }
+            Answers::Forecast { horizon, truth, answer, scale } => Answers::Forecast {
+                horizon: *horizon,
+                truth: some(truth, *horizon, rows),
+                answer: some(answer, *horizon, rows),
+                scale: *scale,
+            },
+            Answers::Masks { names, counts } => Answers::Masks {
+                names: names.clone(),
+                counts: some(counts, names.len() * names.len(), rows),
+            },
+        }
+    }
+
+    /// The same truths with the answers of a baseline; `None` if it does not answer each row.
+    pub(crate) fn guessed(&self, guess: &Guess) -> Option<Answers> {
+        let fill = |width: usize| -> Option<Vec<f64>> {
+            let rows = self.rows();
+            match guess {
+                Guess::Same(values) if values.len() == width => Some(values.repeat(rows)),
+                Guess::Same(values) if values.len() == 1 => Some(vec![values[0]; rows * width]),
+                Guess::Each(values) if values.len() == rows * width => Some(values.clone()),
+                _ => None,
+            }
+        };
+        let mut guessed = self.clone();
+        match &mut guessed {
+            Answers::Classes { names, probabilities, .. } => {
+                *probabilities = fill(names.len())?.into_iter().map(|p| p as f32).collect();
+            }
+            Answers::Numbers { answer, .. } => *answer = fill(1)?,
+            Answers::Forecast { horizon, answer, .. } => *answer = fill(*horizon)?,
+            Answers::Masks { names, counts } => {
+                let classes = names.len();
+                let shares = fill(classes)?;
+                let rows = counts.chunks_exact_mut(classes * classes);
+                for (row, shares) in rows.zip(shares.chunks_exact(classes)) {
+                    let most = argmax(shares);
+                    for actual in row.chunks_exact_mut(classes) {
+                        let all: f64 = actual.iter().sum();
+                        actual.fill(0.0);
+                        actual[most] = all;
+                    }
+                }
+            }
+        }
+        Some(guessed)
+    }
+
+    /// How bad each answer is: minus the logarithm of the probability of the right class; the squared
+    /// error, its mean over the steps; for a mask the share of wrong pixels.
+    pub fn losses(&self) -> Vec<f64> {
+        match self {
+            Answers::Classes { .. } => {
+                let (output, target) = self.tensors();
+                let decision = Decision { from_logits: false, ..LogLoss::default().decision };
+                decision.surprise(&output, &target).0.to_vec()
+            }
+            Answers::Numbers { .. } | Answers::Forecast { .. } => {
+                let (output, target) = self.tensors();
+                Regression(Distance::Mse).terms(&output, &target).mean_axes(&[1], false).to_vec()
+            }
+            Answers::Masks { names, counts } => counts
+                .chunks_exact((names.len() * names.len()).max(1))
+                .map(|counts| 1.0 - Confusion::new(counts).accuracy())
+                .map(|wrong| if wrong.is_nan() { 0.0 } else { wrong })
+                .collect(),
+        }
+    }
+
+    /// Outputs and targets as metrics take them: probabilities `[rows, classes]` with class numbers, or
+    /// numbers `[rows, steps]`. In f64.
+    ///
+    /// # Panics
+    /// For masks, which keep counts alone.
+    pub(crate) fn tensors(&self) -> (Tensor, Tensor) {
+        let rows = self.rows();
+        match self {
+            Answers::Classes { names, truth, probabilities } => {
+                let p: Vec<f64> = probabilities.iter().map(|&p| f64::from(p)).collect();
+                let t: Vec<i32> = truth.iter().map(|&t| t as i32).collect();
+                (Tensor::from_slice(&p, [rows, names.len()]), Tensor::from_slice(&t, [rows]))
+            }
+            Answers::Numbers { truth, answer } => {
+                (Tensor::from_slice(answer, [rows, 1]), Tensor::from_slice(truth, [rows, 1]))
+            }
+            Answers::Forecast { horizon, truth, answer, .. } => {
+                let tensor = |values: &[f64]| Tensor::from_slice(values, [rows, *horizon]);
+                (tensor(answer), tensor(truth))
+            }
+            Answers::Masks { .. } => panic!("masks are counted, not kept"),
+        }
+    }
+
+    /// The classes that are predicted; of two the second where it is likelier than `threshold`.
+    pub(crate) fn predicted(&self, threshold: f64) -> Vec<u32> {
+        let Answers::Classes { names, probabilities, .. } = self else { return Vec::new() };
+        let decide = |p: &[f32]| match p {
+            [_, yes] => u32::from(f64::from(*yes) > threshold),
+            _ => argmax(p) as u32,
+        };
+        probabilities.chunks_exact(names.len()).map(decide).collect()
+    }
+
+    /// The probability of a class in each row, and whether it is the right one.
+    pub(crate) fn one_against_rest(&self, class: usize) -> (Vec<f64>, Vec<bool>) {
+        let Answers::Classes { names, truth, probabilities } = self else {
+            return (Vec::new(), Vec::new());
+        };
+        let scores = probabilities.chunks_exact(names.len()).map(|p| f64::from(p[class]));
+        (scores.collect(), truth.iter().map(|&t| t as usize == class).collect())
+    }
+}
+
+fn self_name(answer: &Answer) -> String {
+    match answer {
+        Answer::Number(_) => "a number".into(),
+        Answer::Numbers(values) => format!("{} numbers", values.len()),
+        Answer::Classes(p) => format!("{} classes", p.len()),
+        Answer::Pixels(pixels) => format!("{} pixels", pixels.len()),
+        #[allow(unreachable_patterns)]
+        _ => "another kind".into(),
+    }
+}
