@@ -112,6 +112,9 @@ pub struct StepError {
 /// The error of a forecast for each step ahead.
 pub fn by_step(answers: &Answers) -> Vec<StepError> {
     let Answers::Forecast { horizon, truth, answer, .. } = answers else { return Vec::new() };
+    if truth.is_empty() {
+        return Vec::new();
+    }
     let (output, target) = answers.tensors();
     let mean = |distance| -> Vec<f64> {
         Regression(distance).terms(&output, &target).mean_axes(&[0], false).to_vec()

@@ -141,7 +141,8 @@ pub fn number_text(value: f64) -> String {
     let size = value.abs();
     match size {
         _ if !value.is_finite() => "–".into(),
-        _ if size >= 1e7 || (size > 0.0 && size < 1e-3) => format!("{value:.3e}"),
+        _ if size < 1e-9 => "0.0000".into(),
+        _ if size >= 1e7 || size < 1e-3 => format!("{value:.3e}"),
         _ if size >= 1000.0 => format!("{value:.1}"),
         _ => format!("{value:.4}"),
     }
