@@ -142,7 +142,7 @@ pub fn number_text(value: f64) -> String {
     match size {
         _ if !value.is_finite() => "–".into(),
         _ if size < 1e-9 => "0.0000".into(),
-        _ if size >= 1e7 || size < 1e-3 => format!("{value:.3e}"),
+        _ if !(1e-3..1e7).contains(&size) => format!("{value:.3e}"),
         _ if size >= 1000.0 => format!("{value:.1}"),
         _ => format!("{value:.4}"),
     }
