@@ -13,6 +13,7 @@
 //! | [`Stream`], [`IterStream`] | samples that come one after the other |
 //! | [`split`] | training, validation and test parts |
 //! | [`transform`] | normalisation, augmentation and the pipeline of both |
+//! | [`audio`], [`series`] | sound and measurements over time: front ends, windows, augmentation |
 //! | [`Loader`] | shuffled batches, prepared on another thread, resumable at any position |
 //! | [`catalogue`], [`mnist`] | named data sets and where their files are found |
 //! | [`image_file`] | one picture from a file, for prediction |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod array;
+pub mod audio;
 pub mod catalogue;
 mod dataset;
 mod error;
@@ -30,6 +32,7 @@ mod loader;
 pub mod mnist;
 mod permutation;
 mod random;
+pub mod series;
 pub mod source;
 pub mod split;
 mod stream;

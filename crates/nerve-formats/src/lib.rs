@@ -5,6 +5,7 @@
 //! | [`Reader`] | the bounded byte reader under every format |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
 //! | [`safetensors`] | named tensors in one file |
+//! | [`wav`] | uncompressed sound |
 //! | [`write_atomic`] | files that are whole or absent |
 //! | [`FormatError`] | file, place, expected, found, in one line |
 //! | [`spec`] | what a recipe may name, and the check of what it gives |
@@ -21,6 +22,7 @@ mod meaning;
 mod reader;
 pub mod safetensors;
 pub mod spec;
+pub mod wav;
 
 pub use atomic::write_atomic;
 pub use error::{ErrorKind, FormatError, escape};
@@ -29,3 +31,4 @@ pub use limits::Limits;
 pub use meaning::Meaning;
 pub use reader::Reader;
 pub use safetensors::{SafeTensors, write_safetensors};
+pub use wav::{Wav, read_wav};

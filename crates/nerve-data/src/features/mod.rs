@@ -11,6 +11,7 @@
 //! All that was learned from the data is in [`Feature::state`], which the model file keeps: prediction restores the
 //! feature from it and repeats exactly what training did.
 
+mod audio;
 mod binary;
 mod category;
 mod cell;
@@ -31,6 +32,7 @@ use nerve_formats::escape;
 use nerve_formats::spec::{Args, Spec};
 use serde_json::Value as Json;
 
+use crate::audio::SpectrumRoom;
 use crate::{Cell, Cells, Column, Element, Random, Slice, Values};
 
 /// Whether a feature goes into the network or is what it should give.
@@ -198,6 +200,8 @@ pub struct Room {
     pub f32: Vec<f32>,
     /// More of them.
     pub more: Vec<f32>,
+    /// Spectra of sounds.
+    pub spectrum: SpectrumRoom,
 }
 
 /// What a network gives for a feature.
@@ -254,10 +258,18 @@ pub enum Answer {
 
 /// All types of features.
 pub fn registry() -> &'static [Entry] {
-    &REGISTRY
+    REGISTRY
 }
 
-static REGISTRY: [Entry; 4] = [binary::ENTRY, category::ENTRY, image::ENTRY, number::ENTRY];
+// One a line, so that types which come at the same time do not meet.
+#[rustfmt::skip]
+static REGISTRY: &[Entry] = &[
+    audio::ENTRY,
+    binary::ENTRY,
+    category::ENTRY,
+    image::ENTRY,
+    number::ENTRY,
+];
 
 /// The type of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {

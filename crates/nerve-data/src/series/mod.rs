@@ -1,0 +1,3 @@
+//! Measurements over time: how they are augmented.
+
+pub mod augment;
