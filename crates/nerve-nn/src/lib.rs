@@ -6,7 +6,8 @@
 //! | [`Context`] | whether it is trained or used, and where random numbers come from |
 //! | [`Layer`], [`layers`] | `forward`, and the layers |
 //! | [`Model`] | a network of several inputs and outputs |
-//! | [`models`] | the zoo: whole networks |
+//! | [`models`] | the zoo: whole networks; networks of features |
+//! | [`encoders`], [`combiners`], [`decoders`] | what networks of features are made of |
 //! | [`generate`] | sequences written token by token |
 //! | [`activations`] | the functions between them |
 //! | [`losses`] | what is minimised |
@@ -56,11 +57,15 @@
 #![forbid(unsafe_code)]
 
 pub mod activations;
+pub mod combiners;
 mod context;
+pub mod decoders;
 mod dims;
+pub mod encoders;
 pub mod generate;
 pub mod init;
 pub mod layers;
+mod list;
 pub mod lora;
 pub mod losses;
 mod model;

@@ -32,6 +32,8 @@ mod lstm;
 mod masking;
 pub(crate) mod multi_head_attention;
 mod noise;
+mod numeric_embedding;
+mod one_hot;
 mod pad;
 mod pool;
 mod positional_encoding;
@@ -44,7 +46,7 @@ mod rnn;
 mod scored_attention;
 mod separable_conv;
 mod sequence_pooling;
-mod sequential;
+pub(crate) mod sequential;
 mod shaping;
 mod transformer_decoder;
 pub(crate) mod transformer_encoder;
@@ -85,6 +87,8 @@ pub use lstm::Lstm;
 pub use masking::Masking;
 pub use multi_head_attention::{AttentionOptions, AttentionPosition, MultiHeadAttention};
 pub use noise::{AlphaDropout, DropPath, GaussianDropout, GaussianNoise, SpatialDropout};
+pub use numeric_embedding::{NumericEmbedding, Waves};
+pub use one_hot::OneHot;
 pub use pad::{Crop, Pad, PadMode};
 pub use pool::{
     AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, LpPool, LpPool1d, LpPool2d, LpPool3d, MaxPool,
@@ -369,6 +373,8 @@ static LAYERS: &[&Entry] = &[
     &reparametrized::WEIGHT_NORM,
     &reparametrized::SPECTRAL_NORM,
     &embedding::ENTRY,
+    &one_hot::ENTRY,
+    &numeric_embedding::ENTRY,
     &lstm::ENTRY,
     &gru::ENTRY,
     &rnn::ENTRY,

@@ -103,15 +103,21 @@ impl Sequential {
         let effects = Sequential::describe(items, input)?;
         let mut shape = input.clone();
         let mut model = Sequential::default();
+        let alone = is_network(items);
         for (index, (item, effect)) in items.iter().zip(effects).enumerate() {
             let entry = find(item.name).expect("`describe` has found it");
-            let zoo = crate::models::REGISTRY.iter().any(|network| std::ptr::eq(*network, entry));
-            let place = if zoo && items.len() == 1 { params.clone() } else { params.at(index) };
+            let place = if alone { params.clone() } else { params.at(index) };
             model.layers.push((entry.make)(&item.args, &shape, &place));
             shape = effect.shape;
         }
         Ok((model, shape))
     }
+}
+
+/// Whether a list is one network of the zoo, which has names of its own for its parameters.
+pub(crate) fn is_network(items: &[Item]) -> bool {
+    let zoo = |item: &Item| crate::models::specs().iter().any(|spec| spec.name == item.name);
+    matches!(items, [one] if zoo(one))
 }
 
 impl Layer for Sequential {

@@ -5,6 +5,7 @@
 //! for each network in [`REGISTRY`].
 
 mod classic;
+mod feature_model;
 mod gpt;
 mod mobilenet;
 mod recurrent_language;
@@ -13,6 +14,7 @@ mod translator;
 mod unet;
 
 pub use classic::{LeNet5, LeNet5Options, Mlp, MlpOptions, Vgg, VggOptions};
+pub use feature_model::{FeatureError, FeatureModel, Features, Input, Output, Part, Place};
 pub use gpt::{Gpt, GptOptions, Places};
 pub use mobilenet::{MobileNetV2, MobileNetV2Options};
 pub use recurrent_language::RecurrentLanguage;

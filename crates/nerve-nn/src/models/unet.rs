@@ -103,8 +103,12 @@ pub(super) static UNET: Entry = containers::entry!(
     "UNet" ["unet"] Peers::NONE,
     "An image for an image: down to small ones and up again, each size beside what it was.",
     &[
-        Param::required("outputs", Kind::count(), "channels of the result")
-            .alias(&["classes", "num_classes"]),
+        Param::optional(
+            "outputs",
+            Kind::count(),
+            "channels of the result; without it those of the largest size, and no last convolution",
+        )
+        .alias(&["classes", "num_classes"]),
         Param::with_default(
             "width",
             Kind::int(1, 1 << 12),
@@ -113,16 +117,23 @@ pub(super) static UNET: Entry = containers::entry!(
         ),
         Param::with_default("depth", Kind::int(1, 10), Value::Int(4), "how often it is halved"),
     ],
-    &[Sample::of("outputs = 2, width = 2, depth = 2", &[1, 8, 12])],
+    &[
+        Sample::of("outputs = 2, width = 2, depth = 2", &[1, 8, 12]),
+        Sample::of("width = 3, depth = 1", &[2, 4, 6]),
+    ],
     |args: &Args, input: &[usize]| -> Result<Block, Misfit> {
         let [_, height, width] = image(input)?;
-        let (outputs, depth) = (args.usize("outputs"), args.usize("depth"));
+        let depth = args.usize("depth");
         if !height.is_multiple_of(1 << depth) || !width.is_multiple_of(1 << depth) {
             return Err(Misfit {
                 needs: format!("height and width that are multiples of {}", 1 << depth),
                 hint: format!("it is {height} × {width}: pad it, or halve less often"),
             });
         }
-        Ok(UNetOptions { outputs, width: args.usize("width"), depth }.block())
+        let options = UNetOptions { outputs: 1, width: args.usize("width"), depth };
+        Ok(match args.has("outputs") {
+            true => UNetOptions { outputs: args.usize("outputs"), ..options }.block(),
+            false => options.level(0),
+        })
     }
 );
