@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use nerve_formats::{ErrorKind, FormatError, IdxData, read_idx};
-
 use crate::catalogue::{entry, file};
-use crate::{Arrays, DataError, Element, Field};
+use crate::{Arrays, DataError, Element, Field, source};
 
 /// The name of the field of images, `u8 [1, height, width]`.
 pub const IMAGE: &str = "image";
@@ -69,32 +67,16 @@ fn load_part(folder: &Path, part: usize) -> Result<Arrays, DataError> {
 /// wrong way round), holds no samples, when the counts differ, or when a label is not below `classes`; the message names
 /// the file and the row.
 pub fn load_idx(images: &Path, labels: &Path, classes: usize) -> Result<Arrays, DataError> {
-    // The labels first: they are small, and a mistake shows before the images are unpacked.
-    let label_idx = read_idx(labels)?;
-    let label_values: Vec<i32> =
-        label_idx.labels(labels, classes)?.into_iter().map(|label| label as i32).collect();
-    let image_idx = read_idx(images)?;
-    image_idx.expect_rank(images, "images", 3)?;
-    image_idx.expect_samples(images, "images")?;
-    label_idx.expect_as_many(labels, &image_idx, images)?;
-    let shape = [1, image_idx.dims[1], image_idx.dims[2]];
-    let IdxData::U8(pixels) = image_idx.data else {
-        let found = image_idx.data.type_name();
-        return Err(
-            FormatError::new(ErrorKind::Mismatch, images, "images", "u8 values", found).into()
-        );
-    };
-    Arrays::new(vec![
-        (Field::new(IMAGE, &shape, Element::U8), pixels.into()),
-        (Field::new(LABEL, &[], Element::I32), label_values.into()),
-    ])
+    let (field, pixels, labels) = source::idx_pair(images, labels, classes)?;
+    let labels: Vec<i32> = labels.into_iter().map(|label| label as i32).collect();
+    Arrays::new(vec![(field, pixels), (Field::new(LABEL, &[], Element::I32), labels.into())])
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use nerve_formats::{Idx, write_idx};
+    use nerve_formats::{Idx, IdxData, write_idx};
 
     use super::*;
     use crate::transform::{Normalization, NormalizationMethod};

@@ -153,7 +153,8 @@ pub struct Origin {
     pub files: Vec<PathBuf>,
     /// The folder that relative file names in cells start from.
     pub folder: PathBuf,
-    /// For each row its file and the line where it begins, from 1; empty where rows have no lines, and are counted.
+    /// For each row its file and the line where it begins, from 1, or 0 where the file is the row; empty where rows have no
+    /// lines, and are counted.
     pub lines: Vec<(u32, u64)>,
 }
 
@@ -237,6 +238,12 @@ impl Table {
                 .map_or_else(|| "the data".to_string(), |name| escape(&name.to_string_lossy(), 120))
         };
         match self.origin.lines.get(row) {
+            // A file that is one row as a whole: its path from the folder.
+            Some(&(file, 0)) => {
+                let path = self.origin.files.get(file as usize);
+                let below = path.and_then(|path| path.strip_prefix(&self.origin.folder).ok());
+                below.map_or_else(|| name(path), |path| escape(&path.to_string_lossy(), 200))
+            }
             Some(&(file, line)) => format!("{}:{line}", name(self.origin.files.get(file as usize))),
             None => format!("row {} of {}", row + 1, name(self.origin.files.first())),
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Reader`] | the bounded byte reader under every format |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
+//! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
 //! | [`safetensors`] | named tensors in one file |
 //! | [`wav`] | uncompressed sound |
 //! | [`write_atomic`] | files that are whole or absent |
@@ -19,16 +20,20 @@ mod error;
 pub mod idx;
 mod limits;
 mod meaning;
+pub mod npy;
 mod reader;
 pub mod safetensors;
 pub mod spec;
 pub mod wav;
+mod zip;
 
 pub use atomic::write_atomic;
 pub use error::{ErrorKind, FormatError, escape};
 pub use idx::{Idx, IdxData, read_idx, write_idx};
 pub use limits::Limits;
 pub use meaning::Meaning;
+pub use npy::{Npy, NpyData};
 pub use reader::Reader;
 pub use safetensors::{SafeTensors, write_safetensors};
 pub use wav::{Wav, read_wav};
+pub use zip::Zip;

@@ -18,6 +18,7 @@ mod header;
 mod write;
 
 pub use compare::{Mismatch, compare};
+pub(crate) use convert::f16_to_f32;
 pub use dtype::Dtype;
 pub use write::{Elements, NewTensor, to_bytes, write_safetensors};
 

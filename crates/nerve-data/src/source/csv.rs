@@ -239,4 +239,4 @@ impl Chunks for CsvChunks {
 
 #[cfg(test)]
 #[path = "csv_tests.rs"]
-mod tests;
+pub(in crate::source) mod tests;

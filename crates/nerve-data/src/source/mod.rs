@@ -4,7 +4,7 @@
 //! path ──► open (format by content, then by name) ──► Source ──► Chunks: tables of as many rows as asked for
 //! ```
 //!
-//! A format is one file here and one line in [`FORMATS`]. Whatever a file holds, reading it gives a table or an error
+//! A format is one file here and one line in `format.rs`. Whatever a file holds, reading it gives a table or an error
 //! that says where in the file what was expected and what was found.
 //!
 //! ```
@@ -20,15 +20,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrays;
 mod csv;
 mod decode;
+mod files;
+mod folder;
+mod format;
+mod idx;
+mod json;
 mod options;
 mod records;
+mod text;
+mod whole;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use nerve_formats::{ErrorKind, FormatError, Limits, Reader};
-
+pub use format::{Extra, register};
+pub(crate) use idx::pair as idx_pair;
 pub use options::{FORMATS, Options, PARAMS};
 
 use crate::{DataError, Origin, Table};
@@ -62,14 +70,49 @@ pub trait Chunks: Send {
 /// Opens a file or a folder of data. The format is what its content says, and where that says nothing, its name; gzip is
 /// seen through.
 ///
+/// | what | columns |
+/// |---|---|
+/// | CSV, TSV, ... | those of the header, or `columns` |
+/// | JSON: an object a line, or a list | the keys of the first 1000 objects, or `columns`; `outer.inner` for objects within |
+/// | text | `text`, or the one name in `columns`: a line a row, without empty lines; or one row |
+/// | npy | one, called like the file; with several `columns` those of a matrix |
+/// | npz | one an array |
+/// | idx images with the labels beside them | `image`, `label` |
+/// | Parquet, Arrow | their own, where that was built in |
+/// | folder of folders of pictures, WAV files or texts | `image`, `audio` or `text`, and `label`: the name of the folder |
+/// | folder with `images` and `masks` | `image`, `mask`: files of the same name |
+/// | folder of files of data | those of the files, which must be the same |
+///
+/// Cells of pictures and recordings are file names relative to [`Origin::folder`].
+///
 /// # Errors
 /// [`DataError::Format`]: there is no such file, its format is not known or not read, its header breaks the rules.
 pub fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, DataError> {
-    let format = format(path, options)?;
-    Ok(match format {
-        "tsv" => Box::new(csv::Csv::open(path, true, options)?),
-        _ => Box::new(csv::Csv::open(path, false, options)?),
-    })
+    match path.is_dir() {
+        true => folder::open(path, options),
+        false => format::open(path, options),
+    }
+}
+
+/// Opens several files: one after the other, with the same columns. Texts of which there are as many as names in
+/// `columns`, and more than one, stand side by side: a column each.
+///
+/// # Errors
+/// As [`open`]; [`DataError::Empty`] without files.
+pub fn open_files(paths: &[PathBuf], options: &Options) -> Result<Box<dyn Source>, DataError> {
+    match paths {
+        [] => Err(DataError::Empty { what: "list of files".into() }),
+        [path] => open(path, options),
+        [first, ..] => {
+            let beside = options.columns.len() == paths.len();
+            if beside && !first.is_dir() && format::of(first, options)? == "text" {
+                return Ok(Box::new(text::Lines::open(paths, options)?));
+            }
+            let sources = paths.iter().map(|path| open(path, options));
+            let sources = sources.collect::<Result<Vec<_>, DataError>>()?;
+            Ok(Box::new(files::Files::new(paths, sources)?))
+        }
+    }
 }
 
 /// Reads all rows of a file or a folder into memory.
@@ -80,13 +123,21 @@ pub fn read(path: &Path, options: &Options) -> Result<Table, DataError> {
     read_all(&*open(path, options)?)
 }
 
+/// Reads all rows of several files into memory.
+///
+/// # Errors
+/// As [`open_files`] and [`Chunks::next`].
+pub fn read_files(paths: &[PathBuf], options: &Options) -> Result<Table, DataError> {
+    read_all(&*open_files(paths, options)?)
+}
+
 /// All rows of a source as one table.
 ///
 /// # Errors
 /// As [`Chunks::next`].
 pub fn read_all(source: &dyn Source) -> Result<Table, DataError> {
     let mut chunks = source.chunks()?;
-    let mut all = Table::default();
+    let mut all = chunks.next(usize::MAX)?.unwrap_or_default();
     while let Some(table) = chunks.next(usize::MAX)? {
         all.append(table)?;
     }
@@ -94,32 +145,6 @@ pub fn read_all(source: &dyn Source) -> Result<Table, DataError> {
         all.note(note);
     }
     Ok(all)
-}
-
-/// The format of a file.
-fn format(path: &Path, options: &Options) -> Result<&'static str, DataError> {
-    if let Some(format) = &options.format {
-        let known = FORMATS.into_iter().find(|known| known == format);
-        return known.ok_or_else(|| DataError::Option {
-            option: "format",
-            expected: FORMATS.join(", "),
-            found: format.clone(),
-        });
-    }
-    let mut start = Vec::new();
-    let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
-    Reader::open_gz(path, &limits)?.some("file", 512, &mut start)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    let unfit = |found: &str| -> DataError {
-        let expected = format!("a file of data ({})", FORMATS.join(", "));
-        FormatError::new(ErrorKind::Unsupported, path, "format", expected, found).into()
-    };
-    match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
-        "csv" => Ok("csv"),
-        "tsv" | "tab" => Ok("tsv"),
-        _ => Err(unfit("a name that tells no format; write format = \"csv\" or another")),
-    }
 }
 
 /// Where the rows of one file come from.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use nerve_formats::spec::{Args, Kind, Param, Value};
 
 /// Names of formats, as a recipe gives them.
-pub const FORMATS: [&str; 8] = ["csv", "tsv", "jsonl", "json", "npy", "npz", "idx", "text"];
+pub const FORMATS: [&str; 13] = [
+    "csv", "tsv", "jsonl", "json", "npy", "npz", "idx", "text", "parquet", "arrow", "images",
+    "audio", "texts",
+];
 
 const NAMES: Kind = Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 };
 

@@ -80,7 +80,7 @@ fn position<const N: usize>(data: &[u8], is: impl Fn([u8; N]) -> bool) -> Option
 }
 
 /// IEEE 754 half precision: 1 sign, 5 exponent and 10 fraction bits.
-fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let exponent = u32::from(bits >> 10 & 0x1f);
     let fraction = u32::from(bits & 0x03ff);
