@@ -24,6 +24,7 @@
 mod array;
 pub mod audio;
 pub mod catalogue;
+pub mod civil;
 mod dataset;
 mod error;
 pub mod features;

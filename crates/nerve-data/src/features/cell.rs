@@ -61,6 +61,11 @@ impl Words {
         Words(NUMBER_WORDS.iter().map(word).collect())
     }
 
+    /// Those of names: nothing but the empty text.
+    pub(super) fn of_names() -> Words {
+        Words(vec![String::new()])
+    }
+
     pub(super) fn contain(&self, text: &str) -> bool {
         self.0.iter().any(|word| word == text)
     }

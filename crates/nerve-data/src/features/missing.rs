@@ -51,6 +51,18 @@ fn of_names() -> Vec<&'static Spec> {
     vec![&CATEGORY, &MODE, &NAME, &FFILL, &DROP, &ERROR]
 }
 
+fn of_dates() -> Vec<&'static Spec> {
+    vec![&MEAN, &FFILL, &DROP, &ERROR]
+}
+
+/// The parameter of columns of dates.
+pub(super) const DATES: Param = Param::with_default(
+    "missing",
+    Kind::Item { what: "way with missing values", specs: of_dates },
+    Value::text("mean"),
+    "what stands in for a date that is not there; mean: the mean year, and no place in what comes round",
+);
+
 /// The parameter of columns of numbers.
 pub(super) const NUMBERS: Param = Param::with_default(
     "missing",

@@ -15,6 +15,7 @@ mod audio;
 mod binary;
 mod category;
 mod cell;
+mod date;
 mod image;
 mod missing;
 mod number;
@@ -22,6 +23,7 @@ mod scale;
 #[cfg(test)]
 mod testing;
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -115,6 +117,14 @@ impl Refusal {
     pub fn new(expected: impl Into<String>, cell: Cell<'_>) -> Refusal {
         Refusal { expected: expected.into(), found: describe(cell) }
     }
+}
+
+/// The name in a cell, `None` where there is none: the same for `1`, `1.0` and the number 1.
+///
+/// # Errors
+/// The cell holds an array of several values.
+pub fn name_of(cell: Cell<'_>) -> Result<Option<Cow<'_, str>>, Refusal> {
+    cell::Words::of_names().name(cell)
 }
 
 /// A cell as it may stand in a message.
@@ -267,6 +277,7 @@ static REGISTRY: &[Entry] = &[
     audio::ENTRY,
     binary::ENTRY,
     category::ENTRY,
+    date::ENTRY,
     image::ENTRY,
     number::ENTRY,
 ];

@@ -2,9 +2,95 @@
 //!
 //! Each function gives the sample indices of every part, sorted. The parts are disjoint and together hold every sample.
 //! A part becomes a data set with [`Subset::new`](crate::Subset::new).
+//!
+//! A recipe names the way to split a table, `split = { type = "stratify", column = "label" }`: [`KIND`], [`parts`] and
+//! [`folds`].
+
+mod ways;
+
+use nerve_formats::spec::{Item, Kind, Spec};
 
 use crate::random::Random;
-use crate::{DataError, Permutation};
+use crate::{DataError, Permutation, Table};
+
+/// The rows of each part of a table, each sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// What is learned from.
+    pub train: Vec<usize>,
+    /// What is watched while learning; may be empty.
+    pub validation: Vec<usize>,
+    /// What is judged by at the end; may be empty.
+    pub test: Vec<usize>,
+}
+
+/// The ways to split a table, for a recipe.
+pub const KIND: Kind = Kind::Item { what: "split", specs };
+
+/// The descriptions of the ways to split a table.
+pub fn specs() -> Vec<&'static Spec> {
+    ways::REGISTRY.iter().map(|way| way.spec).collect()
+}
+
+/// Splits these rows of a table as a checked recipe says.
+///
+/// The fractions of a way are those of training, validation and test; without a third, nothing is held back for the test,
+/// as where the test has a file of its own.
+///
+/// # Errors
+/// [`DataError::Option`] for fractions that do not add up to 1, or a way that does not suit the column;
+/// [`DataError::UnknownColumn`]; [`DataError::Cell`] for a cell that the way cannot use; [`DataError::Empty`] when a part
+/// that should have rows gets none.
+///
+/// # Panics
+/// If `item` is not of this registry.
+pub fn parts(item: &Item, table: &Table, rows: &[usize], seed: u64) -> Result<Parts, DataError> {
+    way(item).parts(&item.args, table, rows, seed)
+}
+
+/// `k` pairs of what is learned from and what is judged by: each row is in the test of one fold. Of the other rows of a
+/// fold, a share is for validation, drawn in the same way.
+///
+/// # Errors
+/// As [`parts`]; [`DataError::Option`] also for a way that has no folds, as `time`, and for fewer rows than folds.
+///
+/// # Panics
+/// If `item` is not of this registry.
+pub fn folds(
+    item: &Item,
+    table: &Table,
+    rows: &[usize],
+    k: usize,
+    validation: f64,
+    seed: u64,
+) -> Result<Vec<Parts>, DataError> {
+    if k < 2 || k > rows.len() {
+        return Err(DataError::Option {
+            option: "folds",
+            expected: format!("2 to {}, the number of rows", rows.len()),
+            found: k.to_string(),
+        });
+    }
+    let tests = way(item).folds(&item.args, table, rows, k, seed)?;
+    let mut folds = Vec::with_capacity(k);
+    for (fold, test) in tests.into_iter().enumerate() {
+        let rest: Vec<usize> =
+            rows.iter().copied().filter(|row| test.binary_search(row).is_err()).collect();
+        let shares = [1.0 - validation, validation];
+        let shares = if validation > 0.0 { &shares[..] } else { &shares[..1] };
+        // A fold draws its validation rows for itself.
+        let seed = crate::random::key(&[SPLIT, seed, fold as u64]);
+        let mut dealt = way(item).deal(&item.args, table, &rest, shares, seed)?.into_iter();
+        let (train, validation) = (dealt.next().unwrap_or_default(), dealt.next());
+        folds.push(Parts { train, validation: validation.unwrap_or_default(), test });
+    }
+    Ok(folds)
+}
+
+fn way(item: &Item) -> &'static ways::Way {
+    let way = ways::REGISTRY.iter().find(|way| way.spec.name == item.name);
+    way.unwrap_or_else(|| panic!("no split `{}`", item.name))
+}
 
 /// Keys the random order of a split, so that it has nothing to do with the order of an epoch of the same seed.
 const SPLIT: u64 = 0x5350_4C49_5400_0000;
@@ -84,6 +170,10 @@ pub fn stratified(
     none_empty(parts, labels.len())
 }
 
+fn refuse(expected: impl Into<String>, found: impl Into<String>) -> DataError {
+    DataError::Option { option: "split", expected: expected.into(), found: found.into() }
+}
+
 fn check(fractions: &[f64]) -> Result<(), DataError> {
     let sum: f64 = fractions.iter().sum();
     if fractions.iter().all(|&fraction| fraction > 0.0) && (sum - 1.0).abs() < 1e-6 {
@@ -120,6 +210,9 @@ fn none_empty(parts: Vec<Vec<usize>>, len: usize) -> Result<Vec<Vec<usize>>, Dat
         }
     }
 }
+
+#[cfg(test)]
+mod table_tests;
 
 #[cfg(test)]
 mod tests {
