@@ -11,6 +11,7 @@
 //! | [`features`] | what a column becomes: number, category, text, image, ... |
 //! | [`Dataset`], [`Arrays`], [`Subset`], [`labels`] | samples with random access, in memory as small as they are in their file |
 //! | [`Stream`], [`IterStream`] | samples that come one after the other |
+//! | [`text`] | tokenizers |
 //! | [`split`] | training, validation and test parts |
 //! | [`transform`] | normalisation, augmentation and the pipeline of both |
 //! | [`audio`], [`series`] | sound and measurements over time: front ends, windows, augmentation |
@@ -38,6 +39,7 @@ pub mod source;
 pub mod split;
 mod stream;
 pub mod table;
+pub mod text;
 pub mod transform;
 
 pub use array::{Array, Element, Field, Row, Slice, Values};

@@ -22,6 +22,7 @@ mod number;
 mod scale;
 #[cfg(test)]
 mod testing;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -280,6 +281,7 @@ static REGISTRY: &[Entry] = &[
     date::ENTRY,
     image::ENTRY,
     number::ENTRY,
+    text::ENTRY,
 ];
 
 /// The type of this name.
