@@ -3,6 +3,7 @@
 use crate::output::{Style, complain};
 use nerve_recipe::Report;
 use nerve_recipe::run::RunError;
+use nerve_recipe::session::SessionError;
 use serde_json::json;
 use std::io;
 use std::process::ExitCode;
@@ -69,6 +70,15 @@ impl Failure {
 impl From<Report> for Failure {
     fn from(report: Report) -> Self {
         Failure::Recipe(report)
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Recipe(report) => Failure::Recipe(report),
+            SessionError::Data(error) => Failure::Data(error.to_string()),
+        }
     }
 }
 

@@ -109,6 +109,11 @@ impl Arrays {
         Ok(&self.columns[position(&self.fields, field)?])
     }
 
+    /// The fields with all their values.
+    pub fn into_columns(self) -> Vec<(Field, Values)> {
+        self.fields.into_iter().zip(self.columns).collect()
+    }
+
     /// Bytes that the values take up.
     pub fn bytes(&self) -> usize {
         self.columns.iter().map(|values| values.len() * values.element().size()).sum()

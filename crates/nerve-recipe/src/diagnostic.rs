@@ -113,6 +113,11 @@ impl Report {
         Report { sources, problems }
     }
 
+    /// The first problem in one line.
+    pub fn brief(&self) -> String {
+        self.problems.first().map(|problem| problem.message.clone()).unwrap_or_default()
+    }
+
     /// The text for a terminal; with `color`, as escape sequences.
     pub fn render(&self, color: bool) -> String {
         let mut out = String::new();

@@ -7,12 +7,14 @@
 //! [`Source`] → [`Recipe::load`] → [`Recipe::summary`] → training.
 #![forbid(unsafe_code)]
 
+pub mod columns;
 pub mod data;
 pub mod diagnostic;
 mod explain;
-pub mod input;
+pub mod features;
 pub mod machine;
 pub mod model;
+pub mod network;
 pub mod overrides;
 pub mod predictor;
 pub mod recipe;
@@ -26,12 +28,14 @@ mod transfer;
 mod tree;
 pub mod vocabulary;
 
-pub use data::Prepared;
+pub use columns::Column;
+pub use data::{Data, Part, Rows, Tables};
 pub use diagnostic::{Code, Diagnostic, Report};
-pub use input::Input;
+pub use features::Features;
 pub use model::Card;
 pub use nerve_formats::spec::nearest;
-pub use predictor::{Answer, Network, Predictor};
+pub use network::Network;
+pub use predictor::{ModelError, Predictor, Said};
 pub use recipe::{BUILT_IN, Recipe, built_in};
 pub use run::RunFolder;
 pub use session::{Judgement, Keeper, Session, SessionError};

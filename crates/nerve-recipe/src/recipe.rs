@@ -4,7 +4,11 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
-use crate::vocabulary::{DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER};
+use crate::columns::{self, Column};
+use crate::vocabulary::{
+    COLUMNS, DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER,
+};
+use nerve_data::features::Role;
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
@@ -23,6 +27,10 @@ pub struct Recipe {
     pub root: Args,
     /// The table `[data]`.
     pub data: Args,
+    /// The columns that go in.
+    pub inputs: Vec<Column>,
+    /// The columns that should come out.
+    pub outputs: Vec<Column>,
     /// The table `[model]`.
     pub model: Args,
     /// The layers.
@@ -77,11 +85,17 @@ impl Recipe {
         let [data, trainer] =
             [&DATA, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
         let model = check_model(&tree, &mut problems);
+        let inputs = columns::read(&tree, Role::Input, &mut problems);
+        let outputs = columns::read(&tree, Role::Output, &mut problems);
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
         }
+        check_columns(&tree, [&inputs, &outputs], &mut problems);
         if let Some(trainer) = &trainer {
-            for (at, message, label) in training::check(data.as_ref(), trainer) {
+            if let Some(problem) = one_loss(&tree, &outputs, trainer) {
+                problems.push(problem);
+            }
+            for (at, message, label) in training::check(trainer) {
                 let span = Some(tree.find(&at, Target::Value));
                 problems.push(Diagnostic::new(Code::Contradiction, message, span).label(label));
             }
@@ -90,7 +104,18 @@ impl Recipe {
             (problems.is_empty(), root, data, model, trainer)
         {
             let overrides = applied;
-            return Ok(Recipe { sources, overrides, root, data, model, layers, trainer, tree });
+            return Ok(Recipe {
+                sources,
+                overrides,
+                root,
+                data,
+                inputs,
+                outputs,
+                model,
+                layers,
+                trainer,
+                tree,
+            });
         }
         Err(Report::new(sources, problems))
     }
@@ -134,12 +159,14 @@ impl Recipe {
     pub fn same(&self, other: &Recipe) -> bool {
         self.root == other.root
             && self.data == other.data
+            && columns::same(&self.inputs, &other.inputs)
+            && columns::same(&self.outputs, &other.outputs)
             && self.start().eq(other.start())
             && self.trainer == other.trainer
     }
 }
 
-fn item_of(value: &Value) -> Option<Item> {
+pub(crate) fn item_of(value: &Value) -> Option<Item> {
     match value {
         Value::Item(item) => Some((**item).clone()),
         _ => None,
@@ -175,7 +202,8 @@ fn newer(tree: &Node) -> Option<Diagnostic> {
 }
 
 fn check_root(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<Args> {
-    let is_section = |key: &str| SECTIONS.iter().any(|section| section.name == key);
+    let is_section =
+        |key: &str| SECTIONS.iter().chain(&COLUMNS).any(|section| section.name == key);
     let mut given = tree.pairs();
     given.retain(|(key, _)| !is_section(key));
     // What is no key of the root is told by `explain`, which also knows the tables.
@@ -289,69 +317,115 @@ fn check_section(
 /// File names start from the folder of the text that holds them; from then on it is all the same
 /// where the command was called, also when the resolved recipe is read again.
 fn absolute_paths(tree: &mut Node, sources: &[Source]) {
-    let files = ["train", "train_labels", "test", "test_labels"].map(|key| ("data", key));
+    let files = ["path", "train", "train_labels", "validation", "test", "test_labels"];
+    let files = files.map(|key| ("data", key));
     for (table, key) in files.into_iter().chain([("model", "init_from")]) {
         let Some(node) = tree.get_mut(table).and_then(|table| table.get_mut(key)) else { continue };
-        let tree::Data::Scalar(Value::Text(name)) = &node.data else { continue };
-        let folder = sources.get(node.span.source).map(|source| source.folder.clone());
-        let path = folder.unwrap_or_default().join(name.as_ref());
-        if let Ok(path) = std::path::absolute(path) {
-            let text = path.to_string_lossy().into_owned();
-            node.data = tree::Data::Scalar(Value::Text(text.into()));
+        match &mut node.data {
+            tree::Data::List(names) => names.iter_mut().for_each(|name| absolute(name, sources)),
+            _ => absolute(node, sources),
         }
+    }
+}
+
+fn absolute(node: &mut Node, sources: &[Source]) {
+    let tree::Data::Scalar(Value::Text(name)) = &node.data else { return };
+    let folder = sources.get(node.span.source).map(|source| source.folder.clone());
+    if let Ok(path) = std::path::absolute(folder.unwrap_or_default().join(name.as_ref())) {
+        let text = path.to_string_lossy().into_owned();
+        node.data = tree::Data::Scalar(Value::Text(text.into()));
     }
 }
 
 /// Rules between the keys of `[data]`.
 fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
     let at = |key: &str, target| Some(tree.find(&path("data", key), target));
-    let mut refuse = |code, message: &str, span, label: &str| {
+    let mut refuse = |code, message: String, span, label: &str| {
         problems.push(Diagnostic::new(code, message, span).label(label));
     };
-    match (data.has("name"), data.has("train")) {
-        (true, true) => refuse(
+    let given: Vec<&str> =
+        ["name", "path", "train"].into_iter().filter(|key| data.has(key)).collect();
+    match given[..] {
+        [_] => {}
+        [first, second, ..] => refuse(
             Code::Contradiction,
-            "`name` and `train` are both given",
-            at("train", Target::Key),
-            "a named data set brings its own files: remove one of the two",
+            format!("`{first}` and `{second}` are both given"),
+            at(second, Target::Key),
+            match first {
+                "name" => "a named data set brings its own files: remove one of the two",
+                _ => "`path` is split by nerve, `train` has its test beside it: remove one",
+            },
         ),
-        (false, false) => {
+        [] => {
             let span = tree.get("data").map(|entry| entry.key_span);
-            refuse(Code::Missing, "[data] needs `name` or `train`", span, "which data?");
+            let message = "[data] needs `name`, `path` or `train`".to_string();
+            refuse(Code::Missing, message, span, "which data?");
         }
-        _ => {}
+    }
+    let lonely = |key: &'static str, of: &'static str| (data.has(key) && !data.has(of)).then_some((key, of));
+    for (key, of) in [lonely("test_labels", "test"), lonely("train_labels", "train")].into_iter().flatten() {
+        let message = format!("`{key}` is given without `{of}`");
+        refuse(Code::Contradiction, message, at(key, Target::Key), "labels of what?");
     }
     if data.has("name") {
-        let (name, known) = (data.text("name"), catalogue());
-        if known.iter().all(|entry| entry.name != name) {
-            let names: Vec<&str> = known.iter().map(|entry| entry.name).collect();
-            let near = nearest(name, names.iter().copied());
-            let message = format!("unknown data set `{}`", escape(name));
-            let problem = Diagnostic::new(Code::UnknownWord, message, at("name", Target::Value))
-                .label(near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default());
-            problems.push(problem.note(format!("known: {}", names.join(", "))));
-        }
-        let mut refuse = |code, message: &str, span, label: &str| {
-            problems.push(Diagnostic::new(code, message, span).label(label));
-        };
-        for key in ["test", "train_labels", "test_labels", "classes"] {
+        for key in ["test", "train_labels", "test_labels"] {
             if data.has(key) {
                 let message = format!("`name` and `{key}` are both given");
-                refuse(
-                    Code::Contradiction,
-                    &message,
-                    at(key, Target::Key),
-                    "the named data set has its own",
-                );
+                let label = "the named data set has its own";
+                refuse(Code::Contradiction, message, at(key, Target::Key), label);
             }
         }
+        check_known(data, at("name", Target::Value), problems);
     }
-    if data.has("test_labels") && !data.has("test") {
-        let message = "`test_labels` is given without `test`";
-        let span = at("test_labels", Target::Key);
-        let problem = Diagnostic::new(Code::Contradiction, message, span);
-        problems.push(problem.label("labels of what?"));
+}
+
+fn check_known(data: &Args, span: Option<Span>, problems: &mut Vec<Diagnostic>) {
+    let (name, known) = (data.text("name"), catalogue());
+    if known.iter().any(|entry| entry.name == name) {
+        return;
     }
+    let names: Vec<&str> = known.iter().map(|entry| &*entry.name).collect();
+    let near = nearest(name, names.iter().copied());
+    let message = format!("unknown data set `{}`", escape(name));
+    let problem = Diagnostic::new(Code::UnknownWord, message, span)
+        .label(near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default());
+    problems.push(problem.note(format!("known: {}", names.join(", "))));
+}
+
+/// Rules between the columns.
+fn check_columns(tree: &Node, [inputs, outputs]: [&[Column]; 2], problems: &mut Vec<Diagnostic>) {
+    for (given, other) in [("input", "output"), ("output", "input")] {
+        if let (Some(entry), None) = (tree.get(given), tree.get(other)) {
+            let message = format!("there is [[{given}]] and no [[{other}]]");
+            let problem = Diagnostic::new(Code::Missing, message, Some(entry.key_span));
+            problems.push(problem.label("which columns go in, and which should come out?"));
+        }
+    }
+    for output in outputs {
+        let forecast = output.feature.name == "timeseries";
+        if !forecast && inputs.iter().any(|input| input.name == output.name && input.feature.name != "image") {
+            let message = format!("the column `{}` goes in and should come out", output.name);
+            let span = tree.find(&output.path(Role::Output, Some("name")), Target::Value);
+            let problem = Diagnostic::new(Code::Contradiction, message, Some(span));
+            problems.push(problem.label("the network would only have to copy it"));
+        }
+    }
+}
+
+/// `[trainer] loss` and `metrics` speak of the one output there is.
+fn one_loss(tree: &Node, outputs: &[Column], trainer: &Args) -> Option<Diagnostic> {
+    let key = ["loss", "metrics"].into_iter().find(|key| trainer.has(key))?;
+    let twice = outputs.iter().any(|output| output.args.has(key));
+    if outputs.len() < 2 && !twice {
+        return None;
+    }
+    let message = match twice {
+        true => format!("`{key}` is given in [trainer] and in [[output]]"),
+        false => format!("`{key}` in [trainer], and {} outputs", outputs.len()),
+    };
+    let span = tree.find(&path("trainer", key), Target::Key);
+    let problem = Diagnostic::new(Code::Contradiction, message, Some(span));
+    Some(problem.label(format!("write `{key}` into the [[output]] it is meant for")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The recipe with every default written out.
 
+use crate::columns;
 use crate::recipe::Recipe;
+use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Value};
 use std::fmt::Write;
 
@@ -10,12 +12,24 @@ pub fn print(recipe: &Recipe) -> String {
     keys(&mut out, &recipe.root);
     out.push_str("\n[data]\n");
     keys(&mut out, &recipe.data);
+    for (role, columns) in [(Role::Input, &recipe.inputs), (Role::Output, &recipe.outputs)] {
+        for column in columns {
+            let _ = write!(out, "\n[[{}]]\nname = {}\n", columns::table(role), text(&column.name));
+            let _ = writeln!(out, "type = {}", text(column.feature.name));
+            keys(&mut out, &column.feature.args);
+            keys(&mut out, &column.args.without("name"));
+        }
+    }
     out.push_str("\n[model]\n");
     out.push_str(&layers(&recipe.layers));
     entries(&mut out, recipe.start());
     out.push_str("\n[trainer]\n");
     keys(&mut out, &recipe.trainer);
     out
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_string().into())
 }
 
 /// The key `layers` with one layer a line.

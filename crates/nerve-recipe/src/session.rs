@@ -1,26 +1,29 @@
 //! From a checked recipe to a training: data, network, loss, optimizer, metrics put together.
 
-use crate::data::{Prepared, serving};
+use crate::data::{Data, Part, Rows, Tables};
 use crate::diagnostic::{Code, Diagnostic, Report};
+use crate::features::{Features, Fitted};
 use crate::machine;
 use crate::model::Card;
-use crate::predictor::{ModelError, Network, Predictor};
-use crate::recipe::{Recipe, items, path};
+use crate::network::Network;
+use crate::predictor::{ModelError, Predictor};
+use crate::recipe::{Recipe, path};
 use crate::run::{HISTORY, RunFolder};
+use crate::summary::Summary;
 use nerve_core::{Precision, Step};
-use nerve_data::{DataError, Dataset, Loader, LoaderOptions, labels, mnist};
+use nerve_data::{DataError, Loader, LoaderOptions};
 use nerve_formats::FormatError;
-use nerve_formats::spec::{Item, Target};
-use nerve_nn::Layer;
-use nerve_nn::lora::{Adapters, Lora};
-use nerve_nn::losses::{self, Loss};
+use nerve_formats::spec::Target;
+use nerve_nn::lora::{Adapted, Adapters};
+use nerve_nn::losses;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
 use nerve_nn::state::save_safetensors;
-use nerve_train::metrics::{self, Metric};
+use nerve_nn::Model;
+use nerve_train::metrics;
 use nerve_train::{
-    Callback, CallbackError, Control, Evaluation, Evaluator, Fit, History, Options, TrainError,
-    Trainer, first_use,
+    Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History, Options,
+    TrainError, Trainer, first_use,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -39,23 +42,18 @@ pub enum SessionError {
 
 /// Everything that a training needs, ready to begin.
 pub struct Session {
-    recipe: Recipe,
+    /// The recipe, its columns described.
+    pub recipe: Recipe,
     /// The data.
-    pub data: Prepared,
+    pub data: Data,
     /// The network.
     pub network: Network,
+    /// The layer table.
+    pub summary: Summary,
     /// The network with its adapters, if it has any: what is trained.
-    trained: Arc<dyn Layer>,
+    trained: Arc<dyn Model>,
     adapters: Option<Arc<Adapters>>,
-    /// What will stand in the model file beside the numbers.
-    pub card: Card,
-    loss: Box<dyn Loss>,
     optimizer: Box<dyn Optimizer>,
-    metrics: Vec<Item>,
-    epochs: u64,
-    batch: usize,
-    seed: u64,
-    precision: Precision,
 }
 
 impl Session {
@@ -64,53 +62,32 @@ impl Session {
     /// # Errors
     /// The data cannot be read, the layers do not fit them, or the memory does not suffice.
     pub fn new(recipe: &Recipe) -> Result<Self, SessionError> {
-        let data = recipe.prepare_data()?;
-        recipe.summary(&data.input, machine::memory())?;
-        let zscore = recipe.data.text("normalize") == "zscore";
-        let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
-        let card = Card {
-            layers: recipe.layers.clone(),
-            input: data.input.shape.clone(),
-            normalization: data.normalization.clone(),
-            mean: data.normalization.as_ref().filter(|_| zscore).map(|n| mean(&n.subtract)),
-            labels: data.input.labels.clone(),
-            recipe: recipe.resolved(),
-            trained: serde_json::Value::Null,
-        };
-        let at_model = |message: String| {
+        let tables = recipe.tables()?;
+        Session::with(recipe, &tables)
+    }
+
+    /// The same with data that were read already.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with(recipe: &Recipe, tables: &Tables) -> Result<Self, SessionError> {
+        let Checked { recipe, data, summary } = recipe.checked(tables)?;
+        let network = Network::new(&recipe, &data.features).map_err(|message| {
             let span = recipe.place(&path("model", "layers"), Target::Key);
             recipe.refuse(Diagnostic::new(Code::Shape, message, Some(span)))
-        };
-        let network = Network::new(&card, recipe.seed()).map_err(at_model)?;
-        let adapters = recipe.prepare_network(&network)?;
-        let plain: Arc<dyn Layer> = network.model.clone();
-        let (adapters, trained) = match adapters {
-            None => (None, plain),
+        })?;
+        let adapters = recipe.prepare_network(&network)?.map(Arc::new);
+        let trained: Arc<dyn Model> = match &adapters {
+            None => network.model.clone(),
             Some(adapters) => {
-                let adapters = Arc::new(adapters);
-                let adapted = Lora::with(plain, adapters.clone());
-                (Some(adapters), Arc::new(adapted) as Arc<dyn Layer>)
+                let (network, adapters) = (network.model.clone(), adapters.clone());
+                Arc::new(Adapted { network, adapters })
             }
         };
         let optimizer = recipe.optimizer(&network.params)?;
-        Ok(Session {
-            recipe: recipe.clone(),
-            loss: losses::build(recipe.trainer.item("loss")),
-            metrics: items(&recipe.trainer, "metrics"),
-            epochs: recipe.trainer.usize("epochs") as u64,
-            batch: recipe.trainer.usize("batch_size"),
-            seed: recipe.seed(),
-            precision: match recipe.trainer.text("precision") {
-                "bf16" => Precision::Bf16,
-                _ => Precision::Full,
-            },
-            data,
-            network,
-            trained,
-            adapters,
-            card,
-            optimizer,
-        })
+        let session = Session { recipe, data, network, summary, trained, adapters, optimizer };
+        session.recipe.check_plateaus(&session.scores())?;
+        Ok(session)
     }
 
     /// Trains; `stop` ends it after the step in hand.
@@ -124,7 +101,7 @@ impl Session {
     ) -> Result<Fit, TrainError> {
         let train = self.loader(&self.data.train, true)?;
         let validation =
-            self.data.validation.as_ref().map(|data| self.loader(data, false)).transpose()?;
+            self.data.validation.as_ref().map(|part| self.loader(part, false)).transpose()?;
         let trainer = self.trainer(stop);
         // Borrowed anew, for as long as the trainer lives and no longer.
         let mut callbacks: Vec<&mut dyn Callback> =
@@ -133,17 +110,25 @@ impl Session {
     }
 
     fn trainer(&self, stop: Arc<AtomicBool>) -> Trainer<'_> {
+        let trainer = &self.recipe.trainer;
         let options = Options {
-            epochs: self.epochs,
-            seed: self.seed,
-            precision: self.precision,
+            epochs: trainer.usize("epochs") as u64,
+            seed: self.recipe.seed(),
+            precision: match trainer.text("precision") {
+                "bf16" => Precision::Bf16,
+                _ => Precision::Full,
+            },
             stop,
             ..Options::default()
         };
-        Trainer::new(&self.trained, &*self.loss, &*self.optimizer)
-            .metrics(build(&self.metrics))
-            .schedule(schedules::build(self.recipe.trainer.item("schedule")))
+        Trainer::with_heads(&*self.trained, self.heads(), &*self.optimizer)
+            .weighted(self.data.weighted)
+            .schedule(schedules::build(trainer.item("schedule")))
             .options(options)
+    }
+
+    fn heads(&self) -> Vec<Head<'static>> {
+        self.recipe.heads(&self.data.features)
     }
 
     /// One compiled step with a batch of the training data in it, and its rows, to be timed: of
@@ -155,7 +140,7 @@ impl Session {
         let loader = self.loader(&self.data.train, training)?;
         match training {
             true => self.trainer(Arc::default()).first_step(&loader),
-            false => first_use(&self.trained, &loader),
+            false => first_use(&*self.trained, &loader),
         }
     }
 
@@ -164,15 +149,23 @@ impl Session {
     /// # Errors
     /// Those of the data.
     pub fn test(&self) -> Result<Option<Evaluation>, TrainError> {
-        let Some(test) = self.recipe.test_data()? else { return Ok(None) };
-        let loader = self.loader(&test, false)?;
-        let metrics = build(&self.metrics);
-        Evaluator::new(&self.trained, &*self.loss, &metrics).evaluate(&loader).map(Some)
+        let Some(test) = &self.data.test else { return Ok(None) };
+        let loader = self.loader(test, false)?;
+        let heads = self.heads();
+        Evaluator::with_heads(&*self.trained, &heads).evaluate(&loader).map(Some)
     }
 
-    /// The names of the metrics.
+    /// The names of what is measured beside the loss.
     pub fn metrics(&self) -> Vec<String> {
-        build(&self.metrics).iter().map(|metric| metric.name()).collect()
+        let heads = self.heads();
+        Evaluator::with_heads(&*self.trained, &heads).names()
+    }
+
+    /// The names of all that is measured after an epoch.
+    fn scores(&self) -> Vec<String> {
+        let own: Vec<String> = std::iter::once("loss".to_string()).chain(self.metrics()).collect();
+        let watched = own.iter().filter(|_| self.data.validation.is_some());
+        watched.map(|name| format!("val_{name}")).chain(own.iter().cloned()).collect()
     }
 
     /// Writes the model file of a run, whole or not at all.
@@ -180,8 +173,11 @@ impl Session {
     /// # Errors
     /// Those of the disk.
     pub fn save(&self, run: &RunFolder, history: &History) -> Result<(), FormatError> {
-        let mut card = self.card.clone();
-        card.trained = trained(history);
+        let card = Card {
+            recipe: self.recipe.clone(),
+            features: self.data.features.clone(),
+            trained: trained(history),
+        };
         let params = &self.network.params;
         let vars = match &self.adapters {
             None => params.vars(),
@@ -191,20 +187,39 @@ impl Session {
         save_safetensors(run.model(), &vars, &card.metadata())
     }
 
-    fn loader(&self, data: &Arc<dyn Dataset>, training: bool) -> Result<Loader, DataError> {
-        let pipeline = if training { &self.data.training } else { &self.data.serving };
+    fn loader(&self, part: &Part, training: bool) -> Result<Loader, DataError> {
         let options = LoaderOptions {
-            batch_size: self.batch,
+            batch_size: self.recipe.trainer.usize("batch_size"),
             shuffle: training,
-            seed: self.seed,
+            seed: self.recipe.seed(),
             ..LoaderOptions::default()
         };
-        Loader::new(data.clone(), options)?.with_pipeline(pipeline.clone())
+        let pipeline = self.data.features.pipeline(part.dataset.fields(), training)?;
+        Loader::new(part.dataset.clone(), options)?.with_pipeline(pipeline)
     }
 }
 
-fn build(items: &[Item]) -> Vec<Box<dyn Metric>> {
-    items.iter().map(metrics::build).collect()
+/// A recipe that fits its data.
+pub struct Checked {
+    /// The recipe, its columns described.
+    pub recipe: Recipe,
+    /// The data.
+    pub data: Data,
+    /// The layer table.
+    pub summary: Summary,
+}
+
+impl Recipe {
+    /// Compares the recipe with its data, and prepares them.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn checked(&self, tables: &Tables) -> Result<Checked, SessionError> {
+        let recipe = self.described(&tables.train.table)?;
+        let data = recipe.prepare(tables)?;
+        let summary = recipe.summary(&data.features, data.examples(), machine::memory())?;
+        Ok(Checked { recipe, data, summary })
+    }
 }
 
 /// What the last epoch reached, for the model file.
@@ -259,52 +274,53 @@ pub struct Judgement {
     pub metrics: Vec<String>,
     /// Loss and metrics.
     pub scores: Evaluation,
-    /// The most frequent class, and its share: what an answer without looking would reach.
-    pub baseline: (String, f64),
 }
 
 impl Predictor {
+    /// The rows that the recipe names for judging: those of the test, or else of the validation.
+    ///
+    /// # Errors
+    /// The data are missing, damaged or do not fit; there is neither a test nor a validation.
+    pub fn judging(&self) -> Result<(Rows, &'static str), DataError> {
+        let tables = self.card.recipe.tables()?;
+        let nothing = || DataError::Empty { what: "test and validation data".into() };
+        match (tables.test, tables.validation) {
+            (Some(test), _) => Ok((test, "test")),
+            (None, validation) => Ok((validation.ok_or_else(nothing)?, "validation")),
+        }
+    }
+
     /// Measures the network on the data that its recipe names for it.
     ///
     /// # Errors
-    /// The recipe in the model is not valid any more; the data are missing or do not fit.
+    /// The data are missing or do not fit.
     pub fn judge(&self) -> Result<Judgement, JudgeError> {
-        let recipe = self.card.recipe()?;
-        let (data, part) = recipe.judging_data()?;
-        let found = &data.fields()[0].shape;
-        if *found != self.card.input {
-            return Err(ModelError::Network {
-                file: "data".to_string(),
-                message: format!("images are {found:?}, the model takes {:?}", self.card.input),
-            }
-            .into());
-        }
-        let classes = self.card.labels.len();
-        let labels = labels(&*data, mnist::LABEL, classes)?;
-        let mut counts = vec![0usize; classes];
-        labels.iter().for_each(|&label| counts[label as usize] += 1);
-        let most = (0..classes).max_by_key(|&class| (counts[class], classes - class)).unwrap_or(0);
-        let baseline = (self.card.labels[most].clone(), counts[most] as f64 / labels.len() as f64);
-        let options = LoaderOptions {
-            batch_size: recipe.trainer.usize("batch_size"),
-            ..LoaderOptions::default()
+        let (rows, part) = self.judging()?;
+        let features = self.features();
+        let loader = self.loader(&rows, features.slots.clone())?;
+        let heads = self.card.recipe.heads(features);
+        let mut evaluator = Evaluator::with_heads(&*self.network.model, &heads);
+        let scores = evaluator.evaluate(&loader)?;
+        Ok(Judgement { part, metrics: evaluator.names(), scores })
+    }
+}
+
+impl Recipe {
+    /// What the network is trained for.
+    pub(crate) fn heads(&self, features: &Features) -> Vec<Head<'static>> {
+        let head = |output: &Fitted| {
+            let (loss, metrics) = self.judged_by(output);
+            let metrics = metrics.iter().map(metrics::build).collect();
+            let weight = output.column.args.float("weight");
+            Head { metrics, weight, ..Head::new(&*output.column.name, losses::build(&loss)) }
         };
-        let pipeline = serving(data.fields(), self.card.normalization.as_ref())?;
-        let loader = Loader::new(data, options)?.with_pipeline(pipeline)?;
-        let loss = losses::build(recipe.trainer.item("loss"));
-        let metrics = build(&items(&recipe.trainer, "metrics"));
-        let scores = Evaluator::new(&*self.network.model, &*loss, &metrics).evaluate(&loader)?;
-        let metrics = metrics.iter().map(|metric| metric.name()).collect();
-        Ok(Judgement { part, metrics, scores, baseline })
+        features.outputs.iter().map(head).collect()
     }
 }
 
 /// Why a model cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
-    /// The recipe in the model is not valid.
-    #[error("the recipe in the model:\n{0}")]
-    Recipe(#[from] Report),
     /// The data are missing, damaged or do not fit.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -1,11 +1,14 @@
 //! The layer table: shapes through the whole model, parameters, cost, memory.
 
 use crate::diagnostic::{Code, Diagnostic, Report};
-use crate::input::Input;
+use crate::features::{Features, Feed, Fitted};
 use crate::recipe::{Recipe, items, path};
-use crate::source::Span;
+use crate::source::{Span, escape};
 use nerve_core::{DType, Shape};
-use nerve_formats::spec::{Args, Item, Segment, Target};
+use nerve_data::Element;
+use nerve_data::features::Role;
+use nerve_formats::Meaning;
+use nerve_formats::spec::{Args, Item, Segment, Target, Value};
 use nerve_nn::layers::{self, Effect, Misfit};
 use nerve_nn::{losses, optim};
 use nerve_train::metrics;
@@ -189,17 +192,24 @@ pub fn shape_text(shape: &[usize]) -> String {
 impl Recipe {
     /// Leads the shape of the data through all layers.
     ///
-    /// `memory` is what the machine has, in bytes; `None` where it is not known.
+    /// `examples` are those for training, validation and test; `memory` is what the machine has, in bytes; `None` where
+    /// it is not known.
     ///
     /// # Errors
-    /// A layer that does not fit, with both shapes; a last layer that does not fit the classes; a
-    /// model that does not fit the memory.
-    pub fn summary(&self, input: &Input, memory: Option<u64>) -> Result<Summary, Report> {
-        let mut shape: Vec<usize> = input.shape.clone();
+    /// A layer that does not fit, with both shapes; a last layer that does not fit what should come out; a loss or
+    /// metric that cannot compare the two; a model that does not fit the memory.
+    pub fn summary(
+        &self,
+        features: &Features,
+        examples: [usize; 3],
+        memory: Option<u64>,
+    ) -> Result<Summary, Report> {
+        let (input, layers) = self.chain(features).map_err(|problem| self.refuse(problem))?;
+        let mut shape = input.shape.clone();
         let mut rows: Vec<Row> = Vec::new();
-        for (i, layer) in self.layers.iter().enumerate() {
-            let effect = effect_of(i, layer, &shape)
-                .map_err(|misfit| self.refuse(self.misfit(i, &shape, &rows, misfit)))?;
+        for (i, layer) in layers.iter().enumerate() {
+            let effect = effect_of(i, layer, &shape, &input)
+                .map_err(|misfit| self.refuse(self.misfit(i, layer, &shape, &rows, misfit)))?;
             shape = effect.shape.to_vec();
             rows.push(Row { name: i.to_string(), kind: kind_of(layer), effect });
         }
@@ -209,14 +219,14 @@ impl Recipe {
             batch: self.trainer.usize("batch_size"),
             precision: self.trainer.text("precision").into(),
             slots: slots(&self.trainer),
-            data_bytes: product(&input.shape) * (input.train + input.test) as u128,
+            data_bytes: product(&input.shape) * examples.iter().sum::<usize>() as u128,
         };
+        let output = &features.outputs[0];
         let problems: Vec<Diagnostic> = [
-            self.wrong_classes(&shape, input.classes())
+            self.wrong_head(&shape, output)
                 .filter(|_| !self.compares_examples())
-                .or_else(|| self.wrong_loss(&shape, input)),
+                .or_else(|| self.wrong_loss(&shape, output)),
             self.nothing_to_train(&summary),
-            self.wrong_split(input),
             self.too_large(&summary, memory),
         ]
         .into_iter()
@@ -233,10 +243,17 @@ impl Recipe {
         self.place(&[model, layers, Segment::Index(i)], Target::Value)
     }
 
-    fn misfit(&self, i: usize, got: &[usize], rows: &[Row], misfit: Misfit) -> Diagnostic {
+    fn misfit(
+        &self,
+        i: usize,
+        layer: &Item,
+        got: &[usize],
+        rows: &[Row],
+        misfit: Misfit,
+    ) -> Diagnostic {
         let message = format!(
             "layer {i} ({}) does not fit: it gets {}, it needs {}",
-            self.layers[i].name,
+            layer.name,
             shape_text(got),
             misfit.needs
         );
@@ -249,20 +266,27 @@ impl Recipe {
             .note(before)
     }
 
-    fn wrong_classes(&self, shape: &[usize], classes: usize) -> Option<Diagnostic> {
-        if shape == [classes] {
+    fn wrong_head(&self, shape: &[usize], output: &Fitted) -> Option<Diagnostic> {
+        let needed = output.head().shape;
+        if shape == needed {
             return None;
         }
         let last = self.layers.len().checked_sub(1)?;
+        let of = match output.feature.meaning() {
+            Meaning::Category { names } => format!("the {} classes of the data", names.len()),
+            _ => format!("the output `{}`", escape(&output.column.name)),
+        };
+        let needed_text = shape_text(&needed);
         let message = format!(
-            "the last layer, {last} ({}), gives {}; the {classes} classes of the data need [{classes}]",
+            "the last layer, {last} ({}), gives {}; {of} need {needed_text}",
             self.layers[last].name,
             shape_text(shape),
         );
+        let units: usize = needed.iter().product();
         let label = match (self.layers[last].name, shape.len()) {
-            ("Dense", 1) => format!("units = {classes}"),
-            (_, 1) => format!("end with {{ type = \"Dense\", units = {classes} }}"),
-            _ => format!("end with \"Flatten\", {{ type = \"Dense\", units = {classes} }}"),
+            ("Dense", 1) => format!("units = {units}"),
+            (_, 1) => format!("end with {{ type = \"Dense\", units = {units} }}"),
+            _ => format!("end with \"Flatten\", {{ type = \"Dense\", units = {units} }}"),
         };
         Some(Diagnostic::new(Code::Shape, message, Some(self.layer_place(last))).label(label))
     }
@@ -270,28 +294,33 @@ impl Recipe {
     /// Whether the loss compares the examples of a batch with each other: then the network gives
     /// embeddings, or a score, and no output for each class.
     pub(crate) fn compares_examples(&self) -> bool {
-        losses::find(self.trainer.item("loss").name).is_some_and(|entry| entry.across)
+        let given = self.trainer.get("loss").or(self.outputs.first().and_then(|o| o.args.get("loss")));
+        match given {
+            Some(Value::Item(loss)) => losses::find(loss.name).is_some_and(|entry| entry.across),
+            _ => false,
+        }
     }
 
-    /// A loss or metric that cannot compare the output with class numbers.
-    fn wrong_loss(&self, shape: &[usize], input: &Input) -> Option<Diagnostic> {
-        let loss = self.trainer.item("loss");
-        let classes = Some(input.classes());
-        let target = losses::Target { shape: Shape::from([]), dtype: DType::I32, classes };
+    /// A loss or metric that cannot compare what the network gives with what should come out.
+    fn wrong_loss(&self, shape: &[usize], output: &Fitted) -> Option<Diagnostic> {
+        let (of, target) = target(output);
         let refused = |what: &str, item: &Item, key: &str, misfit: Misfit| {
             let message = format!(
-                "the {what} `{}` does not fit: the data are examples of {} classes, it needs {}",
-                item.name,
-                input.classes(),
-                misfit.needs
+                "the {what} `{}` does not fit: the data are examples of {of}, it needs {}",
+                item.name, misfit.needs
             );
-            let span = self.place(&path("trainer", key), Target::Value);
+            let at = match self.trainer.has(key) {
+                true => path("trainer", key).to_vec(),
+                false => output.column.path(Role::Output, Some(key)),
+            };
+            let span = self.place(&at, Target::Value);
             Diagnostic::new(Code::Contradiction, message, Some(span)).label(misfit.hint)
         };
-        if let Err(misfit) = losses::build(loss).check(shape, &target) {
-            return Some(refused("loss", loss, "loss", misfit));
+        let (loss, metrics) = self.judged_by(output);
+        if let Err(misfit) = losses::build(&loss).check(shape, &target) {
+            return Some(refused("loss", &loss, "loss", misfit));
         }
-        items(&self.trainer, "metrics").iter().find_map(|metric| {
+        metrics.iter().find_map(|metric| {
             let misfit = metrics::build(metric).check(shape, &target).err()?;
             Some(refused("metric", metric, "metrics", misfit))
         })
@@ -304,23 +333,6 @@ impl Recipe {
         let message = "there is nothing to train: no layer has parameters";
         let span = self.place(&path("model", "layers"), Target::Key);
         Some(Diagnostic::new(Code::Contradiction, message, Some(span)))
-    }
-
-    fn wrong_split(&self, input: &Input) -> Option<Diagnostic> {
-        let share = self.data.float("validation");
-        let held = input.held_back(share);
-        if share == 0.0 || (held > 0 && held < input.train) {
-            return None;
-        }
-        let message = format!(
-            "`validation` is {share}: of {} examples that leaves {} for training and {held} for validation",
-            input.train,
-            input.train - held
-        );
-        let span = self.place(&path("data", "validation"), Target::Value);
-        Some(
-            Diagnostic::new(Code::Contradiction, message, Some(span)).label("neither may be empty"),
-        )
     }
 
     fn too_large(&self, summary: &Summary, memory: Option<u64>) -> Option<Diagnostic> {
@@ -356,12 +368,33 @@ impl Recipe {
     }
 }
 
-fn effect_of(i: usize, layer: &Item, shape: &[usize]) -> Result<Effect, Misfit> {
+/// What should come out, in words, and as losses and metrics see it.
+fn target(output: &Fitted) -> (String, losses::Target) {
+    let (shape, element) = output.feature.delivered();
+    let classes = match output.feature.meaning() {
+        Meaning::Category { names } => Some(names.len()),
+        Meaning::Mask { classes } => Some(classes),
+        _ => None,
+    };
+    let dtype = match element {
+        Element::F32 => DType::F32,
+        Element::I32 => DType::I32,
+        Element::U8 => DType::U8,
+    };
+    let of = match classes {
+        Some(classes) => format!("{classes} classes"),
+        None => format!("`{}`, {}", escape(&output.column.name), output.column.feature.name),
+    };
+    (of, losses::Target { shape: Shape::from(shape.as_slice()), dtype, classes })
+}
+
+fn effect_of(i: usize, layer: &Item, shape: &[usize], input: &Feed) -> Result<Effect, Misfit> {
     let Some(entry) = layers::find(layer.name) else {
         return Err(Misfit { needs: "a known layer".to_string(), hint: String::new() });
     };
-    if entry.takes_indices {
-        let hint = if i == 0 { "the data are images" } else { "it can only be the first layer" };
+    let indices = matches!(input.meaning, Meaning::Category { .. } | Meaning::Tokens { .. });
+    if entry.takes_indices && (i > 0 || !indices) {
+        let hint = if i == 0 { "the data are no tokens" } else { "it can only be the first layer" };
         return Err(Misfit { needs: "whole numbers".to_string(), hint: hint.to_string() });
     }
     (entry.infer)(&layer.args, shape)

@@ -5,7 +5,6 @@ use crate::recipe::{Recipe, items, path};
 use nerve_formats::spec::{Args, Item, Segment, Target, nearest};
 use nerve_nn::Params;
 use nerve_nn::optim::{self, Clip, Clipped, Group, Optimizer};
-use nerve_train::metrics;
 
 impl Recipe {
     /// The optimizer with its groups and wrappers, for the parameters of a network.
@@ -29,26 +28,28 @@ impl Recipe {
 }
 
 /// Rules between the keys of `[trainer]`; gives the key that breaks one.
-pub(crate) fn check(data: Option<&Args>, trainer: &Args) -> Vec<(Vec<Segment>, String, String)> {
-    let mut problems = Vec::new();
-    let schedule = trainer.item("schedule");
+pub(crate) fn check(trainer: &Args) -> Vec<(Vec<Segment>, String, String)> {
     let at = || path("trainer", "schedule").to_vec();
-    for plateau in plateaus(schedule) {
-        if !plateau.args.has("metric") {
-            continue;
-        }
-        let (name, known) = (plateau.args.text("metric"), scores(data, trainer));
-        if !known.iter().any(|score| score == name) {
+    let problems = lengths(trainer.item("schedule")).into_iter();
+    problems.map(|(what, message)| (at(), message, what)).collect()
+}
+
+impl Recipe {
+    /// A schedule that follows a score must name one that is measured.
+    pub(crate) fn check_plateaus(&self, known: &[String]) -> Result<(), Report> {
+        for plateau in plateaus(self.trainer.item("schedule")) {
+            let wanted = plateau.args.has("metric").then(|| plateau.args.text("metric"));
+            let Some(name) = wanted.filter(|name| !known.iter().any(|known| known == name)) else {
+                continue;
+            };
             let near = nearest(name, known.iter().map(String::as_str));
             let label = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let message = format!("the schedule follows `{name}`; there are {}", known.join(", "));
-            problems.push((at(), message, label));
+            let span = Some(self.place(&path("trainer", "schedule"), Target::Value));
+            return Err(self.refuse(Diagnostic::new(Code::Contradiction, message, span).label(label)));
         }
+        Ok(())
     }
-    for (what, message) in lengths(schedule) {
-        problems.push((at(), message, what));
-    }
-    problems
 }
 
 /// The schedule, and those inside it, that follow a score.
@@ -97,14 +98,4 @@ fn lengths(schedule: &Item) -> Vec<(String, String)> {
         _ => {}
     }
     problems
-}
-
-/// The names of all that is measured after an epoch.
-fn scores(data: Option<&Args>, trainer: &Args) -> Vec<String> {
-    let metrics = items(trainer, "metrics");
-    let names = metrics.iter().map(|item| metrics::build(item).name());
-    let own: Vec<String> = std::iter::once("loss".to_string()).chain(names).collect();
-    let validated = data.is_none_or(|data| data.float("validation") > 0.0);
-    let validation = own.iter().filter(|_| validated).map(|name| format!("val_{name}"));
-    validation.chain(own.iter().cloned()).collect()
 }

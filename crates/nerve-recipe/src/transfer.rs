@@ -1,7 +1,7 @@
 //! What `[model]` says beside the layers: parameters of another model, what is frozen, adapters.
 
 use crate::diagnostic::{Code, Diagnostic, Report};
-use crate::predictor::Network;
+use crate::network::Network;
 use crate::recipe::{Recipe, path};
 use nerve_formats::spec::Target;
 use nerve_formats::{Limits, SafeTensors};

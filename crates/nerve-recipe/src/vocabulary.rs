@@ -36,27 +36,26 @@ pub static DATA: Spec = Spec {
     name: "data",
     aliases: &[],
     peers: Peers::NONE,
-    doc: "The examples, how they are split, and what is done to them before the first layer.",
+    doc: "Where the examples come from and how they are split.",
     params: &[
         Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
-        Param::optional("train", Kind::Text, "an idx file of training images, gzip or not"),
+        Param::optional(
+            "path",
+            FILES,
+            "one file, several alike, or a folder, that is split into training, validation and test",
+        ),
+        Param::optional("train", FILES, "the training data, where the test has files of its own"),
         Param::optional(
             "train_labels",
             Kind::Text,
-            "its labels; without it the file of the same name with `labels` for `images`",
+            "the labels of idx images; without it the file of the same name with `labels` for `images`",
         ),
-        Param::optional("test", Kind::Text, "an idx file of test images"),
+        Param::optional("test", FILES, "the test data"),
         Param::optional("test_labels", Kind::Text, "its labels, found by name as for train"),
         Param::optional(
-            "classes",
-            Kind::int(2, 1 << 24),
-            "how many classes there are; without it one more than the largest label",
-        ),
-        Param::with_default(
             "validation",
-            Kind::fraction(),
-            Value::Float(0.1),
-            "the share of the training data that is held back to watch the training; 0 for none",
+            Kind::OneOf(&[Kind::fraction(), FILES]),
+            "what watches the training: a file, or the share of the training data that is held back",
         ),
         Param::with_default(
             "split",
@@ -64,26 +63,63 @@ pub static DATA: Spec = Spec {
             Value::text("random"),
             "how it is chosen: at random, or at random with the same share of each class",
         ),
+        Param::optional("weights", Kind::Text, "the column with the weight of each example in the loss"),
+    ],
+};
+
+const FILES: Kind = Kind::OneOf(&[Kind::Text, Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 }]);
+
+/// What stands in a table `[[input]]` beside the type of the column and what the type takes.
+pub static INPUT: Spec = Spec {
+    name: "input",
+    aliases: &[],
+    peers: Peers::NONE,
+    doc: "A column that goes into the network.",
+    params: &[NAME],
+};
+
+/// What stands in a table `[[output]]` beside the type of the column and what the type takes.
+pub static OUTPUT: Spec = Spec {
+    name: "output",
+    aliases: &[],
+    peers: Peers::NONE,
+    doc: "A column that the network should tell.",
+    params: &[
+        NAME,
+        Param::optional("loss", nerve_nn::losses::KIND, "what is minimised; the type has a usual one"),
+        Param::optional("metrics", METRICS, "what is reported beside the loss; the type has usual ones"),
         Param::with_default(
-            "normalize",
-            Kind::Choice(&["zscore", "minmax", "unit", "none"]),
-            Value::text("zscore"),
-            "zscore: mean 0 and deviation 1 over the training split; minmax: its least value to 0 \
-             and greatest to 1; unit: 0..255 to 0..1; none: as it is",
+            "weight",
+            Kind::positive(),
+            Value::Float(1.0),
+            "what its loss counts beside that of other outputs",
         ),
-        Param::with_default(
-            "augment",
-            Kind::List { of: &AUGMENT, min_len: 0, max_len: 32 },
-            Value::list(&[]),
-            "random changes to each training example, in this order",
+        Param::optional(
+            "class_weights",
+            Kind::OneOf(&[
+                Kind::Choice(&["balanced"]),
+                Kind::List { of: &CLASS_WEIGHT, min_len: 2, max_len: 1 << 20 },
+            ]),
+            "what examples of each class count: balanced is n / (classes × examples of the class)",
         ),
     ],
 };
 
-// Named, because a value with a destructor cannot be promoted out of an expression.
-static DEFAULT_METRICS: [Value; 1] = [Value::text("accuracy")];
+const NAME: Param = Param::required(
+    "name",
+    Kind::OneOf(&[Kind::Text, Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 }]),
+    "the column, or several that are described alike",
+);
 
-static AUGMENT: Kind = Kind::Item { what: "augmentation", specs: augmentations };
+static CLASS_WEIGHT: Kind = Kind::positive();
+
+/// The tables that may stand several times, one for each column.
+pub static COLUMNS: [&Spec; 2] = [&INPUT, &OUTPUT];
+
+/// The type of a column.
+pub static FEATURE: Kind = Kind::Item { what: "type of column", specs: nerve_data::features::specs };
+
+const METRICS: Kind = Kind::List { of: &nerve_train::metrics::KIND, min_len: 0, max_len: 16 };
 
 /// The table `[model]`.
 pub static MODEL: Spec = Spec {
@@ -164,17 +200,15 @@ pub static TRAINER: Spec = Spec {
             "how many examples go into one step",
         )
         .alias(&["batch"]),
-        Param::with_default(
+        Param::optional(
             "loss",
             nerve_nn::losses::KIND,
-            Value::text("cross_entropy"),
-            "what is minimised",
+            "what is minimised, where there is one output; its type has a usual one",
         ),
-        Param::with_default(
+        Param::optional(
             "metrics",
-            Kind::List { of: &nerve_train::metrics::KIND, min_len: 0, max_len: 16 },
-            Value::list(&DEFAULT_METRICS),
-            "what is reported beside the loss",
+            METRICS,
+            "what is reported beside the loss, where there is one output; its type has usual ones",
         ),
         Param::with_default(
             "optimizer",

@@ -11,7 +11,7 @@ use crate::output;
 use measure::{Line, Profile, Roofs};
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::bytes_text;
-use nerve_recipe::{Recipe, Session, SessionError, machine};
+use nerve_recipe::{Recipe, Session, machine};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -20,10 +20,7 @@ pub fn run(args: &Bench) -> Result<(), Failure> {
     let mut overrides = args.overrides.clone();
     overrides.extend(args.batch.map(|batch| format!("trainer.batch_size={batch}").into()));
     let Loaded { recipe, name } = load(&args.recipe, &overrides)?;
-    let session = Session::new(&recipe).map_err(|error| match error {
-        SessionError::Recipe(report) => Failure::Recipe(report),
-        SessionError::Data(error) => Failure::Data(error.to_string()),
-    })?;
+    let session = Session::new(&recipe)?;
     let (step, rows) =
         session.step(!args.infer).map_err(|error| Failure::Data(error.to_string()))?;
     let roofs = Roofs::measure(threads);

@@ -4,25 +4,26 @@ use crate::args::Check;
 use crate::commands::{Loaded, load, set_threads};
 use crate::failure::Failure;
 use crate::output;
+use nerve_recipe::session::Checked;
+use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, shape_text, thousands};
-use nerve_recipe::{Summary, machine};
+use nerve_recipe::{Features, Summary, machine};
 use serde_json::json;
 
 pub fn run(args: &Check) -> Result<(), Failure> {
     set_threads(&args.common)?;
     let Loaded { recipe, .. } = load(&args.recipe, &args.overrides)?;
+    let tables = recipe.tables().map_err(|error| Failure::Data(error.to_string()))?;
+    let Checked { recipe, data, summary } = recipe.checked(&tables)?;
     if args.resolved {
         return Ok(output::result(&recipe.resolved())?);
     }
-    let input = recipe.input().map_err(|error| Failure::Data(error.to_string()))?;
-    let summary = recipe.summary(&input, machine::memory())?;
-    let held = input.held_back(recipe.data.float("validation"));
-    let train = input.train - held;
+    let [train, held, test] = data.examples();
     let epochs = recipe.trainer.usize("epochs");
     let epoch = seconds(&summary, train);
     if args.common.json {
         let mut value = summary.to_json();
-        value["rows"] = json!({ "train": train, "validation": held, "test": input.test });
+        value["rows"] = json!({ "train": train, "validation": held, "test": test });
         value["epochs"] = json!(epochs);
         value["seconds_per_epoch"] = json!(epoch);
         return Ok(output::json(&value)?);
@@ -30,16 +31,18 @@ pub fn run(args: &Check) -> Result<(), Failure> {
     let mut text = summary.table();
     text.push_str(&format!(
         "\n\
-         Input         {} · {} classes · {} training, {} validation, {} test examples\n\
+         Data          {} training, {} validation, {} test examples\n\
+         Inputs        {}\n\
+         Outputs       {}\n\
          Parameters    {} ({})\n\
          MFLOPs        {:.2} forward, {:.2} training, for one example\n\
          Memory        about {} at batch {}, of it {} activations\n\
          Time          about {} an epoch, {} for {epochs} epochs\n",
-        shape_text(&input.shape),
-        input.classes(),
         thousands(train as u128),
         thousands(held as u128),
-        thousands(input.test as u128),
+        thousands(test as u128),
+        inputs(&data.features),
+        outputs(&data.features),
         thousands(summary.parameters()),
         bytes_text(summary.parameters() * 4),
         summary.flops() as f64 / 1e6,
@@ -54,7 +57,27 @@ pub fn run(args: &Check) -> Result<(), Failure> {
         let line = format!("Precision     matrix products of {}, else f32\n", summary.precision);
         text.push_str(&line);
     }
+    for note in data.features.notes() {
+        text.push_str(&format!("Note          {note}\n"));
+    }
     Ok(output::result(&text)?)
+}
+
+/// `image [1, 28, 28]`.
+fn inputs(features: &Features) -> String {
+    let feeds = features.feeds().into_iter();
+    let shown: Vec<String> =
+        feeds.map(|feed| format!("{} {}", escape(&feed.name), shape_text(&feed.shape))).collect();
+    shown.join(", ")
+}
+
+/// `label (category [10])`.
+fn outputs(features: &Features) -> String {
+    let shown = features.outputs.iter().map(|it| {
+        let shape = shape_text(&it.head().shape);
+        format!("{} ({} {shape})", escape(&it.column.name), it.column.feature.name)
+    });
+    shown.collect::<Vec<String>>().join(", ")
 }
 
 /// The share of the speed of one large matrix product that a training step reaches; measured on

@@ -13,7 +13,7 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
     set_threads(&args.common)?;
     let (folder, predictor) = open(&args.runs, &args.run)?;
     let judgement = predictor.judge().map_err(|error| match error {
-        JudgeError::Recipe(_) | JudgeError::Data(_) | JudgeError::Model(_) => {
+        JudgeError::Data(_) | JudgeError::Model(_) => {
             Failure::Data(error.to_string())
         }
         JudgeError::Train(_) => Failure::Runtime(error.to_string()),
@@ -23,13 +23,11 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
     let named: Vec<(&str, f64)> = std::iter::once(("loss", scores.loss))
         .chain(judgement.metrics.iter().map(String::as_str).zip(scores.metrics.iter().copied()))
         .collect();
-    let (class, share) = &judgement.baseline;
     if args.common.json {
         let mut value = json!({
             "run": folder.path().to_string_lossy(),
             "data": part,
             "examples": scores.examples,
-            "baseline": { "class": class, "accuracy": share },
         });
         for (name, score) in named {
             value[name] = json!(score);
@@ -41,7 +39,5 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
     for (name, score) in named {
         text.push_str(&format!("{name:<14} {score:.4}\n"));
     }
-    let class = escape(class);
-    text.push_str(&format!("{:<14} {share:.4} accuracy for always \"{class}\"\n", "baseline"));
     Ok(output::result(&text)?)
 }

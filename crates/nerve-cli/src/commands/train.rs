@@ -8,10 +8,8 @@ use crate::signals::Signals;
 use nerve::train::{
     Callback, CallbackError, Control, Evaluation, Fit, Outcome, Progress, StepEnd, TrainError,
 };
-use nerve_recipe::data::Part;
 use nerve_recipe::recipe::run_name;
 use nerve_recipe::run::HISTORY;
-use nerve_recipe::session::SessionError;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
 use nerve_recipe::{Keeper, Recipe, RunFolder, Session, machine};
@@ -26,18 +24,14 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let name = args.name.clone().or(recipe.name().map(str::to_string)).unwrap_or(name);
     run_name(&name)
         .map_err(|reason| Failure::Usage(format!("the name `{}`: {reason}", escape(&name))))?;
-    // Shapes and memory are checked before the data are read, where they are known without.
-    let input = recipe.input().map_err(|error| Failure::Data(error.to_string()))?;
-    let summary = recipe.summary(&input, machine::memory())?;
-    let session = Session::new(&recipe).map_err(|error| match error {
-        SessionError::Recipe(report) => Failure::Recipe(report),
-        SessionError::Data(error) => Failure::Data(error.to_string()),
-    })?;
-    let folder = create(&args.runs, &name, &recipe, &session, threads)?;
+    let session = Session::new(&recipe)?;
+    let recipe = &session.recipe;
+    let folder = create(&args.runs, &name, recipe, &session, threads)?;
     let signals = Signals::catch()
         .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
     if args.progress != Show::Off {
-        complain(&header(&recipe, &session, &folder, threads));
+        complain(&header(recipe, &session, &folder, threads));
+        let summary = &session.summary;
         complain(&summary.table());
         complain(&format!(
             "{} parameters ({}) · activations at batch {}: {}{}",
@@ -50,7 +44,8 @@ pub fn run(args: &Train) -> Result<(), Failure> {
                 other => format!(" · matrix products of {other}"),
             }
         ));
-        overrides(&recipe);
+        session.data.features.notes().iter().for_each(|note| complain(&format!("note: {note}")));
+        overrides(recipe);
     }
     let began = Instant::now();
     let fit = fit(args, &session, &folder, &signals, &mut first_step)?;
@@ -161,7 +156,7 @@ fn environment(recipe: &Recipe, session: &Session, threads: usize) -> Value {
         .iter()
         .map(|done| json!({ "key": done.path, "before": done.before, "after": done.after }))
         .collect();
-    let rows = rows(session);
+    let rows = session.data.examples();
     json!({
         "nerve": env!("CARGO_PKG_VERSION"),
         "command": command,
@@ -175,15 +170,9 @@ fn environment(recipe: &Recipe, session: &Session, threads: usize) -> Value {
     })
 }
 
-fn rows(session: &Session) -> [usize; 3] {
-    let length = |part: Option<&Part>| part.map_or(0, |part| part.len());
-    let data = &session.data;
-    [length(Some(&data.train)), length(data.validation.as_ref()), data.input.test]
-}
-
 /// `nerve 0.1.0 · run runs/mnist-2 · seed 42 · 2 threads, AVX2 · data 54,000/6,000/10,000 rows`.
 fn header(recipe: &Recipe, session: &Session, folder: &RunFolder, threads: usize) -> String {
-    let rows = rows(session).map(|n| thousands(n as u128)).join("/");
+    let rows = session.data.examples().map(|n| thousands(n as u128)).join("/");
     format!(
         "nerve {} · run {} · seed {} · {threads} thread{}, {} · data {rows} rows",
         env!("CARGO_PKG_VERSION"),

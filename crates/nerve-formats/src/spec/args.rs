@@ -13,6 +13,12 @@ pub struct Args {
 }
 
 impl Args {
+    /// All values but that of one parameter.
+    pub fn without(&self, name: &str) -> Args {
+        let values = self.values.iter().filter(|(key, _)| *key != name).cloned().collect();
+        Args { values }
+    }
+
     pub(super) fn push(&mut self, name: &'static str, value: Value) {
         self.values.push((name, value));
     }

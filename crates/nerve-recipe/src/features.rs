@@ -1,0 +1,205 @@
+//! The columns of a recipe with all that was learned about them: the same in training and in use.
+
+use crate::columns::{self, Column};
+use crate::data::Rows;
+use crate::recipe::Recipe;
+use nerve_data::features::{self, Feature, Head, Role, Setting};
+use nerve_data::table::Slot;
+use nerve_data::transform::Pipeline;
+use nerve_data::{DataError, Element, Field};
+use nerve_formats::Meaning;
+use serde_json::{Value as Json, json};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A column with what was learned about it.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// What the recipe says of it.
+    pub column: Column,
+    /// Its feature.
+    pub feature: Arc<dyn Feature>,
+}
+
+impl Fitted {
+    /// What the network must give for it.
+    ///
+    /// # Panics
+    /// For an input.
+    #[track_caller]
+    pub fn head(&self) -> Head {
+        self.feature.output().expect("an output").head()
+    }
+}
+
+/// All columns, and the fields that they become.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// The columns that go in.
+    pub inputs: Vec<Fitted>,
+    /// The columns that should come out.
+    pub outputs: Vec<Fitted>,
+    /// The fields: first the inputs, of which plain numbers lie side by side in one, then the outputs.
+    pub slots: Vec<Slot>,
+    /// How many of the fields are inputs.
+    pub fed: usize,
+}
+
+/// A field as the network gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// Its name.
+    pub name: String,
+    /// The shape of one example.
+    pub shape: Vec<usize>,
+    /// What its numbers mean.
+    pub meaning: Meaning,
+    /// How many numbers each of the columns in it has.
+    pub widths: Vec<usize>,
+}
+
+impl Features {
+    /// Learns from training rows what each feature must know.
+    ///
+    /// # Errors
+    /// A column that is not there; a cell that its feature cannot take; an output that cannot be one.
+    pub fn fit(recipe: &Recipe, train: &Rows) -> Result<Features, DataError> {
+        let all = |columns: &[Column], role| -> Result<Vec<Fitted>, DataError> {
+            columns.iter().map(|column| fit(column, role, train)).collect()
+        };
+        let inputs = all(&recipe.inputs, Role::Input)?;
+        let outputs = all(&recipe.outputs, Role::Output)?;
+        Features::new(inputs, outputs)
+    }
+
+    /// From what [`Features::state`] gave. `folder` is where file names in new data start from.
+    ///
+    /// # Errors
+    /// A state that is missing or is none of its type.
+    pub fn restore(recipe: &Recipe, state: &Json, folder: &Path) -> Result<Features, DataError> {
+        let all = |columns: &[Column], role| -> Result<Vec<Fitted>, DataError> {
+            let restored = columns.iter().enumerate().map(|(i, column)| {
+                let state = &state[columns::table(role)][i];
+                let setting = Setting { role, folder: folder.to_path_buf() };
+                let feature = (entry(column).restore)(&column.feature.args, &setting, state);
+                let feature = feature.map_err(|message| whole(column, message))?;
+                Ok(Fitted { column: column.clone(), feature })
+            });
+            restored.collect()
+        };
+        let inputs = all(&recipe.inputs, Role::Input)?;
+        let outputs = all(&recipe.outputs, Role::Output)?;
+        Features::new(inputs, outputs)
+    }
+
+    fn new(inputs: Vec<Fitted>, outputs: Vec<Fitted>) -> Result<Features, DataError> {
+        if let Some(it) = outputs.iter().find(|it| it.feature.output().is_none()) {
+            let message = format!("a column of type `{}` cannot be an output", it.column.feature.name);
+            return Err(whole(&it.column, message));
+        }
+        let mut slots = side_by_side(&inputs);
+        let fed = slots.len();
+        slots.extend(outputs.iter().map(|it| Slot::one(&*it.column.name, it.feature.clone())));
+        // A column may go in and come out: a picture that is to be drawn again, a series.
+        for slot in fed..slots.len() {
+            if slots[..slot].iter().any(|other| other.name == slots[slot].name) {
+                slots[slot].name.push_str(" (target)");
+            }
+        }
+        Ok(Features { inputs, outputs, slots, fed })
+    }
+
+    /// All that was learned, for the model file.
+    pub fn state(&self) -> Json {
+        let states = |all: &[Fitted]| -> Vec<Json> { all.iter().map(|it| it.feature.state()).collect() };
+        json!({ "input": states(&self.inputs), "output": states(&self.outputs) })
+    }
+
+    /// The inputs as the network gets them.
+    pub fn feeds(&self) -> Vec<Feed> {
+        let feed = |slot: &Slot| {
+            let widths = slot.parts.iter().map(|(_, f)| f.delivered().0.iter().product()).collect();
+            let (shape, meaning) = match &slot.parts[..] {
+                [(_, feature)] => (feature.delivered().0, feature.meaning()),
+                _ => (slot.field().shape, Meaning::Numbers),
+            };
+            Feed { name: slot.name.clone(), shape, meaning, widths }
+        };
+        self.slots[..self.fed].iter().map(feed).collect()
+    }
+
+    /// What is done to each example on its way to the network, from the stored `fields`; in `training` it is augmented.
+    ///
+    /// # Errors
+    /// The fields are not those of the slots.
+    pub fn pipeline(&self, fields: &[Field], training: bool) -> Result<Pipeline, DataError> {
+        let known = fields.len().min(self.slots.len());
+        let single = self.slots[..known].iter().enumerate().filter(|(_, slot)| slot.parts.len() == 1);
+        single.fold(Ok(Pipeline::new(fields)), |pipeline, (key, slot)| {
+            pipeline?.deliver(&slot.name, slot.parts[0].1.clone(), training, key as u64)
+        })
+    }
+
+    /// What should be said about the data, with the name of the column.
+    pub fn notes(&self) -> Vec<String> {
+        let all = self.inputs.iter().chain(&self.outputs);
+        let notes = all.flat_map(|it| {
+            let notes = it.feature.notes().into_iter();
+            notes.map(|note| format!("column `{}`: {note}", crate::source::escape(&it.column.name)))
+        });
+        notes.collect()
+    }
+}
+
+fn entry(column: &Column) -> &'static features::Entry {
+    features::find(column.feature.name).expect("a type of the registry")
+}
+
+fn whole(column: &Column, message: String) -> DataError {
+    DataError::Column { column: column.name.clone(), message }
+}
+
+/// Learns from the training rows what the feature of a column must know.
+fn fit(column: &Column, role: Role, train: &Rows) -> Result<Fitted, DataError> {
+    let cells = &train.table.column(&column.name)?.cells;
+    let setting = Setting { role, folder: train.table.origin().folder.clone() };
+    let refuse = |message| whole(column, message);
+    let mut fitting = (entry(column).begin)(&column.feature.args, &setting).map_err(refuse)?;
+    for &row in &train.rows {
+        let observed = fitting.observe(cells, row);
+        observed.map_err(|refusal| train.table.refuse(row, &column.name, refusal))?;
+    }
+    let feature = fitting.finish().map_err(refuse)?;
+    Ok(Fitted { column: column.clone(), feature })
+}
+
+/// The inputs as fields: what is plain numbers lies side by side, everything else is a field of its own.
+fn side_by_side(inputs: &[Fitted]) -> Vec<Slot> {
+    let plain = |it: &&Fitted| {
+        let (shape, element) = it.feature.stored();
+        element == Element::F32
+            && shape.len() == 1
+            && !it.feature.delivers()
+            && it.feature.reach() == (0..1)
+            && !it.column.args.has("encoder")
+    };
+    let numbers: Vec<&Fitted> = inputs.iter().filter(plain).collect();
+    let together = numbers.len() > 1;
+    let mut slots = Vec::new();
+    if together {
+        let part = |it: &&Fitted| (it.column.name.clone(), it.feature.clone());
+        slots.push(Slot { name: free_name(inputs), parts: numbers.iter().map(part).collect() });
+    }
+    let others = inputs.iter().filter(|it| !(together && plain(it)));
+    slots.extend(others.map(|it| Slot::one(&*it.column.name, it.feature.clone())));
+    slots
+}
+
+/// The name of the field of the numbers that lie side by side, which is no column's.
+fn free_name(inputs: &[Fitted]) -> String {
+    let mut name = "numbers".to_string();
+    while inputs.iter().any(|it| it.column.name == name) {
+        name.push('_');
+    }
+    name
+}
