@@ -24,7 +24,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    fn all(table: Table) -> Rows {
+    /// All rows of a table.
+    pub fn all(table: Table) -> Rows {
         let rows = (0..table.rows()).collect();
         Rows { table: Arc::new(table), rows }
     }
@@ -244,3 +245,6 @@ fn beside(images: &Path) -> Option<PathBuf> {
     let labels = name.replace("images", "labels").replace("idx3", "idx1");
     (labels != name).then(|| images.with_file_name(labels))
 }
+
+#[cfg(test)]
+mod tests;

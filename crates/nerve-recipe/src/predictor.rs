@@ -1,17 +1,18 @@
 //! A trained network, from its file alone.
 
+use crate::data::Rows;
 use crate::features::Features;
 use crate::model::{Card, CardError};
 use crate::network::Network;
-use nerve_core::RunError;
 use nerve_data::features::Answer;
 use nerve_data::table::{Prepared, Slot};
+use nerve_data::image_file::{self, Picture};
 use nerve_data::{
-    Cells, Column, DataError, Dataset, Loader, LoaderOptions, Origin, Subset, Table,
+    Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin, Subset, Table,
 };
-use nerve_formats::{FormatError, Limits, SafeTensors};
+use nerve_formats::{FormatError, Limits, Meaning, SafeTensors};
 use nerve_nn::state::LoadError;
-use nerve_train::{Predictions, TrainError};
+use nerve_train::{CallbackError, Predictions, TrainError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,9 +36,6 @@ pub enum ModelError {
     /// Its normalisation does not fit its input, or a picture cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// An example has an index that the network does not take.
-    #[error(transparent)]
-    Run(#[from] RunError),
     /// The examples cannot be run.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -138,20 +136,149 @@ impl Predictor {
     /// # Errors
     /// The network has another number of inputs.
     pub fn files(&self, paths: &[PathBuf]) -> Result<Table, ModelError> {
-        let [input] = &self.features().inputs[..] else {
-            return Err(DataError::Column {
-                column: self.features().inputs.first().map_or("", |it| &it.column.name).into(),
-                message: format!(
-                    "the model has {} inputs: give it a table with --data",
-                    self.features().inputs.len()
-                ),
-            }
-            .into());
-        };
+        let [input] = &self.features().inputs[..] else { return Err(self.no_single().into()) };
         let names: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into()).collect();
         let cells = Cells::Text(names.iter().map(|name| Some(name.as_str())).collect());
         let column = Column { name: input.column.name.clone(), cells };
         let origin = Origin { files: Vec::new(), folder: PathBuf::new(), lines: Vec::new() };
         Ok(Table::new(vec![column], origin)?)
+    }
+
+    /// Reads a PNG or JPEG file as a network of one picture takes it.
+    ///
+    /// # Errors
+    /// It is no such file, damaged or too large; the network takes something else.
+    pub fn read(&self, path: &Path) -> Result<Picture, ModelError> {
+        Ok(image_file::read(path, &self.pixels()?)?)
+    }
+
+    /// Pictures that were read, as a table.
+    ///
+    /// # Errors
+    /// As [`Predictor::read`].
+    pub fn pictures(&self, pixels: Vec<u8>) -> Result<Table, ModelError> {
+        let field = self.pixels()?;
+        let column = Column { name: field.name.clone(), cells: Cells::Arrays(field, pixels.into()) };
+        Ok(Table::new(vec![column], Origin::default())?)
+    }
+
+    /// The field of the one picture that goes in.
+    fn pixels(&self) -> Result<Field, DataError> {
+        let [input] = &self.features().inputs[..] else { return Err(self.no_single()) };
+        let (shape, element) = input.feature.stored();
+        match (input.feature.meaning(), element) {
+            (Meaning::Image, Element::U8) => Ok(Field::new(&*input.column.name, &shape, element)),
+            _ => Err(DataError::Column {
+                column: input.column.name.clone(),
+                message: format!("the model takes `{}`, no picture", input.column.feature.name),
+            }),
+        }
+    }
+
+    fn no_single(&self) -> DataError {
+        let inputs = &self.features().inputs;
+        let message = format!("the model has {} inputs: give it a table with --data", inputs.len());
+        let column = inputs.first().map_or_else(String::new, |it| it.column.name.clone());
+        DataError::Column { column, message }
+    }
+
+    /// Whether a picture is mostly light while the training data are mostly dark, or the reverse:
+    /// then it most likely shows dark writing on white for a network that learned the opposite.
+    pub fn looks_inverted(&self, pixels: &[u8]) -> bool {
+        let state = self.features().inputs.first().map(|it| it.feature.state());
+        let Some(trained) = state.and_then(|state| state["mean"].as_f64()) else { return false };
+        let sum: f64 = pixels.iter().map(|&pixel| f64::from(pixel)).sum();
+        let here = sum / pixels.len().max(1) as f64;
+        (trained - 127.5).abs() > 64.0
+            && (here - 127.5).abs() > 32.0
+            && (trained < 127.5) != (here < 127.5)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Recipe, Source};
+    use nerve_core::Tensor;
+    use nerve_formats::safetensors::to_bytes;
+    use nerve_nn::Context;
+
+    const RECIPE: &str = "[data]\npath = \"x.csv\"\n\
+        [[input]]\nname = [\"a\", \"b\"]\ntype = \"number\"\n\
+        [[output]]\nname = \"c\"\ntype = \"category\"\n\
+        [model]\nlayers = [{ type = \"Dense\", units = 5, activation = \"relu\" }]\n\
+        [trainer]\nbatch_size = 3\n";
+
+    fn table() -> Table {
+        let column = |name: &str, numbers: Vec<f64>| Column {
+            name: name.into(),
+            cells: Cells::Numbers(numbers),
+        };
+        let columns = vec![
+            column("a", (0..8).map(|i| f64::from(i * i % 5)).collect()),
+            column("b", (0..8).map(f64::from).collect()),
+            column("c", (0..8).map(|i| f64::from(i % 3)).collect()),
+        ];
+        Table::new(columns, Origin::default()).unwrap()
+    }
+
+    fn card() -> Card {
+        let recipe = Recipe::load(Source::new("r", RECIPE), &[]).unwrap();
+        let features = Features::fit(&recipe, &Rows::all(table())).unwrap();
+        Card { recipe, features, trained: serde_json::Value::Null }
+    }
+
+    #[test]
+    fn a_saved_network_answers_from_its_file_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let card = card();
+        let network = Network::new(&card.recipe, &card.features).unwrap();
+        network.params.save_safetensors(&path, &card.metadata()).unwrap();
+        let predictor = Predictor::open(&path).unwrap();
+        let rows = Rows { rows: vec![7, 0, 3, 4], ..Rows::all(table()) };
+        let mut said = Vec::new();
+        predictor
+            .answers(&rows, true, |row| {
+                said.push(row);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(said.iter().map(|row| row.row).collect::<Vec<_>>(), [7, 0, 3, 4]);
+        // By hand: the same cells, normalised, through the network that was saved.
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / 8.0;
+        let scaled = |values: &[f64], row: usize| {
+            let m = mean(values);
+            let deviation = mean(&values.iter().map(|x| (x - m).powi(2)).collect::<Vec<_>>()).sqrt();
+            ((values[row] - m) / deviation) as f32
+        };
+        let a: Vec<f64> = (0..8).map(|i| f64::from(i * i % 5)).collect();
+        let b: Vec<f64> = (0..8).map(f64::from).collect();
+        for row in &said {
+            let x = Tensor::from_slice(&[scaled(&a, row.row), scaled(&b, row.row)], [1, 2]);
+            let y = &network.model.outputs(&[x], &Context::eval())[0];
+            let expected: Vec<f32> = y.softmax(-1).to_vec();
+            let Answer::Classes(found) = &row.answers[0] else { panic!("{row:?}") };
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-6, "{a} {b}");
+            }
+            let Answer::Classes(truth) = &row.truths[0] else { panic!("{row:?}") };
+            assert_eq!(truth.iter().position(|&p| p == 1.0), Some(row.row % 3));
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_model_or_do_not_fit_say_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        let error = || match Predictor::open(&path) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("was accepted"),
+        };
+        assert!(error().contains("m.safetensors"));
+        std::fs::write(&path, to_bytes(&[], &[]).unwrap()).unwrap();
+        assert!(error().contains("no `format` in the metadata"), "{}", error());
+        std::fs::write(&path, to_bytes(&[], &card().metadata()).unwrap()).unwrap();
+        assert!(error().contains("`0.weight` [5, 2] is missing"), "{}", error());
     }
 }

@@ -5,7 +5,8 @@ use crate::commands::{open, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve_recipe::source::escape;
-use nerve_recipe::{Answer, Predictor};
+use nerve::formats::Meaning;
+use nerve_recipe::{Predictor, Rows};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -58,8 +59,42 @@ fn look(
             "light where the training pictures are dark; --invert exchanges the two".to_string(),
         );
     }
-    let answer = predictor.answer(&picture.pixels).map_err(|error| error.to_string())?;
-    Ok((answer, notes))
+    let labels = labels(predictor)?;
+    let table = predictor.pictures(picture.pixels).map_err(|error| error.to_string())?;
+    let mut probabilities = Vec::new();
+    let said = predictor.answers(&Rows::all(table), false, |mut said| {
+        if let Some(nerve::data::features::Answer::Classes(classes)) = said.answers.pop() {
+            probabilities = classes;
+        }
+        Ok(())
+    });
+    said.map_err(|error| error.to_string())?;
+    Ok((Answer { labels, probabilities }, notes))
+}
+
+/// The names of the classes that a picture may be of.
+fn labels(predictor: &Predictor) -> Result<Vec<String>, String> {
+    match predictor.features().outputs[0].feature.meaning() {
+        Meaning::Category { names } => Ok(names.to_vec()),
+        _ => Err("the model does not name a class".to_string()),
+    }
+}
+
+/// How likely each class is.
+struct Answer {
+    labels: Vec<String>,
+    probabilities: Vec<f32>,
+}
+
+impl Answer {
+    /// The most likely classes, the likeliest first.
+    fn best(&self, count: usize) -> Vec<(&str, f32)> {
+        let names = self.labels.iter().map(String::as_str);
+        let mut all: Vec<(&str, f32)> = names.zip(self.probabilities.iter().copied()).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        all.truncate(count);
+        all
+    }
 }
 
 /// `digit.png  7 99.8 %, 1 0.1 %`.

@@ -1,0 +1,96 @@
+use super::*;
+use crate::source::Source;
+use nerve_formats::{Idx, IdxData, write_idx};
+
+const MODEL: &str = "[model]\nlayers = [\"Flatten\", { type = \"Dense\", units = 3 }]\n";
+
+/// A folder with 12 images of 2 x 3 in 3 classes, and 3 for the test.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, dims: &[usize], data: Vec<u8>| {
+        let idx = Idx { dims: dims.to_vec(), data: IdxData::U8(data) };
+        write_idx(folder.path().join(name), &idx).unwrap();
+    };
+    write("train-images-idx3-ubyte", &[12, 2, 3], (0..72).collect());
+    write("train-labels-idx1-ubyte", &[12], (0..12).map(|i| i % 3).collect());
+    write("test-images.gz", &[3, 2, 3], vec![9; 18]);
+    write("test-labels.gz", &[3], vec![0, 1, 2]);
+    folder
+}
+
+fn recipe(folder: &Path, data: &str) -> Recipe {
+    let path = folder.join("recipe.toml");
+    std::fs::write(&path, format!("[data]\n{data}\n{MODEL}")).unwrap();
+    Recipe::load(Source::read(&path).unwrap(), &[]).unwrap()
+}
+
+/// The recipe with its columns described, and the data.
+fn prepared(recipe: &Recipe) -> (Recipe, Data) {
+    let tables = recipe.tables().unwrap();
+    let recipe = recipe.described(&tables.train.table).unwrap();
+    let data = recipe.prepare(&tables).unwrap();
+    (recipe, data)
+}
+
+/// The class of each example of a part.
+fn classes(data: &Data, part: &Part) -> Vec<i32> {
+    nerve_data::labels(&*part.dataset, "label", data.features.outputs[0].head().shape[0]).unwrap()
+}
+
+#[test]
+fn idx_files_are_found_from_the_recipe_and_split() {
+    let folder = folder();
+    let text = "train = \"train-images-idx3-ubyte\"\ntest = \"test-images.gz\"\n\
+                validation = 0.25\nsplit = \"stratified\"";
+    let (recipe, data) = prepared(&recipe(folder.path(), text));
+    assert_eq!(data.examples(), [9, 3, 3]);
+    let feeds = data.features.feeds();
+    assert_eq!((feeds.len(), &feeds[0].shape[..]), (1, &[1, 2, 3][..]));
+    let mut seen = classes(&data, data.validation.as_ref().unwrap());
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2]);
+    let pipeline = data.features.pipeline(data.train.dataset.fields(), true).unwrap();
+    assert_eq!(pipeline.output_fields()[0].element, nerve_data::Element::F32);
+    // The resolved recipe finds them from anywhere.
+    let again = Recipe::load(Source::new("resolved", recipe.resolved()), &[]).unwrap();
+    assert!(again.same(&recipe));
+    assert_eq!(prepared(&again).1.examples(), [9, 3, 3]);
+}
+
+#[test]
+fn the_digits_are_those_of_the_catalogue() {
+    let recipe = Recipe::load(crate::built_in("mnist").unwrap(), &[]).unwrap();
+    let (_, data) = prepared(&recipe);
+    assert_eq!(data.examples(), [54_000, 6_000, 10_000]);
+    assert_eq!(data.features.outputs[0].head().shape, [10]);
+}
+
+#[test]
+fn what_was_learned_comes_back_from_its_state() {
+    let folder = folder();
+    let (recipe, data) = prepared(&recipe(folder.path(), "train = \"train-images-idx3-ubyte\""));
+    let state = data.features.state();
+    let again = Features::restore(&recipe, &state, folder.path()).unwrap();
+    assert_eq!(again.state(), state);
+    assert_eq!(again.feeds(), data.features.feeds());
+    let error = Features::restore(&recipe, &serde_json::json!({}), folder.path()).unwrap_err();
+    assert!(error.to_string().starts_with("column `image`"), "{error}");
+}
+
+#[test]
+fn data_that_do_not_fit_name_the_file() {
+    let folder = folder();
+    let error = |text: &str| {
+        let recipe = recipe(folder.path(), text);
+        let tables = recipe.tables();
+        let error = tables.and_then(|tables| {
+            recipe.described(&tables.train.table)?.prepare(&tables)
+        });
+        let error = error.err().unwrap().to_string();
+        error.replace(&format!("{}/", folder.path().display()), "")
+    };
+    assert!(error("train = \"none-images\"").contains("none-labels"));
+    assert!(error("train = \"x.bin\"").contains("x.bin"));
+    let wrong = "train = \"train-images-idx3-ubyte\"\ntrain_labels = \"test-labels.gz\"";
+    assert!(error(wrong).contains("expected 12 samples"), "{}", error(wrong));
+}
