@@ -83,7 +83,7 @@ pub fn find<'a>(specs: &[&'a Spec], name: &str) -> Option<&'a Spec> {
 }
 
 /// One parameter of a [`Spec`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Param {
     /// The key, for instance `filters`.
     pub name: &'static str,

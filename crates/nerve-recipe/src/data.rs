@@ -4,13 +4,14 @@ use crate::columns;
 use crate::features::Features;
 use crate::recipe::Recipe;
 use nerve_data::features::{self, Role};
+use nerve_data::source::{self, Options};
 use nerve_data::table::Prepared;
 use nerve_data::{
     Arrays, Cells, DataError, Dataset, Origin, Subset, Table, catalogue, mnist,
     split,
 };
 use nerve_formats::spec::Value;
-use nerve_formats::{ErrorKind, FormatError, read_idx};
+use nerve_formats::read_idx;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,31 +108,24 @@ impl Recipe {
 
     /// Reads what a key of `[data]` names.
     fn files(&self, key: &str) -> Result<Table, DataError> {
-        let first = match self.data.get(key) {
-            Some(Value::Text(name)) => PathBuf::from(name.as_ref()),
-            _ => PathBuf::from(self.data.texts(key).swap_remove(0)),
+        let names = match self.data.get(key) {
+            Some(Value::Text(name)) => vec![name.to_string()],
+            _ => self.data.texts(key),
         };
-        let labels = self.labels_of(key, &first)?;
-        let classes = read_idx(&labels)?.labels(&labels, MOST_CLASSES)?.into_iter().max();
-        from_arrays(mnist::load_idx(&first, &labels, classes.unwrap_or(0) as usize + 1)?)
-    }
-
-    /// The file of labels that belongs to a file of images.
-    fn labels_of(&self, key: &str, images: &Path) -> Result<PathBuf, DataError> {
-        let labels_key = format!("{key}_labels");
-        if self.data.has(&labels_key) {
-            return Ok(PathBuf::from(self.data.text(&labels_key)));
+        let mut options = Options::from_args(&self.data);
+        let labels = format!("{key}_labels");
+        if self.data.has(&labels) {
+            options.labels = Some(PathBuf::from(self.data.text(&labels)));
         }
-        beside(images).ok_or_else(|| {
-            FormatError::new(
-                ErrorKind::Mismatch,
-                images,
-                format!("`{labels_key}` is not given"),
-                "a file name with `images`, which that of the labels follows from",
-                "another name",
-            )
-            .into()
-        })
+        let mut all = Table::default();
+        for name in names {
+            let path = Path::new(&name);
+            all.append(match options.labels.clone().or_else(|| beside(path)) {
+                Some(labels) => idx(path, &labels)?,
+                None => source::read(path, &options)?,
+            })?;
+        }
+        Ok(all)
     }
 
     fn split(
@@ -229,6 +223,11 @@ impl Data {
 
 /// A class number above this is no class number; a file of measurements was taken for labels.
 const MOST_CLASSES: usize = 1 << 24;
+
+fn idx(images: &Path, labels: &Path) -> Result<Table, DataError> {
+    let classes = read_idx(labels)?.labels(labels, MOST_CLASSES)?.into_iter().max();
+    from_arrays(mnist::load_idx(images, labels, classes.unwrap_or(0) as usize + 1)?)
+}
 
 /// Images and labels as a table, without a copy.
 fn from_arrays(arrays: Arrays) -> Result<Table, DataError> {

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::tree::{Data, Entry, Node, parse_value};
-use crate::vocabulary::{self, ROOT, SECTIONS};
+use crate::vocabulary::{self, COLUMNS, ROOT, SECTIONS};
 use nerve_formats::spec::{Spec, Value, nearest};
 
 /// Short names for the places that are changed most.
@@ -78,7 +78,7 @@ fn read_value(source: usize, offset: usize, argument: &str) -> Result<Node, Diag
 fn check_root(segments: &[&str], span: Span) -> Result<(), Diagnostic> {
     let first = segments[0];
     let known = ROOT.params.iter().any(|param| param.name == first)
-        || SECTIONS.iter().any(|section| section.name == first);
+        || SECTIONS.iter().chain(COLUMNS.iter()).any(|section| section.name == first);
     if known && segments.iter().all(|segment| !segment.is_empty()) {
         return Ok(());
     }
@@ -126,8 +126,10 @@ fn set(
     match &mut node.data {
         Data::List(nodes) => {
             let length = nodes.len();
-            let place = first.parse::<usize>().ok().and_then(|at| nodes.get_mut(at));
-            match place {
+            // A place is a number, or the name of what stands there: `input.age.normalize`.
+            let named = nodes.iter().position(|node| name_of(node) == Some(*first));
+            let place = first.parse::<usize>().ok().or(named);
+            match place.and_then(|at| nodes.get_mut(at)) {
                 Some(place) => set(place, rest, walked, value, key_span),
                 None => Err(Diagnostic::new(
                     Code::Override,
@@ -143,6 +145,14 @@ fn set(
             format!("`{here}` is {}, it has no `{first}`", found.kind_name()),
             Some(key_span),
         )),
+    }
+}
+
+/// What a table of a list calls itself.
+fn name_of(node: &Node) -> Option<&str> {
+    match &node.get("name")?.node.data {
+        Data::Scalar(Value::Text(name)) => Some(name),
+        _ => None,
     }
 }
 

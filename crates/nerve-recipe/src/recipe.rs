@@ -83,7 +83,7 @@ impl Recipe {
         absolute_paths(&mut tree, &sources);
         let root = check_root(&tree, &mut problems);
         let [data, trainer] =
-            [&DATA, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
+            [&*DATA, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
         let model = check_model(&tree, &mut problems);
         let inputs = columns::read(&tree, Role::Input, &mut problems);
         let outputs = columns::read(&tree, Role::Output, &mut problems);
@@ -203,7 +203,7 @@ fn newer(tree: &Node) -> Option<Diagnostic> {
 
 fn check_root(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<Args> {
     let is_section =
-        |key: &str| SECTIONS.iter().chain(&COLUMNS).any(|section| section.name == key);
+        |key: &str| SECTIONS.iter().chain(COLUMNS.iter()).any(|section| section.name == key);
     let mut given = tree.pairs();
     given.retain(|(key, _)| !is_section(key));
     // What is no key of the root is told by `explain`, which also knows the tables.

@@ -1,6 +1,7 @@
 //! The words of a recipe: what each table may hold, and the registries that fill the rest.
 
 use nerve_formats::spec::{Kind, Param, Peers, Spec, Value};
+use std::sync::LazyLock;
 
 /// The newest recipe format that this version reads.
 pub const SCHEMA: i64 = 1;
@@ -29,15 +30,21 @@ pub static ROOT: Spec = Spec {
 };
 
 /// The tables of a recipe, in the order in which they are printed.
-pub static SECTIONS: [&Spec; 3] = [&DATA, &MODEL, &TRAINER];
+pub static SECTIONS: LazyLock<[&'static Spec; 3]> = LazyLock::new(|| [&*DATA, &MODEL, &TRAINER]);
 
-/// The table `[data]`.
-pub static DATA: Spec = Spec {
-    name: "data",
-    aliases: &[],
-    peers: Peers::NONE,
-    doc: "Where the examples come from and how they are split.",
-    params: &[
+/// The table `[data]`: which files, how they are read, how the examples are split.
+pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
+    let params = FILES_AND_SPLIT.iter().chain(&nerve_data::source::PARAMS).cloned();
+    Spec {
+        name: "data",
+        aliases: &[],
+        peers: Peers::NONE,
+        doc: "Where the examples come from and how they are split.",
+        params: params.collect::<Vec<Param>>().leak(),
+    }
+});
+
+static FILES_AND_SPLIT: [Param; 9] = [
         Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
         Param::optional(
             "path",
@@ -64,8 +71,7 @@ pub static DATA: Spec = Spec {
             "how it is chosen: at random, or at random with the same share of each class",
         ),
         Param::optional("weights", Kind::Text, "the column with the weight of each example in the loss"),
-    ],
-};
+];
 
 const FILES: Kind = Kind::OneOf(&[Kind::Text, Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 }]);
 
