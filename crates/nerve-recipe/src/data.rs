@@ -3,15 +3,14 @@
 use crate::columns;
 use crate::features::Features;
 use crate::recipe::Recipe;
-use nerve_data::features::{self, Role};
+use nerve_data::features::Role;
 use nerve_data::source::{self, Options};
 use nerve_data::table::Prepared;
 use nerve_data::{
-    Arrays, Cells, DataError, Dataset, Origin, Subset, Table, catalogue, mnist,
-    split,
+    Arrays, Cells, DataError, Dataset, Origin, Subset, Table, catalogue, mnist, split,
 };
-use nerve_formats::spec::Value;
 use nerve_formats::read_idx;
+use nerve_formats::spec::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -162,7 +161,7 @@ impl Recipe {
         let cells = &table.column(name)?.cells;
         let mut seen = std::collections::BTreeMap::new();
         let keys: Vec<String> =
-            (0..table.rows()).map(|row| features::describe(cells.get(row))).collect();
+            (0..table.rows()).map(|row| format!("{:?}", cells.get(row))).collect();
         keys.iter().for_each(|key| {
             let next = seen.len() as i32;
             seen.entry(key.clone()).or_insert(next);
@@ -184,9 +183,10 @@ impl Recipe {
         let [input, "label"] = names[..] else {
             return Err(DataError::Column {
                 column: names.first().copied().unwrap_or("").into(),
-                message: "the recipe has no [[input]] and no [[output]] that say what goes in and what \
+                message:
+                    "the recipe has no [[input]] and no [[output]] that say what goes in and what \
                           should come out; `nerve init FILE --target COLUMN` writes them"
-                    .into(),
+                        .into(),
             });
         };
         recipe.inputs = vec![columns::plain(Role::Input, input, input)];

@@ -94,7 +94,8 @@ impl Features {
 
     fn new(inputs: Vec<Fitted>, outputs: Vec<Fitted>) -> Result<Features, DataError> {
         if let Some(it) = outputs.iter().find(|it| it.feature.output().is_none()) {
-            let message = format!("a column of type `{}` cannot be an output", it.column.feature.name);
+            let message =
+                format!("a column of type `{}` cannot be an output", it.column.feature.name);
             return Err(whole(&it.column, message));
         }
         let mut slots = side_by_side(&inputs);
@@ -111,7 +112,8 @@ impl Features {
 
     /// All that was learned, for the model file.
     pub fn state(&self) -> Json {
-        let states = |all: &[Fitted]| -> Vec<Json> { all.iter().map(|it| it.feature.state()).collect() };
+        let states =
+            |all: &[Fitted]| -> Vec<Json> { all.iter().map(|it| it.feature.state()).collect() };
         json!({ "input": states(&self.inputs), "output": states(&self.outputs) })
     }
 
@@ -134,7 +136,8 @@ impl Features {
     /// The fields are not those of the slots.
     pub fn pipeline(&self, fields: &[Field], training: bool) -> Result<Pipeline, DataError> {
         let known = fields.len().min(self.slots.len());
-        let single = self.slots[..known].iter().enumerate().filter(|(_, slot)| slot.parts.len() == 1);
+        let single =
+            self.slots[..known].iter().enumerate().filter(|(_, slot)| slot.parts.len() == 1);
         single.fold(Ok(Pipeline::new(fields)), |pipeline, (key, slot)| {
             pipeline?.deliver(&slot.name, slot.parts[0].1.clone(), training, key as u64)
         })

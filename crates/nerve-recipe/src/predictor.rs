@@ -5,8 +5,8 @@ use crate::features::Features;
 use crate::model::{Card, CardError};
 use crate::network::Network;
 use nerve_data::features::Answer;
-use nerve_data::table::{Prepared, Slot};
 use nerve_data::image_file::{self, Picture};
+use nerve_data::table::{Prepared, Slot};
 use nerve_data::{
     Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin, Subset, Table,
 };
@@ -101,13 +101,15 @@ impl Predictor {
             false => features.slots[..features.fed].to_vec(),
         };
         let loader = self.loader(rows, slots)?;
-        let outputs: Vec<_> = features.outputs.iter().filter_map(|it| it.feature.output()).collect();
+        let outputs: Vec<_> =
+            features.outputs.iter().filter_map(|it| it.feature.output()).collect();
         let mut next = rows.rows.iter();
         let mut predictions = Predictions::new(&*self.network.model);
         predictions.run(&loader, |batch, given| {
             for i in 0..batch.size() {
                 let row = *next.next().expect("as many rows as examples");
-                let answers = outputs.iter().zip(given).map(|(output, given)| output.answer(given.row(i)));
+                let answers =
+                    outputs.iter().zip(given).map(|(output, given)| output.answer(given.row(i)));
                 let answers = answers.collect();
                 let truth = |(k, output): (usize, &&dyn nerve_data::features::Output)| {
                     output.truth(batch.array(features.fed + k).values(), i)
@@ -158,7 +160,8 @@ impl Predictor {
     /// As [`Predictor::read`].
     pub fn pictures(&self, pixels: Vec<u8>) -> Result<Table, ModelError> {
         let field = self.pixels()?;
-        let column = Column { name: field.name.clone(), cells: Cells::Arrays(field, pixels.into()) };
+        let column =
+            Column { name: field.name.clone(), cells: Cells::Arrays(field, pixels.into()) };
         Ok(Table::new(vec![column], Origin::default())?)
     }
 
@@ -249,7 +252,8 @@ mod tests {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / 8.0;
         let scaled = |values: &[f64], row: usize| {
             let m = mean(values);
-            let deviation = mean(&values.iter().map(|x| (x - m).powi(2)).collect::<Vec<_>>()).sqrt();
+            let deviation =
+                mean(&values.iter().map(|x| (x - m).powi(2)).collect::<Vec<_>>()).sqrt();
             ((values[row] - m) / deviation) as f32
         };
         let a: Vec<f64> = (0..8).map(|i| f64::from(i * i % 5)).collect();

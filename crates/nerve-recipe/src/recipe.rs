@@ -1,16 +1,14 @@
 //! A checked recipe.
 
+use crate::columns::{self, Column};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
-use crate::columns::{self, Column};
-use crate::vocabulary::{
-    COLUMNS, DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER,
-};
-use nerve_data::features::Role;
+use crate::vocabulary::{COLUMNS, DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER};
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
+use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
 
 /// A recipe in which every word is known, every value is in its range and every default is filled.
@@ -362,8 +360,11 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
             refuse(Code::Missing, message, span, "which data?");
         }
     }
-    let lonely = |key: &'static str, of: &'static str| (data.has(key) && !data.has(of)).then_some((key, of));
-    for (key, of) in [lonely("test_labels", "test"), lonely("train_labels", "train")].into_iter().flatten() {
+    let lonely =
+        |key: &'static str, of: &'static str| (data.has(key) && !data.has(of)).then_some((key, of));
+    for (key, of) in
+        [lonely("test_labels", "test"), lonely("train_labels", "train")].into_iter().flatten()
+    {
         let message = format!("`{key}` is given without `{of}`");
         refuse(Code::Contradiction, message, at(key, Target::Key), "labels of what?");
     }
@@ -403,7 +404,9 @@ fn check_columns(tree: &Node, [inputs, outputs]: [&[Column]; 2], problems: &mut 
     }
     for output in outputs {
         let forecast = output.feature.name == "timeseries";
-        if !forecast && inputs.iter().any(|input| input.name == output.name && input.feature.name != "image") {
+        if !forecast
+            && inputs.iter().any(|input| input.name == output.name && input.feature.name != "image")
+        {
             let message = format!("the column `{}` goes in and should come out", output.name);
             let span = tree.find(&output.path(Role::Output, Some("name")), Target::Value);
             let problem = Diagnostic::new(Code::Contradiction, message, Some(span));

@@ -14,12 +14,12 @@ use nerve_core::{Precision, Step};
 use nerve_data::{DataError, Loader, LoaderOptions};
 use nerve_formats::FormatError;
 use nerve_formats::spec::Target;
+use nerve_nn::Model;
 use nerve_nn::lora::{Adapted, Adapters};
 use nerve_nn::losses;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
 use nerve_nn::state::save_safetensors;
-use nerve_nn::Model;
 use nerve_train::metrics;
 use nerve_train::{
     Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History, Options,

@@ -294,7 +294,8 @@ impl Recipe {
     /// Whether the loss compares the examples of a batch with each other: then the network gives
     /// embeddings, or a score, and no output for each class.
     pub(crate) fn compares_examples(&self) -> bool {
-        let given = self.trainer.get("loss").or(self.outputs.first().and_then(|o| o.args.get("loss")));
+        let given =
+            self.trainer.get("loss").or(self.outputs.first().and_then(|o| o.args.get("loss")));
         match given {
             Some(Value::Item(loss)) => losses::find(loss.name).is_some_and(|entry| entry.across),
             _ => false,

@@ -45,35 +45,40 @@ pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
 });
 
 static FILES_AND_SPLIT: [Param; 9] = [
-        Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
-        Param::optional(
-            "path",
-            FILES,
-            "one file, several alike, or a folder, that is split into training, validation and test",
-        ),
-        Param::optional("train", FILES, "the training data, where the test has files of its own"),
-        Param::optional(
-            "train_labels",
-            Kind::Text,
-            "the labels of idx images; without it the file of the same name with `labels` for `images`",
-        ),
-        Param::optional("test", FILES, "the test data"),
-        Param::optional("test_labels", Kind::Text, "its labels, found by name as for train"),
-        Param::optional(
-            "validation",
-            Kind::OneOf(&[Kind::fraction(), FILES]),
-            "what watches the training: a file, or the share of the training data that is held back",
-        ),
-        Param::with_default(
-            "split",
-            Kind::Choice(&["random", "stratified"]),
-            Value::text("random"),
-            "how it is chosen: at random, or at random with the same share of each class",
-        ),
-        Param::optional("weights", Kind::Text, "the column with the weight of each example in the loss"),
+    Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
+    Param::optional(
+        "path",
+        FILES,
+        "one file, several alike, or a folder, that is split into training, validation and test",
+    ),
+    Param::optional("train", FILES, "the training data, where the test has files of its own"),
+    Param::optional(
+        "train_labels",
+        Kind::Text,
+        "the labels of idx images; without it the file of the same name with `labels` for `images`",
+    ),
+    Param::optional("test", FILES, "the test data"),
+    Param::optional("test_labels", Kind::Text, "its labels, found by name as for train"),
+    Param::optional(
+        "validation",
+        Kind::OneOf(&[Kind::fraction(), FILES]),
+        "what watches the training: a file, or the share of the training data that is held back",
+    ),
+    Param::with_default(
+        "split",
+        Kind::Choice(&["random", "stratified"]),
+        Value::text("random"),
+        "how it is chosen: at random, or at random with the same share of each class",
+    ),
+    Param::optional(
+        "weights",
+        Kind::Text,
+        "the column with the weight of each example in the loss",
+    ),
 ];
 
-const FILES: Kind = Kind::OneOf(&[Kind::Text, Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 }]);
+const FILES: Kind =
+    Kind::OneOf(&[Kind::Text, Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 }]);
 
 /// What stands in a table `[[input]]` beside the type of the column and what the type takes.
 pub static INPUT: Spec = Spec {
@@ -92,8 +97,16 @@ pub static OUTPUT: Spec = Spec {
     doc: "A column that the network should tell.",
     params: &[
         NAME,
-        Param::optional("loss", nerve_nn::losses::KIND, "what is minimised; the type has a usual one"),
-        Param::optional("metrics", METRICS, "what is reported beside the loss; the type has usual ones"),
+        Param::optional(
+            "loss",
+            nerve_nn::losses::KIND,
+            "what is minimised; the type has a usual one",
+        ),
+        Param::optional(
+            "metrics",
+            METRICS,
+            "what is reported beside the loss; the type has usual ones",
+        ),
         Param::with_default(
             "weight",
             Kind::positive(),
@@ -123,7 +136,8 @@ static CLASS_WEIGHT: Kind = Kind::positive();
 pub static COLUMNS: [&Spec; 2] = [&INPUT, &OUTPUT];
 
 /// The type of a column.
-pub static FEATURE: Kind = Kind::Item { what: "type of column", specs: nerve_data::features::specs };
+pub static FEATURE: Kind =
+    Kind::Item { what: "type of column", specs: nerve_data::features::specs };
 
 const METRICS: Kind = Kind::List { of: &nerve_train::metrics::KIND, min_len: 0, max_len: 16 };
 

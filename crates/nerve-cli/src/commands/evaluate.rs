@@ -13,9 +13,7 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
     set_threads(&args.common)?;
     let (folder, predictor) = open(&args.runs, &args.run)?;
     let judgement = predictor.judge().map_err(|error| match error {
-        JudgeError::Data(_) | JudgeError::Model(_) => {
-            Failure::Data(error.to_string())
-        }
+        JudgeError::Data(_) | JudgeError::Model(_) => Failure::Data(error.to_string()),
         JudgeError::Train(_) => Failure::Runtime(error.to_string()),
     })?;
     let part = judgement.part;

@@ -83,9 +83,8 @@ fn data_that_do_not_fit_name_the_file() {
     let error = |text: &str| {
         let recipe = recipe(folder.path(), text);
         let tables = recipe.tables();
-        let error = tables.and_then(|tables| {
-            recipe.described(&tables.train.table)?.prepare(&tables)
-        });
+        let error =
+            tables.and_then(|tables| recipe.described(&tables.train.table)?.prepare(&tables));
         let error = error.err().unwrap().to_string();
         error.replace(&format!("{}/", folder.path().display()), "")
     };
