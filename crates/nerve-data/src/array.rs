@@ -422,8 +422,18 @@ impl<'a> Row<'a> {
     /// When the elements differ, or `values` has no such sample.
     #[track_caller]
     pub fn copy_from(&mut self, field: usize, values: &Values, index: usize) {
+        self.copy_rows(field, values, index, 1);
+    }
+
+    /// Copies the `rows` rows of `values` from row `start` on into a field, which is as long as all of them.
+    ///
+    /// # Panics
+    /// When the elements differ, or `values` has no such rows.
+    #[track_caller]
+    pub fn copy_rows(&mut self, field: usize, values: &Values, start: usize, rows: usize) {
         let len = self.arrays[field].row_len();
-        let range = index * len..(index + 1) * len;
+        let from = start * (len / rows);
+        let range = from..from + len;
         match values {
             Values::F32(values) => self.f32(field).copy_from_slice(&values[range]),
             Values::I32(values) => self.i32(field).copy_from_slice(&values[range]),

@@ -123,6 +123,34 @@ impl Cells {
         self.len() == 0
     }
 
+    /// These rows, in this order.
+    ///
+    /// # Panics
+    /// Without such a row.
+    #[track_caller]
+    pub fn select(&self, rows: &[usize]) -> Cells {
+        match self {
+            Cells::Text(texts) => Cells::Text(rows.iter().map(|&row| texts.get(row)).collect()),
+            Cells::Numbers(numbers) => {
+                Cells::Numbers(rows.iter().map(|&row| numbers[row]).collect())
+            }
+            Cells::Arrays(field, values) => {
+                let len = field.values_per_sample();
+                let ranges = rows.iter().map(|&row| row * len..(row + 1) * len);
+                let values = match values {
+                    Values::F32(v) => {
+                        ranges.flat_map(|r| &v[r]).copied().collect::<Vec<_>>().into()
+                    }
+                    Values::I32(v) => {
+                        ranges.flat_map(|r| &v[r]).copied().collect::<Vec<_>>().into()
+                    }
+                    Values::U8(v) => ranges.flat_map(|r| &v[r]).copied().collect::<Vec<_>>().into(),
+                };
+                Cells::Arrays(field.clone(), values)
+            }
+        }
+    }
+
     /// One cell.
     ///
     /// # Panics
@@ -253,6 +281,28 @@ impl Table {
     pub fn refuse(&self, row: usize, column: &str, refusal: Refusal) -> DataError {
         let Refusal { expected, found } = refusal;
         DataError::Cell { place: self.place(row), column: column.into(), expected, found }
+    }
+
+    /// These rows, in this order; each keeps its place in its file.
+    ///
+    /// # Panics
+    /// Without such a row.
+    #[track_caller]
+    pub fn select(&self, rows: &[usize]) -> Table {
+        let select = |column: &Column| Column {
+            name: column.name.clone(),
+            cells: column.cells.select(rows),
+        };
+        let lines = match self.origin.lines.is_empty() {
+            // Rows that are counted would be counted anew.
+            true if self.origin.files.len() <= 1 => {
+                rows.iter().map(|&row| (0, row as u64 + 1)).collect()
+            }
+            true => Vec::new(),
+            false => rows.iter().map(|&row| self.origin.lines[row]).collect(),
+        };
+        let origin = Origin { lines, ..self.origin.clone() };
+        Table { columns: self.columns.iter().map(select).collect(), rows: rows.len(), origin }
     }
 
     /// Puts the rows of another table with the same columns at the end: the chunks of a source become one table.

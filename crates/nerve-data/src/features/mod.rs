@@ -23,6 +23,7 @@ mod scale;
 #[cfg(test)]
 mod testing;
 mod text;
+mod timeseries;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -145,10 +146,12 @@ pub fn describe(cell: Cell<'_>) -> String {
 ///
 /// All of it is a function of the cells, the arguments and the training split: nothing depends on time or threads.
 pub trait Feature: Debug + Send + Sync {
-    /// Shape and element of a sample as it is kept between the source and the batch.
+    /// Shape and element of a sample as it is kept between the source and the batch. Of a feature that reaches other rows
+    /// the first axis is the rows, and [`Feature::store`] writes one of them.
     fn stored(&self) -> (Vec<usize>, Element);
 
-    /// Rows around a sample's own that it needs, relative to it: `0..1` is its own alone, `-24..0` the 24 before.
+    /// Rows around a sample's own that it needs, relative to it: `0..1` is its own alone, `-24..0` the 24 before. What
+    /// reaches other rows is kept in memory.
     fn reach(&self) -> Range<isize> {
         0..1
     }
@@ -282,6 +285,7 @@ static REGISTRY: &[Entry] = &[
     image::ENTRY,
     number::ENTRY,
     text::ENTRY,
+    timeseries::ENTRY,
 ];
 
 /// The type of this name.

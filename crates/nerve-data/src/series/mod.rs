@@ -1,3 +1,8 @@
-//! Measurements over time: how they are augmented.
+//! Measurements over time: which rows follow one another, which of them are samples, and how these are augmented.
+//!
+//! A sample of a series is a row, its origin, with the rows around it that a feature [reaches](crate::Feature::reach).
 
 pub mod augment;
+mod timeline;
+
+pub use timeline::{Order, PARAMS, Timeline, sorted};

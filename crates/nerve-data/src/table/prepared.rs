@@ -1,5 +1,7 @@
 //! A table through its features: a data set of plain arrays.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::features::Feature;
@@ -33,7 +35,11 @@ impl Slot {
             return Field::new(self.name.clone(), &shape, element);
         }
         let widths = self.parts.iter().map(|(column, feature)| match feature.stored() {
-            (shape, Element::F32) if shape.len() == 1 && !feature.delivers() => shape[0],
+            (shape, Element::F32)
+                if shape.len() == 1 && !feature.delivers() && feature.reach() == (0..1) =>
+            {
+                shape[0]
+            }
             other => panic!("column `{column}` is {other:?}, only plain numbers lie side by side"),
         });
         Field::new(self.name.clone(), &[widths.sum()], Element::F32)
@@ -42,6 +48,11 @@ impl Slot {
     /// Whether its stored values stay in memory.
     fn kept(&self) -> bool {
         self.parts.iter().all(|(_, feature)| feature.kept())
+    }
+
+    /// The rows that a sample needs, relative to its own.
+    pub fn reach(&self) -> Range<isize> {
+        self.parts.first().map_or(0..1, |(_, feature)| feature.reach())
     }
 }
 
@@ -59,7 +70,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares the rows that are `used`; the others may hold what no feature can take, and read as zeros.
+    /// Prepares the rows that are `used`, and those that they reach; the others may hold what no feature can take, and read as
+    /// zeros.
     ///
     /// # Errors
     /// [`DataError::UnknownColumn`]; [`DataError::Cell`] for the first cell that its feature cannot take.
@@ -91,13 +103,15 @@ impl Prepared {
 
     fn keep(&self, slot: usize, used: &[usize]) -> Result<Values, DataError> {
         let field = &self.fields[slot];
-        let len = field.values_per_sample();
+        let reach = self.slots[slot].reach();
+        let len = field.values_per_sample() / reach.len().max(1);
         let mut values = Values::zeros(field.element, len * self.table.rows());
+        let rows = reached(used, &reach, self.table.rows());
         let mut from = 0;
         for ((column, feature), &at) in self.slots[slot].parts.iter().zip(&self.columns[slot]) {
-            let width = feature.stored().0.iter().product();
+            let width = feature.stored().0.iter().product::<usize>() / reach.len().max(1);
             let cells = &self.table.columns()[at].cells;
-            for &row in used {
+            for &row in &rows {
                 let out = values.slice(row * len + from, width);
                 let stored = feature.store(cells, row, out);
                 stored.map_err(|refusal| self.table.refuse(row, column, refusal))?;
@@ -106,6 +120,34 @@ impl Prepared {
         }
         Ok(values)
     }
+
+    /// Where the rows begin that a sample reaches.
+    fn start(&self, index: usize, reach: &Range<isize>) -> Result<usize, DataError> {
+        let start = index.checked_add_signed(reach.start);
+        let inside = |start: &usize| *start + reach.len() <= self.table.rows();
+        start.filter(inside).ok_or_else(|| DataError::Sample {
+            index: index as u64,
+            message: format!(
+                "it needs the rows from {} to {} around it, and the data have rows 0 to {}",
+                reach.start,
+                reach.end - 1,
+                self.table.rows().saturating_sub(1)
+            ),
+        })
+    }
+}
+
+/// The rows that samples reach, sorted, each once.
+fn reached(used: &[usize], reach: &Range<isize>, rows: usize) -> Cow<'_, [usize]> {
+    if *reach == (0..1) {
+        return Cow::Borrowed(used);
+    }
+    let mut needed = vec![false; rows];
+    for &row in used {
+        let bound = |by: isize| row.saturating_add_signed(by).min(rows);
+        needed[bound(reach.start)..bound(reach.end)].fill(true);
+    }
+    (0..rows).filter(|&row| needed[row]).collect()
 }
 
 impl Dataset for Prepared {
@@ -120,7 +162,13 @@ impl Dataset for Prepared {
     fn read(&self, index: usize, row: &mut Row<'_>) -> Result<(), DataError> {
         for (slot, kept) in self.kept.iter().enumerate() {
             match kept {
-                Some(values) => row.copy_from(slot, values, index),
+                Some(values) => match self.slots[slot].reach() {
+                    reach if reach == (0..1) => row.copy_from(slot, values, index),
+                    reach => {
+                        let start = self.start(index, &reach)?;
+                        row.copy_rows(slot, values, start, reach.len());
+                    }
+                },
                 None => {
                     let (column, feature) = &self.slots[slot].parts[0];
                     let cells = &self.table.columns()[self.columns[slot][0]].cells;
