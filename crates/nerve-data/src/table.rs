@@ -302,7 +302,8 @@ impl Table {
             false => rows.iter().map(|&row| self.origin.lines[row]).collect(),
         };
         let origin = Origin { lines, ..self.origin.clone() };
-        Table { columns: self.columns.iter().map(select).collect(), rows: rows.len(), origin }
+        let columns = self.columns.iter().map(select).collect();
+        Table { columns, rows: rows.len(), origin, notes: self.notes.clone() }
     }
 
     /// Puts the rows of another table with the same columns at the end: the chunks of a source become one table.

@@ -352,8 +352,8 @@ mod tests {
     fn delivered(feature: &dyn Feature, stored: Vec<f32>, random: Option<Random>) -> Vec<f32> {
         let (shape, element) = feature.delivered();
         let mut out = [Array::zeros(&Field::new("", &shape, element), 1)];
-        let slice = Row::new(&mut out, 0).slice(0);
-        feature.deliver(&Values::F32(stored), slice, random, &mut Room::default());
+        let mut row = Row::new(&mut out, 0);
+        feature.deliver(&Values::F32(stored), row.slice(0), random, &mut Room::default());
         out[0].f32().to_vec()
     }
 

@@ -258,7 +258,8 @@ mod tests {
             (0..4).map(|row| read("who", row) + &read("day", row)[8..]).collect();
         assert_eq!(all, ["b01", "b02", "b03", "a01"]);
         assert_eq!(Timeline::new(&sorted, &order).unwrap().runs(), [0..3, 3..4]);
-        assert_eq!(sorted.place(0), "row 4 of the data");
+        // Each row still knows where it stood.
+        assert_eq!(sorted.place(0), "the data:4");
     }
 
     #[test]

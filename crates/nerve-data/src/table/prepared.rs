@@ -111,7 +111,7 @@ impl Prepared {
         for ((column, feature), &at) in self.slots[slot].parts.iter().zip(&self.columns[slot]) {
             let width = feature.stored().0.iter().product::<usize>() / reach.len().max(1);
             let cells = &self.table.columns()[at].cells;
-            for &row in &rows {
+            for &row in rows.iter() {
                 let out = values.slice(row * len + from, width);
                 let stored = feature.store(cells, row, out);
                 stored.map_err(|refusal| self.table.refuse(row, column, refusal))?;
@@ -138,7 +138,7 @@ impl Prepared {
 }
 
 /// The rows that samples reach, sorted, each once.
-fn reached(used: &[usize], reach: &Range<isize>, rows: usize) -> Cow<'_, [usize]> {
+fn reached<'a>(used: &'a [usize], reach: &Range<isize>, rows: usize) -> Cow<'a, [usize]> {
     if *reach == (0..1) {
         return Cow::Borrowed(used);
     }
