@@ -1,6 +1,7 @@
 //! The history of a training: a row for each epoch.
 
 use crate::callback::{Callback, CallbackError, Control};
+use crate::goal::Goal;
 use nerve_formats::{FormatError, write_atomic};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ pub struct History {
     pub metrics: Vec<String>,
     /// The epochs, first to last.
     pub rows: Vec<Row>,
+    /// By what they are compared.
+    pub goal: Goal,
 }
 
 impl History {
@@ -40,15 +43,37 @@ impl History {
         self.rows.last()
     }
 
-    /// The epoch with the lowest loss: over the validation data where there are any. The first of
-    /// several.
+    /// The best epoch, as the [`Goal`] says: without one that with the lowest loss, over the
+    /// validation data where there are any. The first of several.
     pub fn best(&self) -> Option<&Row> {
-        let loss = |row: &Row| row.val_loss.unwrap_or(row.loss);
-        self.rows.iter().fold(None, |best, row| match best {
-            Some(known) if loss(row) < loss(known) => Some(row),
-            None => Some(row),
-            known => known,
+        let score = |row: &Row| self.goal.score(self, row).unwrap_or(f64::NAN);
+        self.rows.iter().reduce(|best, row| match self.goal.better(score(row), score(best)) {
+            true => row,
+            false => best,
         })
+    }
+
+    /// Whether the last epoch is the best so far.
+    pub fn last_is_best(&self) -> bool {
+        self.last().is_some_and(|last| self.best().is_some_and(|best| best.epoch == last.epoch))
+    }
+
+    /// A score of an epoch by its name: `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+    pub fn score(&self, row: &Row, name: &str) -> Option<f64> {
+        let of = |name: &str, loss: Option<f64>, metrics: &[f64]| match name {
+            "loss" => loss,
+            _ => metrics.get(self.metrics.iter().position(|metric| metric == name)?).copied(),
+        };
+        of(name, Some(row.loss), &row.metrics)
+            .or_else(|| of(name.strip_prefix("val_")?, row.val_loss, &row.val_metrics))
+    }
+
+    /// The names of all scores of the last epoch.
+    pub fn scores(&self) -> Vec<String> {
+        let own = || std::iter::once("loss").chain(self.metrics.iter().map(String::as_str));
+        let validated = self.last().is_some_and(|row| row.val_loss.is_some());
+        let validation = own().filter(|_| validated).map(|name| format!("val_{name}"));
+        own().map(String::from).chain(validation).collect()
     }
 
     /// As CSV: `epoch,step,time_s,lr,loss,accuracy,val_loss,val_accuracy`, with a column for each
@@ -126,6 +151,7 @@ mod tests {
         History {
             metrics: vec!["accuracy".into()],
             rows: vec![row(1, 0.5, Some(0.25)), row(2, 0.1, Some(0.5)), row(3, 0.2, None)],
+            goal: Goal::default(),
         }
     }
 
@@ -152,6 +178,14 @@ mod tests {
         assert_eq!(history.best().map(|row| row.epoch), Some(3));
         history.rows[2].val_loss = Some(0.3);
         assert_eq!(history.best().map(|row| row.epoch), Some(1));
+        history.rows[0].val_loss = Some(f64::NAN);
+        assert_eq!(history.best().map(|row| row.epoch), Some(3));
+        history.goal = Goal::new("accuracy");
+        assert_eq!(history.best().map(|row| row.epoch), Some(1), "all have 0.5, the first");
+        history.rows[1].metrics[0] = 0.6;
+        assert_eq!(history.best().map(|row| row.epoch), Some(2));
+        assert_eq!(history.score(&history.rows[0], "val_accuracy"), Some(0.75));
+        assert_eq!(history.score(&history.rows[0], "val_acc"), None);
         assert_eq!(History::default().best(), None);
     }
 

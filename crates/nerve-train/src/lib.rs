@@ -10,6 +10,7 @@
 //! | [`mod@judge`] | a trained network by its answers: scores with intervals, slices, curves, worst rows |
 //! | [`picture`] | drawing: charts and heat maps as SVG, pixels as PNG |
 //! | [`Callback`] | looks on, and may stop the training |
+//! | [`EarlyStopping`], [`Goal`] | when to stop, and which epoch is the best |
 //! | [`History`] | a row for each epoch, as CSV |
 //! | [`Progress`] | a bar on a terminal, a line an epoch elsewhere |
 //!
@@ -43,8 +44,10 @@
 #![forbid(unsafe_code)]
 
 mod callback;
+mod early_stopping;
 mod error;
 mod evaluate;
+mod goal;
 mod heads;
 mod history;
 pub mod judge;
@@ -56,8 +59,10 @@ mod progress;
 mod trainer;
 
 pub use callback::{Callback, CallbackError, Control, Scores, StepEnd, TrainBegin};
+pub use early_stopping::EarlyStopping;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Evaluator};
+pub use goal::{Goal, Mode};
 pub use heads::Head;
 pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 ///
 /// On a terminal the line of the running epoch is drawn again and again; elsewhere there is one
 /// line at the end of each epoch, and one every 30 seconds in long ones. The star marks epochs
-/// with the lowest (validation) loss so far.
+/// that are the best so far.
 pub struct Progress {
     show: Show,
     epochs: u64,
@@ -162,7 +162,7 @@ impl Callback for Progress {
         if let Some(loss) = row.val_loss {
             self.score("val_", loss, &row.val_metrics);
         }
-        if history.best().is_some_and(|best| best.epoch == row.epoch) {
+        if history.last_is_best() {
             self.text.push_str(" ★ best");
         }
         if let Show::Bar(bar) = &self.show {
@@ -178,9 +178,13 @@ impl Callback for Progress {
         }
         self.text.clear();
         if let Outcome::Stopped(reason) = outcome {
-            let _ = write!(self.text, "Stopped at epoch {} ({reason}).", self.epoch);
+            let _ = write!(self.text, "Stopped early at epoch {} ({reason}).", self.epoch);
             if let Some(best) = history.best() {
-                let _ = write!(self.text, " Best: epoch {}.", best.epoch);
+                let _ = write!(self.text, " Best: epoch {}", best.epoch);
+                if let Some(score) = history.goal.score(history, best) {
+                    let _ = write!(self.text, ", {} {score:.4}", history.goal.name(history));
+                }
+                self.text.push('.');
             }
             self.line();
         }
@@ -224,7 +228,7 @@ mod tests {
     fn show(rows: Vec<Row>, outcome: Outcome) -> Vec<String> {
         let shared = Shared::default();
         let mut progress = Progress::lines(shared.clone());
-        let mut history = History { metrics: vec!["accuracy".into()], rows: Vec::new() };
+        let mut history = History { metrics: vec!["accuracy".into()], ..History::default() };
         let begin = TrainBegin { epochs: 10, steps: Some(2), metrics: &history.metrics };
         progress.on_train_begin(&begin).unwrap();
         for row in rows {
@@ -254,7 +258,9 @@ mod tests {
             [
                 format!("Epoch  1/10 {head} · val_loss 0.5000 · val_acc 0.7500 ★ best"),
                 format!("Epoch  2/10 {head} · val_loss 0.6000 · val_acc 0.7500"),
-                "Stopped at epoch 2 (val_loss not better for 1 epoch). Best: epoch 1.".into(),
+                "Stopped early at epoch 2 (val_loss not better for 1 epoch). Best: epoch 1, \
+                 val_loss 0.5000."
+                    .into(),
             ]
         );
         assert_eq!(show(vec![row(1, None)], Outcome::Finished).len(), 1);

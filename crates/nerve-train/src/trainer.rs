@@ -3,6 +3,7 @@
 use crate::callback::{Callback, Control, StepEnd, TrainBegin};
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, Evaluator, Tally};
+use crate::goal::Goal;
 use crate::heads::{Head, Heads};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
@@ -44,6 +45,8 @@ pub struct Options {
     /// How exactly the matrix products of a step take their operands. Parameters, gradients and
     /// all else have single precision in any case, and so has the evaluation.
     pub precision: Precision,
+    /// By what epochs are compared.
+    pub goal: Goal,
     /// How long it may take: when the time is up, the epoch ends with the step in hand, is measured,
     /// and is the last. Counted from the start of this training.
     pub max_time: Option<Duration>,
@@ -71,6 +74,7 @@ impl Default for Options {
             epochs: 20,
             seed: 42,
             precision: Precision::Full,
+            goal: Goal::default(),
             max_time: None,
             stop: Arc::default(),
             done: Done::default(),
@@ -239,7 +243,11 @@ impl<'a> Trainer<'a> {
         let batches = train.batches();
         let heads = self.heads();
         let mut run = Run {
-            history: History { metrics: heads.names(), rows: Vec::new() },
+            history: History {
+                metrics: heads.names(),
+                rows: Vec::new(),
+                goal: self.options.goal.clone(),
+            },
             step: self.options.done.steps,
             base_rate: rate,
             rate,
