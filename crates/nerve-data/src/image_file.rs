@@ -7,8 +7,8 @@ mod resize;
 
 use std::path::Path;
 
-pub(crate) use self::decode::{Announced, Pixels, announced, load};
-pub(crate) use self::fit::{Resize, fill};
+pub(crate) use self::decode::{Announced, Numbers, Pixels, announced, load, load_numbers};
+pub(crate) use self::fit::{Resize, fill, fill_nearest};
 
 use self::decode::MAX_PIXELS;
 use crate::{DataError, Element, Field};

@@ -17,6 +17,7 @@ mod category;
 mod cell;
 mod date;
 mod image;
+mod mask;
 mod missing;
 mod number;
 mod scale;
@@ -283,6 +284,7 @@ static REGISTRY: &[Entry] = &[
     category::ENTRY,
     date::ENTRY,
     image::ENTRY,
+    mask::ENTRY,
     number::ENTRY,
     text::ENTRY,
     timeseries::ENTRY,

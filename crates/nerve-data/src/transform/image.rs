@@ -118,10 +118,25 @@ impl<'a> Image<'a> {
             Some((map, _)) if map == Map::IDENTITY => {}
             Some((map, fill)) => match map.whole() {
                 Some(steps) => self.copy(steps, fill),
-                None => self.sample(&map, fill),
+                None => self.sample(fill, |y, x| map.at(x as f32, y as f32)),
             },
             None => {}
         }
+    }
+
+    /// Takes each pixel from elsewhere: from (x + across, y + down), which are given for all pixels row after row.
+    ///
+    /// # Panics
+    /// When there are not as many numbers as pixels.
+    #[track_caller]
+    pub fn displace(&mut self, across: &[f32], down: &[f32], fill: Fill) {
+        let (width, plane) = (self.width, self.height * self.width);
+        assert_eq!([across.len(), down.len()], [plane; 2], "a distance for each pixel");
+        self.settle();
+        self.sample(fill, |y, x| {
+            let at = y * width + x;
+            (x as f32 + across[at], y as f32 + down[at])
+        });
     }
 
     /// Calls `f` for each channel with a copy of it and the place to write the new one to.
@@ -163,8 +178,9 @@ impl<'a> Image<'a> {
         });
     }
 
-    /// Moves by any map: between pixels the four around are blended; classes are those of the nearest.
-    fn sample(&mut self, map: &Map, fill: Fill) {
+    /// Takes each pixel from the place that `from` gives for its row and column: between pixels the four around are
+    /// blended; classes are those of the nearest.
+    fn sample(&mut self, fill: Fill, from: impl Fn(usize, usize) -> (f32, f32)) {
         let (height, width) = (self.height, self.width);
         let padded = self.pad(fill);
         let plane = self.scratch.len() / self.channels();
@@ -174,7 +190,7 @@ impl<'a> Image<'a> {
             for start in (0..width).step_by(RUN) {
                 let count = RUN.min(width - start);
                 for i in 0..count {
-                    let (x, y) = map.at((start + i) as f32, y as f32);
+                    let (x, y) = from(y, start + i);
                     let (x, fx) = fill.locate(x, width, self.labels);
                     let (y, fy) = fill.locate(y, height, self.labels);
                     places[i] = y * padded as u32 + x;

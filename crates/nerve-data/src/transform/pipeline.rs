@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn each_epoch_and_each_place_draws_anew() {
-        let flip = || Arc::new(RandomFlip { probability: 0.5 });
+        let flip = || Arc::new(RandomFlip { horizontal: 0.5, vertical: 0.0 });
         let twice = Pipeline::new(&fields()).augment("image", flip()).unwrap();
         let twice = twice.augment("image", flip()).unwrap();
         let plain = applied(&twice.without_augmentation(), 0);

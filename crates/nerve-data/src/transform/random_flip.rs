@@ -8,36 +8,48 @@ use crate::random::Random;
 pub(super) static SPEC: Spec = Spec {
     name: "RandomFlip",
     aliases: &["RandomHorizontalFlip", "random_flip"],
-    peers: Peers::of("v2.RandomHorizontalFlip", "layers.RandomFlip"),
-    doc: "Mirrors the image left to right. Not for digits or text.",
-    params: &[Param::with_default(
-        "probability",
-        Kind::float(0.0, 1.0),
-        Value::Float(0.5),
-        "share of the images that are mirrored",
-    )
-    .alias(&["p"])],
+    peers: Peers::of("v2.RandomHorizontalFlip, v2.RandomVerticalFlip", "layers.RandomFlip"),
+    doc: "Mirrors the image. Not for digits or text.",
+    params: &[
+        Param::with_default(
+            "mode",
+            Kind::Choice(&["horizontal", "vertical", "both"]),
+            Value::text("horizontal"),
+            "horizontal: left and right are exchanged; vertical: upper and lower; both: either by itself",
+        ),
+        Param::with_default(
+            "probability",
+            Kind::float(0.0, 1.0),
+            Value::Float(0.5),
+            "share of the images that are mirrored",
+        )
+        .alias(&["p"]),
+    ],
 };
 
-/// Mirrors an image left to right.
-#[derive(Clone, Debug)]
+/// Mirrors an image.
+#[derive(Clone, Debug, Default)]
 pub struct RandomFlip {
-    /// The probability that it does.
-    pub probability: f32,
+    /// The probability that left and right are exchanged.
+    pub horizontal: f32,
+    /// The probability that upper and lower are.
+    pub vertical: f32,
 }
 
 impl RandomFlip {
     pub(super) fn from_args(args: &Args) -> RandomFlip {
-        RandomFlip { probability: args.float("probability") as f32 }
+        let (mode, probability) = (args.text("mode"), args.float("probability") as f32);
+        let of = |other: &str| if mode == other { 0.0 } else { probability };
+        RandomFlip { horizontal: of("vertical"), vertical: of("horizontal") }
     }
 }
 
 impl Augment for RandomFlip {
     fn apply(&self, image: &mut Image<'_>, random: &mut Random) {
-        if random.chance(self.probability) {
-            let size = [image.height(), image.width()];
-            image.warp(Map::mirror(size, false, true), Fill::Background);
-        }
+        let columns = random.chance(self.horizontal);
+        let rows = random.chance(self.vertical);
+        let size = [image.height(), image.width()];
+        image.warp(Map::mirror(size, rows, columns), Fill::Background);
     }
 
     fn moves(&self) -> bool {
@@ -54,13 +66,18 @@ mod tests {
     fn rows_are_reversed_in_place() {
         let image = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
         let flipped = [3.0, 2.0, 1.0, 6.0, 5.0, 4.0, 9.0, 8.0, 7.0, 12.0, 11.0, 10.0];
-        assert_eq!(applied(&RandomFlip { probability: 1.0 }, [2, 3], &image, 0), flipped);
-        assert_eq!(applied(&RandomFlip { probability: 0.0 }, [2, 3], &image, 0), image);
+        assert_eq!(
+            applied(&RandomFlip { horizontal: 1.0, vertical: 0.0 }, [2, 3], &image, 0),
+            flipped
+        );
+        let upside = RandomFlip { horizontal: 0.0, vertical: 1.0 };
+        assert_eq!(applied(&upside, [2, 3], &image, 0)[..6], [4.0, 5.0, 6.0, 1.0, 2.0, 3.0]);
+        assert_eq!(applied(&RandomFlip::default(), [2, 3], &image, 0), image);
     }
 
     #[test]
     fn about_the_given_share_is_mirrored() {
-        let flip = RandomFlip { probability: 0.25 };
+        let flip = RandomFlip { horizontal: 0.25, vertical: 0.0 };
         let count =
             (0..4000).filter(|&key| applied(&flip, [1, 2], &[1.0, 2.0], key)[0] == 2.0).count();
         assert!((880..1120).contains(&count), "{count} of 4000");
