@@ -256,6 +256,12 @@ impl Array {
         }
     }
 
+    /// All values, open for writing.
+    pub(crate) fn slice(&mut self) -> Slice<'_> {
+        let len = self.values.len();
+        self.values.slice(0, len)
+    }
+
     /// Values in one row.
     pub(crate) fn row_len(&self) -> usize {
         self.shape[1..].iter().product()

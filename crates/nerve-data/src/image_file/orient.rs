@@ -20,7 +20,7 @@ fn orientation(exif: &[u8]) -> Option<u16> {
     let start: [u8; 4] = exif.get(4..8)?.try_into().ok()?;
     let start = if little { u32::from_le_bytes(start) } else { u32::from_be_bytes(start) } as usize;
     (0..usize::from(short(start)?))
-        .map_while(|entry| Some(start.checked_add(2 + 12 * entry)?))
+        .map_while(|entry| start.checked_add(2 + 12 * entry))
         .find(|&at| short(at) == Some(TAG))
         .and_then(|at| short(at + 8))
 }

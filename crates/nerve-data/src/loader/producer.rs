@@ -209,6 +209,8 @@ impl Producer {
             return Ok(None);
         }
         batch.buffers.arrays.iter_mut().for_each(|array| array.set_rows(size));
+        let draw = Draw { seed: self.shared.options.seed, epoch: self.epoch, index: batch.start };
+        self.shared.pipeline.finish(draw, &mut batch.buffers.arrays, size);
         Ok(Some(batch))
     }
 

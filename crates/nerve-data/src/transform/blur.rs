@@ -132,7 +132,7 @@ impl Augment for GaussianNoise {
 }
 
 /// Two normal numbers from two uniform ones (Box and Muller, 1958).
-fn normal(random: &mut Random) -> (f32, f32) {
+pub(super) fn normal(random: &mut Random) -> (f32, f32) {
     // Never the logarithm of 0.
     let radius = (-2.0 * (1.0 - random.uniform()).ln()).sqrt();
     let (sin, cos) = (std::f32::consts::TAU * random.uniform()).sin_cos();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Augment, Image, Normalization, Normalizer, augment};
+use super::mix::blend_rows;
+use super::{Augment, Image, Mix, Normalization, Normalizer, augment};
 use crate::array::position;
 use crate::features::{Feature, Room};
 use crate::random::Random;
@@ -41,6 +42,17 @@ pub struct Pipeline {
     input: Vec<Field>,
     output: Vec<Field>,
     steps: Vec<Step>,
+    mixing: Option<Mixing>,
+}
+
+/// Examples of a batch are mixed.
+#[derive(Clone, Debug)]
+struct Mixing {
+    mix: Arc<dyn Mix>,
+    /// The fields of pictures and of classes.
+    picture: usize,
+    class: usize,
+    size: [usize; 2],
 }
 
 /// What is done to one field.
@@ -71,6 +83,7 @@ impl Pipeline {
             input: fields.to_vec(),
             output: fields.to_vec(),
             steps: vec![Step::default(); fields.len()],
+            mixing: None,
         }
     }
 
@@ -86,7 +99,41 @@ impl Pipeline {
 
     /// True when nothing is done.
     pub fn is_identity(&self) -> bool {
-        self.steps.iter().all(|step| step.normalizer.is_none() && step.feature.is_none())
+        let plain = |step: &Step| step.normalizer.is_none() && step.feature.is_none();
+        self.mixing.is_none() && self.steps.iter().all(plain)
+    }
+
+    /// Mixes the examples of each batch, after all else. The field of classes, `i32 []` from 0, comes out as
+    /// `f32 [classes]`: how much of each there is, which the cross-entropy takes for a target.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownField`]; [`DataError::Field`] when `picture` does not come out as `f32 [c, h, w]` or `[h, w]`,
+    /// or `class` is no class.
+    pub fn mix(
+        mut self,
+        picture: &str,
+        class: &str,
+        classes: usize,
+        mix: Arc<dyn Mix>,
+    ) -> Result<Pipeline, DataError> {
+        let [at, class_at] = [position(&self.input, picture)?, position(&self.input, class)?];
+        let misfit = |field: &Field, expected: &str| DataError::Field {
+            field: field.name.clone(),
+            expected: expected.into(),
+            found: field.describe(),
+        };
+        let field = &self.output[at];
+        let size = match (field.element, &field.shape[..]) {
+            (Element::F32, &[height, width] | &[_, height, width]) => [height, width],
+            _ => return Err(misfit(field, "pictures that are delivered as f32 [c, h, w] to mix")),
+        };
+        let field = &self.output[class_at];
+        if field.element != Element::I32 || field.values_per_sample() != 1 || classes == 0 {
+            return Err(misfit(field, "one class a sample to mix"));
+        }
+        self.output[class_at] = Field::new(class, &[classes], Element::F32);
+        self.mixing = Some(Mixing { mix, picture: at, class: class_at, size });
+        Ok(self)
     }
 
     /// Normalises a field with these numbers. Augmentation comes before it, whatever the order of the calls.
@@ -168,6 +215,9 @@ impl Pipeline {
             step.augment.clear();
             step.feature.iter_mut().for_each(|feature| feature.training = false);
         }
+        if let Some(Mixing { class, .. }) = pipeline.mixing.take() {
+            pipeline.output[class] = pipeline.input[class].clone();
+        }
         pipeline
     }
 
@@ -179,6 +229,15 @@ impl Pipeline {
     pub fn apply(&self, draw: Draw, sample: &[Array], row: &mut Row<'_>, room: &mut Room) {
         for (field, step) in self.steps.iter().enumerate() {
             let values = sample[field].values();
+            if self.mixing.as_ref().is_some_and(|mixing| mixing.class == field) {
+                let Values::I32(class) = values else { unreachable!("classes were checked") };
+                let out = row.f32(field);
+                out.fill(0.0);
+                // A class that is none counts for nothing.
+                let class = usize::try_from(class[0]).ok().and_then(|class| out.get_mut(class));
+                class.into_iter().for_each(|share| *share = 1.0);
+                continue;
+            }
             if let Some(Delivered { feature, training, key }) = &step.feature {
                 let Draw { seed, epoch, index } = draw;
                 let random = training.then(|| Random::keyed(&[seed, epoch, index, *key]));
@@ -210,6 +269,25 @@ impl Pipeline {
         }
     }
 }
+
+impl Pipeline {
+    /// Mixes the examples of a batch, if they are to be. `draw.index` is the place of the batch in the epoch.
+    pub(crate) fn finish(&self, draw: Draw, arrays: &mut [Array], rows: usize) {
+        let Some(Mixing { mix, picture, class, size }) = &self.mixing else { return };
+        let Draw { seed, epoch, index } = draw;
+        let mut random = Random::keyed(&[MIX, seed, epoch, index]);
+        let mut all = |field: usize, f: &mut dyn FnMut(&mut [f32])| {
+            let mut whole = arrays[field].slice();
+            f(whole.f32());
+        };
+        let mut share = 1.0;
+        all(*picture, &mut |values| share = mix.mix(values, rows, *size, &mut random));
+        all(*class, &mut |values| blend_rows(values, rows, share));
+    }
+}
+
+/// Keys the draws of mixing apart from those of samples.
+const MIX: u64 = 0x4D49_5800;
 
 #[cfg(test)]
 mod tests {
@@ -283,6 +361,37 @@ mod tests {
         // The two flips undo each other in half of the epochs, if they are independent.
         assert!((30..70).contains(&same), "{same} of 100");
         assert_eq!(applied(&twice, 3), applied(&twice, 3));
+    }
+
+    #[test]
+    fn a_batch_is_mixed_with_its_classes() {
+        use super::super::Mixup;
+
+        let plain = Pipeline::new(&fields()).normalize("image", &numbers()).unwrap();
+        let mixup = || Arc::new(Mixup { alpha: 1.0 });
+        let pipeline = plain.clone().mix("image", "label", 9, mixup()).unwrap();
+        assert!(plain.clone().mix("label", "label", 9, mixup()).is_err());
+        assert!(plain.clone().mix("image", "image", 9, mixup()).is_err());
+        let fields = pipeline.output_fields();
+        assert_eq!((&fields[1].shape[..], fields[1].element), (&[9][..], Element::F32));
+        assert_eq!(applied(&pipeline, 0)[1].f32(), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let batch = |epoch| {
+            let mut arrays: Vec<Array> =
+                fields.iter().map(|field| Array::zeros(field, 2)).collect();
+            arrays[0].slice().f32()[..18].fill(1.0);
+            arrays[1].slice().f32()[3] = 1.0;
+            arrays[1].slice().f32()[9 + 4] = 1.0;
+            pipeline.finish(Draw { seed: 1, epoch, index: 0 }, &mut arrays, 2);
+            arrays
+        };
+        let arrays = batch(0);
+        let share = arrays[1].f32()[3];
+        assert!(share > 0.0 && share < 1.0);
+        assert!((share + arrays[1].f32()[4] - 1.0).abs() < 1e-6);
+        assert!(arrays[0].f32()[..18].iter().all(|&value| value == share));
+        assert_eq!(arrays, batch(0));
+        assert_ne!(arrays, batch(1));
+        assert_eq!(pipeline.without_augmentation().output_fields(), plain.output_fields());
     }
 
     #[test]
