@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`Reader`] | the bounded byte reader under every format |
+//! | [`archive`] | members of zip, tar and Debian packages, plain or compressed |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
 //! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
 //! | [`safetensors`] | named tensors in one file |
@@ -15,6 +16,7 @@
 //! it allocates no more than a small multiple of the bytes that are really there.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 mod atomic;
 mod error;
 pub mod idx;
