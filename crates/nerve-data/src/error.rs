@@ -167,6 +167,21 @@ pub enum DataError {
         message: String,
     },
 
+    /// A named data set that could not be fetched.
+    #[error("{}", not_fetched(name, tried, hint))]
+    Fetch {
+        /// Its name.
+        name: String,
+        /// Each way that was tried, and what went wrong.
+        tried: Vec<(String, String)>,
+        /// What to do.
+        hint: String,
+    },
+
+    /// The user asked to stop.
+    #[error("stopped")]
+    Stopped,
+
     /// The thread that prepares batches could not be started.
     #[error("cannot start the thread that prepares batches: {0}")]
     Thread(std::io::Error),
@@ -190,6 +205,17 @@ fn not_found(name: &str, looked: &[(PathBuf, String)], hint: &str) -> String {
     let mut text = format!("the data set `{name}` was not found; looked at:");
     for (place, why) in looked {
         text.push_str(&format!("\n  {} ({why})", escape(&place.to_string_lossy(), 300)));
+    }
+    text + "\n" + hint
+}
+
+fn not_fetched(name: &str, tried: &[(String, String)], hint: &str) -> String {
+    let mut text = format!("cannot fetch the data set `{name}`");
+    if !tried.is_empty() {
+        text.push_str("; tried:");
+    }
+    for (way, why) in tried {
+        text.push_str(&format!("\n  {}: {}", escape(way, 300), escape(why, 2000)));
     }
     text + "\n" + hint
 }

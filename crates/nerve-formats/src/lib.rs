@@ -6,6 +6,7 @@
 //! | [`archive`] | members of zip, tar and Debian packages, plain or compressed |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
 //! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
+//! | [`pickle`] | objects of Python as plain data; nothing is called |
 //! | [`safetensors`] | named tensors in one file |
 //! | [`wav`] | uncompressed sound |
 //! | [`write_atomic`] | files that are whole or absent |
@@ -23,6 +24,7 @@ pub mod idx;
 mod limits;
 mod meaning;
 pub mod npy;
+pub mod pickle;
 mod reader;
 pub mod safetensors;
 pub mod spec;
