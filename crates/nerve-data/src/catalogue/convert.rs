@@ -1,6 +1,7 @@
 //! From the members of packages to the files of a data set.
 
 mod frame;
+mod text;
 
 use nerve_formats::archive::{Member, decompress};
 use nerve_formats::{ErrorKind, FormatError, Limits};
@@ -30,8 +31,16 @@ impl std::fmt::Debug for Maker {
     }
 }
 
-const MAKERS: [Maker; 2] =
-    [Maker { name: "copy", make: copy }, Maker { name: "frame", make: frame::make }];
+const MAKERS: [Maker; 8] = [
+    Maker { name: "copy", make: copy },
+    Maker { name: "frame", make: frame::make },
+    Maker { name: "folders", make: text::folders },
+    Maker { name: "lines", make: text::lines },
+    Maker { name: "scores", make: text::scores },
+    Maker { name: "verses", make: text::verses },
+    Maker { name: "plays", make: text::plays },
+    Maker { name: "poems", make: text::poems },
+];
 
 impl Maker {
     pub fn from_name(name: &str) -> Option<Maker> {
@@ -39,11 +48,18 @@ impl Maker {
     }
 }
 
-impl<'a> Job<'a> {
+impl Job<'_> {
     /// The member of this path.
     pub fn member(&self, path: &str) -> Result<&Member, DataError> {
         let found = self.members.iter().find(|member| matches(path, &member.path));
         found.ok_or_else(|| lacking(path).into())
+    }
+
+    /// The members in the order of their paths, which does not depend on the package.
+    pub fn sorted(&self) -> Vec<&Member> {
+        let mut members: Vec<&Member> = self.members.iter().collect();
+        members.sort_by(|a, b| a.path.cmp(&b.path));
+        members
     }
 
     /// The file that the conversion makes, where it makes one.
@@ -103,7 +119,49 @@ pub(super) fn csv_line<'a>(text: &mut String, cells: impl IntoIterator<Item = &'
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::read;
     use super::*;
+
+    /// What a converter makes of these members, where it makes one file.
+    pub fn run(make: &str, take: &[&str], members: &[(&str, &[u8])]) -> String {
+        let files = make_files(make, take, members, "");
+        assert_eq!(files.len(), 1);
+        String::from_utf8(files[0].bytes.clone()).unwrap()
+    }
+
+    /// The files that a converter makes of these members; `more` are further keys of the way.
+    pub fn make_files(
+        make: &str,
+        take: &[&str],
+        members: &[(&str, &[u8])],
+        more: &str,
+    ) -> Vec<Member> {
+        let text = format!(
+            r#"
+            [packages]
+            [[set]]
+            name = "t"
+            doc = "d"
+            licence = "l"
+            source = "s"
+            rows = 1
+            files = [{{ name = "out", size = 1, sha256 = "" }}]
+            [[set.way]]
+            packages = []
+            take = {take:?}
+            make = "{make}"
+            {more}
+            "#
+        );
+        let entry = &*Box::leak(Box::new(read(text.leak()).unwrap().remove(0)));
+        let member = |(path, bytes): &(&str, &[u8])| Member {
+            path: path.to_string(),
+            bytes: bytes.to_vec(),
+        };
+        let members = members.iter().map(member).collect();
+        let way = &entry.ways[0];
+        (way.make.make)(&Job { entry, way, members }).unwrap()
+    }
 
     #[test]
     fn stars_stand_for_anything() {

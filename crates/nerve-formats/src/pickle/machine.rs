@@ -107,6 +107,18 @@ impl<'a> Machine<'_, 'a> {
             0x8c => self.utf8(1)?,
             b'X' => self.utf8(4)?,
             0x8d => self.utf8(8)?,
+            b'V' => {
+                let range = self.line_range()?;
+                // Escapes of protocol 0; who writes such files today writes ASCII.
+                if !self.data[range.clone()].iter().all(|b| b.is_ascii() && *b != b'\\') {
+                    return Err(self.error(
+                        "text of protocol 0",
+                        "ASCII without escapes",
+                        "others",
+                    ));
+                }
+                Node::Text(range)
+            }
             b'P' => {
                 let text = self.line_text()?;
                 Node::Persistent(text)

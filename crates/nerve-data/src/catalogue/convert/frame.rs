@@ -186,3 +186,20 @@ fn object<'a>(p: &Pickle<'a>, id: Id) -> Option<Cow<'a, str>> {
 fn number(value: f64) -> Cow<'static, str> {
     if value.is_nan() { "".into() } else { value.to_string().into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::make_files;
+
+    /// A frame of four columns: texts with a None, floats with a NaN, whole numbers, truth values; as pandas 2.2 pickles it
+    /// (`tests/frame.py` makes it).
+    const FRAME: &[u8] = include_bytes!("../../../tests/golden/frame.pkl.xz");
+
+    #[test]
+    fn a_frame_becomes_csv() {
+        let more = "drop = [\"whole\"]\nrename = { name = \"who\" }";
+        let files = make_files("frame", &["f.pkl"], &[("f.pkl", FRAME)], more);
+        let text = String::from_utf8(files[0].bytes.clone()).unwrap();
+        assert_eq!(text, "who,price,there\n\"a, b\",1.5,true\n,,false\nc,-2,true\n");
+    }
+}
