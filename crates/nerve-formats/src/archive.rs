@@ -7,10 +7,10 @@
 mod compressed;
 mod deb;
 mod tar;
-pub mod zip;
 
 use crate::error::{ErrorKind, FormatError};
 use crate::limits::Limits;
+use crate::zip::Zip;
 
 pub use compressed::decompress;
 
@@ -50,8 +50,12 @@ pub fn unpack(
         left: limits.inflated(bytes.len() as u64),
         members: Vec::new(),
     };
-    if zip::is_zip(bytes) {
-        zip::walk(bytes, &mut taken)?;
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        let zip = Zip::from_bytes(file, bytes.to_vec(), limits)?;
+        for (i, path) in zip.names().enumerate().filter(|(_, path)| !path.ends_with('/')) {
+            // How long it is shows when it is unpacked, which has its own limit.
+            taken.take(path, 0, || zip.unpack(i))?;
+        }
     } else if deb::is_ar(bytes) {
         let (name, data) = deb::data(file, bytes)?;
         let tar = decompress(&name, data, limits)?;
@@ -60,7 +64,7 @@ pub fn unpack(
         let plain = decompress(file, bytes, limits)?;
         match tar::is_tar(&plain) {
             true => tar::walk(&plain, &mut taken)?,
-            false => taken.take(file, plain.len() as u64, |_| Ok(plain.into_owned()))?,
+            false => taken.take(file, plain.len() as u64, || Ok(plain.into_owned()))?,
         }
     }
     Ok(taken.members)
@@ -93,12 +97,12 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// Takes a file of `size` bytes if it is wanted; `read` gets the size, and returns no more than that.
+    /// Takes a file if it is wanted; `size` is what the archive says before `read` reads it.
     fn take(
         &mut self,
         path: &str,
         size: u64,
-        read: impl FnOnce(usize) -> Result<Vec<u8>, FormatError>,
+        read: impl FnOnce() -> Result<Vec<u8>, FormatError>,
     ) -> Result<(), FormatError> {
         if !(self.wanted)(path) {
             return Ok(());
@@ -114,15 +118,20 @@ impl Taken<'_> {
         if self.members.iter().any(|member| member.path == path) {
             return Err(self.error(ErrorKind::Malformed, path, "one such member", "two"));
         }
-        let fits = usize::try_from(size).ok().filter(|_| size <= self.left);
-        let Some(fits) = fits else {
-            let expected = format!("no more than {} bytes, what is left of the limit", self.left);
-            return Err(self.error(ErrorKind::Limit, path, &expected, &format!("{size} bytes")));
-        };
-        let bytes = read(fits)?;
+        self.room(path, size)?;
+        let bytes = read()?;
+        self.room(path, bytes.len() as u64)?;
         self.left -= bytes.len() as u64;
         self.members.push(Member { path: path.to_string(), bytes });
         Ok(())
+    }
+
+    fn room(&self, path: &str, size: u64) -> Result<(), FormatError> {
+        if size <= self.left {
+            return Ok(());
+        }
+        let expected = format!("no more than {} bytes, what is left of the limit", self.left);
+        Err(self.error(ErrorKind::Limit, path, &expected, &format!("{size} bytes")))
     }
 
     /// A link or a device: of no harm as long as nobody wants it.

@@ -38,7 +38,7 @@ pub fn walk(bytes: &[u8], taken: &mut Taken<'_>) -> Result<(), FormatError> {
         let path = long.take().unwrap_or_else(|| short_path(header));
         let path = path.strip_prefix("./").unwrap_or(&path).to_string();
         match header[156] {
-            b'0' | 0 | b'7' => taken.take(&path, body.len() as u64, |_| Ok(body.to_vec()))?,
+            b'0' | 0 | b'7' => taken.take(&path, body.len() as u64, || Ok(body.to_vec()))?,
             b'L' => long = Some(text(body)),
             b'x' => long = pax_path(body),
             // A folder, or a header that holds for all.

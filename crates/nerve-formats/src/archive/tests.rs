@@ -122,7 +122,6 @@ fn every_container_gives_its_members() {
     assert_eq!(names(&zipped, |path| path == "a.txt").len(), 1);
     assert_eq!(names(b"plain", all), [("p".into(), b"plain".to_vec())]);
     assert_eq!(names(&gzip(b"packed"), all), [("p".into(), b"packed".to_vec())]);
-    assert_eq!(zip::members("p", &zipped, &Limits::default()).unwrap().len(), 2);
 }
 
 #[test]
@@ -155,16 +154,6 @@ fn n11_bombs_stop_at_the_limit() {
 fn n13_damage_is_noticed() {
     assert!(error(&zip(&[("a", b"one")], 1, 0)).contains("checksum"));
     assert!(error(&zip(&[("a", b"one")], 0, 1)).contains("expected 4 bytes, found 3"));
-    let mut encrypted = zip(&[("a", b"one")], 0, 0);
-    let at = encrypted.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
-    encrypted[at + 8] = 1;
-    assert!(error(&encrypted).contains("encrypted"));
-    encrypted[at + 8] = 0;
-    encrypted[at + 10] = 14;
-    assert!(error(&encrypted).contains("method 14"));
-    let mut renamed = zip(&[("a", b"one")], 0, 0);
-    renamed[30] = b'b';
-    assert!(error(&renamed).contains("under the same name"));
     let mut header = tar(&[("a", b'0', b"x")]);
     header[0] = b'b';
     assert!(error(&header).contains("checksum"));
