@@ -221,6 +221,8 @@ pub enum Data {
     List(DataList),
     /// Fetch named data sets
     Get(DataGet),
+    /// Draw examples as the network gets them, also augmented
+    Preview(DataPreview),
 }
 
 impl Data {
@@ -229,6 +231,7 @@ impl Data {
         match self {
             Data::List(args) => args.json,
             Data::Get(args) => args.json,
+            Data::Preview(args) => args.json,
         }
     }
 }
@@ -268,6 +271,36 @@ pub struct DataGet {
     #[arg(long)]
     pub force: bool,
     /// Print the result as JSON, one line a data set
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve data preview`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve data preview mnist
+  nerve data preview cells.toml -o cells.png -n 8 --augment
+
+Pictures, masks and spectrograms of the training data, after all that is done to them; with
+--augment each in a row with what training sees of it in the first epochs.")]
+pub struct DataPreview {
+    /// A recipe file, or the name of a built-in recipe: mnist
+    #[arg(value_name = "RECIPE")]
+    pub recipe: OsString,
+    /// Settings to change, for instance input.0.size=64
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// The PNG file that is written
+    #[arg(long, short, value_name = "FILE", default_value = "preview.png")]
+    pub output: PathBuf,
+    /// How many examples
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=400))]
+    pub count: u32,
+    /// Show also what augmentation makes of them
+    #[arg(long)]
+    pub augment: bool,
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -18,6 +18,7 @@
 //! | [`Loader`] | shuffled batches, prepared on another thread, resumable at any position |
 //! | [`catalogue`], [`mnist`] | named data sets and where their files are found |
 //! | [`image_file`] | one picture from a file, for prediction |
+//! | [`preview`] | sheets of examples, drawn as the network gets them |
 //!
 //! A batch is a set of plain [`Array`]s of known shape; nothing here knows of tensors or networks.
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ pub mod image_file;
 mod loader;
 pub mod mnist;
 mod permutation;
+pub mod preview;
 mod random;
 pub mod series;
 pub mod source;

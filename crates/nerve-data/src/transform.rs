@@ -10,6 +10,8 @@ mod blur;
 mod color_jitter;
 mod colour;
 mod elastic;
+#[cfg(test)]
+mod golden;
 mod image;
 mod mix;
 mod normalize;

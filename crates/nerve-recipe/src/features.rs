@@ -138,8 +138,14 @@ impl Features {
         let known = fields.len().min(self.slots.len());
         let single =
             self.slots[..known].iter().enumerate().filter(|(_, slot)| slot.parts.len() == 1);
-        single.fold(Ok(Pipeline::new(fields)), |pipeline, (key, slot)| {
-            pipeline?.deliver(&slot.name, slot.parts[0].1.clone(), training, key as u64)
+        single.fold(Ok(Pipeline::new(fields)), |pipeline, (at, slot)| {
+            let feature = slot.parts[0].1.clone();
+            // Pictures and masks draw the same random numbers, so that they move together.
+            let key = match feature.meaning() {
+                Meaning::Image | Meaning::Mask { .. } => 0,
+                _ => 1 + at as u64,
+            };
+            pipeline?.deliver(&slot.name, feature, training, key)
         })
     }
 

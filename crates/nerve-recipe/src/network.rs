@@ -5,6 +5,8 @@ use crate::features::{Features, Feed, Fitted};
 use crate::recipe::Recipe;
 use crate::summary::bytes_text;
 use nerve_core::Shape;
+use nerve_data::features::IGNORED;
+use nerve_formats::Meaning;
 use nerve_formats::spec::{Item, Kind, Value, check, check_value};
 use nerve_nn::layers::Sequential;
 use nerve_nn::{Model, Params};
@@ -73,7 +75,12 @@ impl Recipe {
             Some(Value::List(values)) => values.iter().filter_map(crate::recipe::item_of).collect(),
             _ => head.metrics.iter().map(|name| word(&nerve_train::metrics::KIND, name)).collect(),
         };
-        (loss, metrics)
+        if !matches!(output.feature.meaning(), Meaning::Mask { .. }) {
+            return (loss, metrics);
+        }
+        let metric = |metric| ignoring(&nerve_train::metrics::KIND, metric);
+        let metrics: Vec<Item> = metrics;
+        (ignoring(&nerve_nn::losses::KIND, loss), metrics.into_iter().map(metric).collect())
     }
 }
 
@@ -86,6 +93,20 @@ fn dense(units: usize) -> Item {
     let spec = &nerve_nn::layers::find("Dense").expect("a layer of the registry").spec;
     let given = [("units".to_string(), Value::Int(units as i64))];
     Item { name: spec.name, args: check(spec, &given).expect("units suffice") }
+}
+
+/// The same loss or metric without the pixels that do not count, where it can leave them out.
+fn ignoring(kind: &Kind, item: Item) -> Item {
+    if item.args.has("ignore_index") {
+        return item;
+    }
+    let mut given = vec![("type".to_string(), Value::text(item.name))];
+    given.extend(item.args.iter().map(|(key, value)| (key.to_string(), value.clone())));
+    given.push(("ignore_index".to_string(), Value::Int(i64::from(IGNORED))));
+    match check_value(item.name, kind, &Value::Table(given)) {
+        Ok(Value::Item(with)) => *with,
+        _ => item,
+    }
 }
 
 /// A word of a registry with all its defaults.

@@ -2,6 +2,7 @@
 
 mod get;
 mod list;
+mod preview;
 
 use crate::args::Data;
 use crate::failure::Failure;
@@ -10,5 +11,6 @@ pub fn run(command: &Data) -> Result<(), Failure> {
     match command {
         Data::List(args) => list::run(args),
         Data::Get(args) => get::run(args),
+        Data::Preview(args) => preview::run(args),
     }
 }

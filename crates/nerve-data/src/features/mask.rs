@@ -67,7 +67,7 @@ static SPEC: Spec = Spec {
 
 const SIDE: Kind = Kind::int(1, 8192);
 /// The class of pixels that do not count.
-const IGNORED: u8 = 255;
+pub const IGNORED: u8 = 255;
 /// More different numbers than this are no classes.
 const MOST_CLASSES: usize = NONE as usize - 1;
 /// Masks whose classes are kept in memory, together.
@@ -506,7 +506,7 @@ impl Output for Mask {
     fn head(&self) -> Head {
         let [height, width] = self.size;
         let shape = vec![self.names.len(), height, width];
-        Head { shape, loss: "cross_entropy", metrics: &["accuracy"] }
+        Head { shape, loss: "cross_entropy", metrics: &["iou"] }
     }
 
     fn classes(&self) -> &[String] {

@@ -37,6 +37,8 @@ use nerve_formats::escape;
 use nerve_formats::spec::{Args, Spec};
 use serde_json::Value as Json;
 
+pub use mask::IGNORED;
+
 use crate::audio::SpectrumRoom;
 use crate::{Cell, Cells, Column, Element, Random, Slice, Values};
 
