@@ -75,3 +75,8 @@ emit("tiff", rgb, None, 3, "TIFF")
 emit("webp", rgb, None, 3, "WEBP")
 frames = [rgb, ImageOps.invert(rgb)]
 emit("apng_first_frame", frames[0], rgb, 3, save_all=True, append_images=frames[1:])
+# Pillow rounds between the two directions, nerve at the end.
+noise = Image.new("RGB", (16, 16))
+noise.putdata([((x * 97 + y * 31) % 256, (x * x * 5 + y * 60) % 256, (x * y * 13) % 256) for y in range(16) for x in range(16)])
+for size in ((7, 5), (23, 30), (4, 16), (1, 1)):
+    emit(f"resize_to_{size[0]}_{size[1]}", noise, noise.resize(size, Image.Resampling.BILINEAR), 3)
