@@ -16,15 +16,20 @@ mod binary;
 mod category;
 mod cell;
 mod date;
+mod id;
 mod image;
+mod list;
 mod mask;
 mod missing;
 mod number;
 mod scale;
+mod sequence;
+mod set;
 #[cfg(test)]
 mod testing;
 mod text;
 mod timeseries;
+mod vector;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -269,6 +274,8 @@ pub enum Answer {
     Numbers(Vec<f64>),
     /// How likely each class is, in the order of the names; one entry of 1 for a truth.
     Classes(Vec<f32>),
+    /// How likely each name of a set is there, in the order of the names; 0 or 1 for a truth.
+    Several(Vec<f32>),
     /// The class of each pixel.
     Pixels(Vec<i32>),
 }
@@ -285,11 +292,15 @@ static REGISTRY: &[Entry] = &[
     binary::ENTRY,
     category::ENTRY,
     date::ENTRY,
+    id::ENTRY,
     image::ENTRY,
     mask::ENTRY,
     number::ENTRY,
+    sequence::ENTRY,
+    set::ENTRY,
     text::ENTRY,
     timeseries::ENTRY,
+    vector::ENTRY,
 ];
 
 /// The type of this name.

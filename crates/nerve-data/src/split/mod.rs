@@ -10,6 +10,8 @@ mod ways;
 
 use nerve_formats::spec::{Item, Kind, Spec};
 
+pub(crate) use ways::hash;
+
 use crate::random::Random;
 use crate::{DataError, Permutation, Table};
 
