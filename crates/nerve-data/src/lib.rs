@@ -12,6 +12,7 @@
 //! | [`Dataset`], [`Arrays`], [`Subset`], [`labels`] | samples with random access, in memory as small as they are in their file |
 //! | [`Stream`], [`IterStream`] | samples that come one after the other |
 //! | [`text`] | tokenizers |
+//! | [`inspect`] | what columns hold, and what is probably wrong with them |
 //! | [`split`] | training, validation and test parts |
 //! | [`transform`] | normalisation, augmentation and the pipeline of both |
 //! | [`audio`], [`series`] | sound and measurements over time: front ends, windows, augmentation |
@@ -31,6 +32,7 @@ mod dataset;
 mod error;
 pub mod features;
 pub mod image_file;
+pub mod inspect;
 mod loader;
 pub mod mnist;
 mod permutation;
@@ -48,7 +50,7 @@ pub use array::{Array, Element, Field, Row, Slice, Values};
 pub use dataset::{Arrays, Dataset, Subset, for_each_sample, labels};
 pub use error::DataError;
 pub use features::Feature;
-pub use loader::{Batch, Batches, Loader, LoaderOptions};
+pub use loader::{Batch, Batches, Loader, LoaderOptions, Sampler};
 pub use permutation::Permutation;
 pub use random::Random;
 pub use stream::{InOrder, IterStream, Sample, Samples, Stream};

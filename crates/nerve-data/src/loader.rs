@@ -1,6 +1,7 @@
 //! The loader: samples in the order of an epoch, as batches, prepared on another thread.
 
 mod producer;
+mod sampler;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use self::producer::{Buffers, Pool, Producer, Source};
+pub use self::sampler::Sampler;
 use crate::transform::Pipeline;
 use crate::{Array, DataError, Dataset, Field, Stream};
 
@@ -93,6 +95,27 @@ impl Loader {
     pub fn new(dataset: Arc<dyn Dataset>, options: LoaderOptions) -> Result<Loader, DataError> {
         let pipeline = Pipeline::new(dataset.fields());
         Loader::build(Source::Dataset(dataset), pipeline, options)
+    }
+
+    /// Batches of samples that a sampler draws from a data set: its order takes the place of `shuffle`. A sample that is
+    /// drawn again in an epoch is augmented in another way.
+    ///
+    /// # Errors
+    /// As [`Loader::new`]; [`DataError::Option`] also for a sampler that draws samples which the data set does not have.
+    pub fn sampled(
+        dataset: Arc<dyn Dataset>,
+        sampler: Arc<Sampler>,
+        options: LoaderOptions,
+    ) -> Result<Loader, DataError> {
+        if sampler.greatest() >= dataset.len() as u64 {
+            return Err(DataError::Option {
+                option: "sampler",
+                expected: format!("draws of {} samples", dataset.len()),
+                found: format!("one that draws sample {}", sampler.greatest()),
+            });
+        }
+        let pipeline = Pipeline::new(dataset.fields());
+        Loader::build(Source::Sampled(dataset, sampler), pipeline, options)
     }
 
     /// Batches of a stream, its samples as they are.

@@ -45,7 +45,7 @@ pub(super) const NAME_NA: Param = Param::with_default(
 
 /// The words that mean that a cell holds nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Words(Vec<String>);
+pub(crate) struct Words(Vec<String>);
 
 impl Words {
     pub(super) fn of(args: &Args) -> Words {
@@ -53,7 +53,7 @@ impl Words {
     }
 
     /// Those of numbers, for guessing.
-    pub(super) fn of_numbers() -> Words {
+    pub(crate) fn of_numbers() -> Words {
         let word = |value: &Value| match value {
             Value::Text(text) => text.to_string(),
             _ => String::new(),
@@ -62,7 +62,7 @@ impl Words {
     }
 
     /// Those of names: nothing but the empty text.
-    pub(super) fn of_names() -> Words {
+    pub(crate) fn of_names() -> Words {
         Words(vec![String::new()])
     }
 
@@ -71,7 +71,7 @@ impl Words {
     }
 
     /// The number in a cell; `None` where there is none.
-    pub(super) fn number(&self, cell: Cell<'_>) -> Result<Option<f64>, Refusal> {
+    pub(crate) fn number(&self, cell: Cell<'_>) -> Result<Option<f64>, Refusal> {
         let finite = |number: f32| if number.is_nan() { Ok(None) } else { Ok(Some(number.into())) };
         let number = match cell {
             Cell::Missing => Ok(None),
@@ -92,7 +92,7 @@ impl Words {
 
     /// The name in a cell; `None` where there is none. `1` and `1.0` are the same name: sources differ in how they
     /// write whole numbers.
-    pub(super) fn name<'a>(&self, cell: Cell<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+    pub(crate) fn name<'a>(&self, cell: Cell<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
         let name: Cow<'a, str> = match cell {
             Cell::Missing => return Ok(None),
             Cell::Text(text) => whole(text.trim()).into(),

@@ -14,7 +14,7 @@
 mod audio;
 mod binary;
 mod category;
-mod cell;
+pub(crate) mod cell;
 mod date;
 mod id;
 mod image;
@@ -22,7 +22,8 @@ mod list;
 mod mask;
 mod missing;
 mod number;
-mod scale;
+mod propose;
+pub(crate) mod scale;
 mod sequence;
 mod set;
 #[cfg(test)]
@@ -30,6 +31,8 @@ mod testing;
 mod text;
 mod timeseries;
 mod vector;
+
+pub use propose::{Proposal, propose, propose_output};
 
 use std::borrow::Cow;
 use std::fmt::Debug;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Batch, Shared};
+use super::{Batch, Sampler, Shared};
 use crate::features::Room;
 use crate::stream::ShuffleBuffer;
 use crate::transform::Draw;
@@ -13,13 +13,14 @@ use crate::{Array, DataError, Dataset, Field, Permutation, Random, Row, Samples,
 #[derive(Clone)]
 pub(super) enum Source {
     Dataset(Arc<dyn Dataset>),
+    Sampled(Arc<dyn Dataset>, Arc<Sampler>),
     Stream(Arc<dyn Stream>),
 }
 
 impl Source {
     pub(super) fn fields(&self) -> &[Field] {
         match self {
-            Source::Dataset(dataset) => dataset.fields(),
+            Source::Dataset(dataset) | Source::Sampled(dataset, _) => dataset.fields(),
             Source::Stream(stream) => stream.fields(),
         }
     }
@@ -27,6 +28,7 @@ impl Source {
     pub(super) fn len(&self) -> Option<usize> {
         match self {
             Source::Dataset(dataset) => Some(dataset.len()),
+            Source::Sampled(_, sampler) => usize::try_from(sampler.len()).ok(),
             Source::Stream(_) => None,
         }
     }
@@ -71,9 +73,26 @@ impl Pool {
 
 /// Samples in the order of an epoch.
 enum Feed {
-    Dataset { dataset: Arc<dyn Dataset>, order: Option<Permutation>, next: u64 },
+    Dataset { dataset: Arc<dyn Dataset>, order: Order, len: u64, next: u64 },
     Stream { samples: Box<dyn Samples>, next: u64 },
     Shuffled(ShuffleBuffer),
+}
+
+/// Which sample of a data set stands at a position of an epoch.
+enum Order {
+    Plain,
+    Shuffled(Permutation),
+    Drawn { sampler: Arc<Sampler>, seed: u64, epoch: u64 },
+}
+
+impl Order {
+    fn get(&self, position: u64) -> u64 {
+        match self {
+            Order::Plain => position,
+            Order::Shuffled(permutation) => permutation.get(position),
+            Order::Drawn { sampler, seed, epoch } => sampler.get(*seed, *epoch, position),
+        }
+    }
 }
 
 /// Keys the draws of a shuffle buffer apart from those of a permutation.
@@ -85,10 +104,18 @@ impl Feed {
         let options = &shared.options;
         Ok(match &shared.source {
             Source::Dataset(dataset) => {
-                let order = options
-                    .shuffle
-                    .then(|| Permutation::keyed(dataset.len() as u64, &[options.seed, epoch]));
-                Feed::Dataset { dataset: Arc::clone(dataset), order, next: 0 }
+                let len = dataset.len() as u64;
+                let order = match options.shuffle {
+                    true => Order::Shuffled(Permutation::keyed(len, &[options.seed, epoch])),
+                    false => Order::Plain,
+                };
+                Feed::Dataset { dataset: Arc::clone(dataset), order, len, next: 0 }
+            }
+            Source::Sampled(dataset, sampler) => {
+                let (dataset, sampler) = (Arc::clone(dataset), Arc::clone(sampler));
+                let len = sampler.len();
+                let order = Order::Drawn { sampler, seed: options.seed, epoch };
+                Feed::Dataset { dataset, order, len, next: 0 }
             }
             Source::Stream(stream) if options.shuffle => Feed::Shuffled(ShuffleBuffer::new(
                 stream.open(epoch)?,
@@ -103,11 +130,11 @@ impl Feed {
     /// Writes the next sample, and tells its index; `None` at the end.
     fn read(&mut self, row: &mut Row<'_>) -> Result<Option<u64>, DataError> {
         match self {
-            Feed::Dataset { dataset, order, next } => {
-                if *next == dataset.len() as u64 {
+            Feed::Dataset { dataset, order, len, next } => {
+                if *next == *len {
                     return Ok(None);
                 }
-                let index = order.as_ref().map_or(*next, |order| order.get(*next));
+                let index = order.get(*next);
                 dataset.read(index as usize, row)?;
                 *next += 1;
                 Ok(Some(index))
@@ -135,10 +162,9 @@ impl Feed {
                 found: count.to_string(),
             })
         };
-        if let Feed::Dataset { dataset, next, .. } = self {
-            let len = dataset.len() as u64;
+        if let Feed::Dataset { len, next, .. } = self {
             *next = count;
-            return if count > len { beyond(len) } else { Ok(()) };
+            return if count > *len { beyond(*len) } else { Ok(()) };
         }
         for read in 0..count {
             if stop.load(Ordering::Relaxed) {
@@ -222,12 +248,16 @@ impl Producer {
         row: usize,
     ) -> Result<Option<u64>, DataError> {
         let pipeline = &self.shared.pipeline;
+        let position = self.position + row as u64;
         let mut row = Row::new(arrays, row);
         if pipeline.is_identity() {
             return feed.read(&mut row);
         }
         let Some(index) = feed.read(&mut Row::new(&mut self.sample, 0))? else { return Ok(None) };
-        let draw = Draw { seed: self.shared.options.seed, epoch: self.epoch, index };
+        // A sample that is drawn several times in an epoch differs each time.
+        let drawn = matches!(self.shared.source, Source::Sampled(..));
+        let key = if drawn { position } else { index };
+        let draw = Draw { seed: self.shared.options.seed, epoch: self.epoch, index: key };
         pipeline.apply(draw, &self.sample, &mut row, &mut self.room);
         Ok(Some(index))
     }

@@ -358,3 +358,21 @@ fn a_pipeline_must_be_made_for_the_fields() {
         "{message}"
     );
 }
+
+#[test]
+fn a_sampler_draws_the_samples() {
+    let labels: Vec<i32> = (0..10).map(|i| i32::from(i == 7)).collect();
+    let sampler = Arc::new(crate::Sampler::oversampled(&labels).unwrap());
+    let loader = Loader::sampled(images(10), Arc::clone(&sampler), shuffled(4)).unwrap();
+    assert_eq!((loader.samples(), loader.batches()), (Some(18), Some(5)));
+    let indices = |position| -> Vec<u64> {
+        loader.epoch(2, position).flat_map(|batch| batch.unwrap().indices().to_vec()).collect()
+    };
+    let all = indices(0);
+    assert_eq!(all.iter().filter(|&&index| index == 7).count(), 9);
+    let expected: Vec<u64> = (0..18).map(|p| sampler.get(loader.options().seed, 2, p)).collect();
+    assert_eq!(all, expected);
+    assert_eq!(indices(8), all[8..], "resumed");
+    let error = Loader::sampled(images(5), sampler, shuffled(4)).err().unwrap().to_string();
+    assert!(error.contains("draws sample 9"), "{error}");
+}
