@@ -131,6 +131,12 @@ pub fn words(feature: &dyn Feature, stored: &Values) -> Option<String> {
             let best = (0..shares.len()).max_by(|&a, &b| shares[a].total_cmp(&shares[b]))?;
             output.classes().get(best).cloned().unwrap_or_else(|| best.to_string())
         }
+        Answer::Several(shares) => {
+            let there = (0..shares.len()).filter(|&i| shares[i] >= 0.5);
+            let names: Vec<&str> =
+                there.filter_map(|i| Some(&**output.classes().get(i)?)).collect();
+            names.join(", ")
+        }
         Answer::Numbers(_) | Answer::Pixels(_) => return None,
     })
 }
