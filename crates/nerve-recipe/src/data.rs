@@ -10,7 +10,7 @@ use nerve_data::{
     Arrays, Cells, DataError, Dataset, Origin, Subset, Table, catalogue, mnist, split,
 };
 use nerve_formats::read_idx;
-use nerve_formats::spec::Value;
+use nerve_formats::spec::{Item, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,8 +86,7 @@ impl Recipe {
     pub fn tables(&self) -> Result<Tables, DataError> {
         let data = &self.data;
         let (whole, test) = if data.has("name") {
-            let folder = catalogue::find(data.text("name"))?;
-            (self.named(&folder, false)?, Some(self.named(&folder, true)?))
+            named(data.text("name"), &Options::from_args(data))?
         } else if data.has("path") {
             (self.files("path")?, None)
         } else {
@@ -96,13 +95,10 @@ impl Recipe {
         };
         let validation = match data.get("validation") {
             Some(Value::Float(_)) | None => None,
-            Some(_) => Some(Rows::all(self.files("validation")?)),
+            Some(_) => Some(self.usable(self.files("validation")?)?),
         };
-        self.split(whole, validation, test.map(Rows::all))
-    }
-
-    fn named(&self, folder: &Path, test: bool) -> Result<Table, DataError> {
-        from_arrays(if test { mnist::load_test(folder) } else { mnist::load_train(folder) }?)
+        let test = test.map(|test| self.usable(test)).transpose()?;
+        self.split(self.usable(whole)?, validation, test)
     }
 
     /// Reads what a key of `[data]` names.
@@ -127,46 +123,70 @@ impl Recipe {
         Ok(all)
     }
 
+    /// The rows of a table that no column leaves out.
+    fn usable(&self, table: Table) -> Result<Rows, DataError> {
+        let mut rows = Rows::all(table);
+        let table = rows.table.clone();
+        for (role, columns) in [(Role::Input, &self.inputs), (Role::Output, &self.outputs)] {
+            for column in columns {
+                let cells = &table.column(&column.name)?.cells;
+                let fitting = crate::features::begin(column, role, &table)?;
+                rows.rows.retain(|&row| !fitting.leaves_out(cells, row));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Splits what has no files of its own.
     fn split(
         &self,
-        whole: Table,
+        whole: Rows,
         validation: Option<Rows>,
         test: Option<Rows>,
     ) -> Result<Tables, DataError> {
-        let whole = Rows::all(whole);
         if whole.rows.is_empty() {
             return Err(DataError::Empty { what: "training data".into() });
         }
-        let share = match self.data.get("validation") {
-            Some(Value::Float(share)) => *share,
-            Some(_) => 0.0,
-            None => 0.1,
-        };
-        if share == 0.0 {
+        let Some(way) = self.way(validation.is_some(), test.is_some()) else {
             return Ok(Tables { train: whole, validation, test });
-        }
-        let shares = [1.0 - share, share];
-        let parts = match self.data.text("split") {
-            "stratified" => split::stratified(&self.strata(&whole.table)?, &shares, self.seed())?,
-            _ => split::random(whole.rows.len(), &shares, self.seed())?,
         };
-        let mut parts = parts.into_iter().map(|rows| Rows { table: whole.table.clone(), rows });
-        let train = parts.next().unwrap_or(whole.clone());
-        Ok(Tables { train, validation: validation.or(parts.next()), test })
+        let parts = split::parts(&way, &whole.table, &whole.rows, self.seed())?;
+        let of = |rows: Vec<usize>| Rows { table: whole.table.clone(), rows };
+        let some = |rows: Vec<usize>| (!rows.is_empty()).then(|| of(rows));
+        let (own_validation, own_test) = (some(parts.validation), some(parts.test));
+        Ok(Tables {
+            train: of(parts.train),
+            validation: validation.or(own_validation),
+            test: test.or(own_test),
+        })
     }
 
-    /// The number of the class of each row, for a split that keeps their shares.
-    fn strata(&self, table: &Table) -> Result<Vec<i32>, DataError> {
-        let name = self.outputs.first().map_or("label", |output| &output.name);
-        let cells = &table.column(name)?.cells;
-        let mut seen = std::collections::BTreeMap::new();
-        let keys: Vec<String> =
-            (0..table.rows()).map(|row| format!("{:?}", cells.get(row))).collect();
-        keys.iter().for_each(|key| {
-            let next = seen.len() as i32;
-            seen.entry(key.clone()).or_insert(next);
-        });
-        Ok(keys.iter().map(|key| seen[key]).collect())
+    /// The way in which the data are split; `None` where nothing is. What has files of its own takes no share.
+    fn way(&self, validation: bool, test: bool) -> Option<Item> {
+        let mut way = self.data.item("split").clone();
+        // A way without shares, by time or as the data say, stands alone: the recipe has checked that.
+        if !way.args.has("fractions") {
+            return Some(way);
+        }
+        let given = way.args.floats("fractions");
+        let share = |i: usize| given.get(i).copied().unwrap_or(0.0);
+        let watched = match self.data.get("validation") {
+            Some(Value::Float(share)) => Some(*share),
+            _ => None,
+        };
+        let shares = match (watched, validation, test) {
+            (Some(watched), ..) => vec![1.0 - watched, watched],
+            (None, true, true) => return None,
+            (None, true, false) => vec![1.0 - share(2), 0.0, share(2)],
+            (None, false, true) => vec![1.0 - share(1), share(1)],
+            (None, false, false) => given,
+        };
+        if shares[0] == 1.0 {
+            return None;
+        }
+        let shares = shares.into_iter().map(Value::Float).collect::<Vec<_>>();
+        way.args = way.args.with("fractions", Value::List(shares.into()));
+        Some(way)
     }
 
     /// Describes the columns of data that need no description: those that hold a file or picture and a label and
@@ -201,15 +221,20 @@ impl Recipe {
     pub fn prepare(&self, tables: &Tables) -> Result<Data, DataError> {
         let features = Features::fit(self, &tables.train)?;
         let slots = &features.slots;
+        let weights = self.weights(&features, &tables.train)?;
         let part = |rows: &Rows| -> Result<Part, DataError> {
-            let prepared = Prepared::new(rows.table.clone(), slots.clone(), &rows.rows)?;
+            let mut prepared = Prepared::new(rows.table.clone(), slots.clone(), &rows.rows)?;
+            if let Some(weights) = &weights {
+                prepared = prepared.weighted(weights.of(&features, rows)?);
+            }
             let dataset = Arc::new(Subset::new(prepared, rows.rows.clone())?);
             Ok(Part { dataset, rows: rows.clone() })
         };
         let train = part(&tables.train)?;
         let validation = tables.validation.as_ref().map(part).transpose()?;
         let test = tables.test.as_ref().map(part).transpose()?;
-        Ok(Data { features, weighted: false, train, validation, test })
+        let weighted = weights.is_some();
+        Ok(Data { features, weighted, train, validation, test })
     }
 }
 
@@ -218,6 +243,18 @@ impl Data {
     pub fn examples(&self) -> [usize; 3] {
         let length = |part: Option<&Part>| part.map_or(0, Part::len);
         [self.train.len(), length(self.validation.as_ref()), length(self.test.as_ref())]
+    }
+}
+
+/// A data set of the catalogue: its table, or its training and its test data.
+fn named(name: &str, options: &Options) -> Result<(Table, Option<Table>), DataError> {
+    let (entry, folder) = (catalogue::entry(name)?, catalogue::find(name)?);
+    match entry.table {
+        Some(table) => Ok((source::read(&folder.join(table), options)?, None)),
+        None => {
+            let test = from_arrays(mnist::load_test(&folder)?)?;
+            Ok((from_arrays(mnist::load_train(&folder)?)?, Some(test)))
+        }
     }
 }
 

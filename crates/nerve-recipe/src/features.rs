@@ -3,10 +3,10 @@
 use crate::columns::{self, Column};
 use crate::data::Rows;
 use crate::recipe::Recipe;
-use nerve_data::features::{self, Feature, Head, Role, Setting};
+use nerve_data::features::{self, Feature, Fitting, Head, Role, Setting};
 use nerve_data::table::Slot;
 use nerve_data::transform::Pipeline;
-use nerve_data::{DataError, Element, Field};
+use nerve_data::{DataError, Element, Field, Table};
 use nerve_formats::Meaning;
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -56,6 +56,14 @@ pub struct Feed {
     pub meaning: Meaning,
     /// How many numbers each of the columns in it has.
     pub widths: Vec<usize>,
+}
+
+impl Feed {
+    /// As an encoder sees it.
+    pub(crate) fn for_network(&self) -> nerve_nn::encoders::Feed {
+        let shape = self.shape.as_slice().into();
+        nerve_nn::encoders::Feed { shape, meaning: self.meaning.clone() }
+    }
 }
 
 impl Features {
@@ -168,12 +176,22 @@ fn whole(column: &Column, message: String) -> DataError {
     DataError::Column { column: column.name.clone(), message }
 }
 
+/// Begins to learn about a column of a table.
+pub(crate) fn begin(
+    column: &Column,
+    role: Role,
+    table: &Table,
+) -> Result<Box<dyn Fitting>, DataError> {
+    let setting = Setting { role, folder: table.origin().folder.clone() };
+    let begun = (entry(column).begin)(&column.feature.args, &setting);
+    begun.map_err(|message| whole(column, message))
+}
+
 /// Learns from the training rows what the feature of a column must know.
 fn fit(column: &Column, role: Role, train: &Rows) -> Result<Fitted, DataError> {
     let cells = &train.table.column(&column.name)?.cells;
-    let setting = Setting { role, folder: train.table.origin().folder.clone() };
     let refuse = |message| whole(column, message);
-    let mut fitting = (entry(column).begin)(&column.feature.args, &setting).map_err(refuse)?;
+    let mut fitting = begin(column, role, &train.table)?;
     for &row in &train.rows {
         let observed = fitting.observe(cells, row);
         observed.map_err(|refusal| train.table.refuse(row, &column.name, refusal))?;

@@ -27,6 +27,7 @@ mod training;
 mod transfer;
 mod tree;
 pub mod vocabulary;
+mod weights;
 
 pub use columns::Column;
 pub use data::{Data, Part, Rows, Tables};

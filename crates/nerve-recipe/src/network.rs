@@ -1,15 +1,15 @@
 //! From the description of a network and of its columns to the network.
 
-use crate::diagnostic::Diagnostic;
-use crate::features::{Features, Feed, Fitted};
-use crate::recipe::Recipe;
+use crate::columns::Column;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::features::{Feed, Features, Fitted};
+use crate::recipe::{Recipe, item_of, path};
 use crate::summary::bytes_text;
 use nerve_core::Shape;
-use nerve_data::features::IGNORED;
-use nerve_formats::Meaning;
-use nerve_formats::spec::{Item, Kind, Value, check, check_value};
-use nerve_nn::layers::Sequential;
-use nerve_nn::{Model, Params};
+use nerve_data::features::Role;
+use nerve_formats::spec::{Item, Kind, Segment, Target, Value, check_value};
+use nerve_nn::models::{self, FeatureError, FeatureModel, Place};
+use nerve_nn::{Model, Params, combiners, decoders, encoders};
 use std::sync::Arc;
 
 /// A network with its parameters.
@@ -34,32 +34,99 @@ impl Network {
             return Err(format!("the parameters need {bytes}, more than this machine has"));
         }
         let params = Params::new(recipe.seed());
-        let (input, layers) = recipe.chain(features).map_err(|problem| problem.message)?;
-        let shape = Shape::from(input.shape.as_slice());
-        let (model, _) =
-            Sequential::from_items(&layers, &shape, &params).map_err(|error| error.to_string())?;
+        let network = recipe.network(features).map_err(|problem| problem.message)?;
+        let model = FeatureModel::new(&network, &params).map_err(|error| error.to_string())?;
         Ok(Network { params, model: Arc::new(model) })
     }
 }
 
 impl Recipe {
-    /// The one input and the layers, with the last one that the output needs where the recipe does not have it.
-    pub(crate) fn chain(&self, features: &Features) -> Result<(Feed, Vec<Item>), Diagnostic> {
-        let input = features.feeds().swap_remove(0);
-        let mut layers = self.layers.clone();
-        let shape = Shape::from(input.shape.as_slice());
-        let output = &features.outputs[0];
-        let head = output.head().shape;
-        let effects = Sequential::describe(&layers, &shape).unwrap_or_default();
-        let found = effects.last().map(|effect| effect.shape.to_vec());
-        // A last layer that is a weighted sum and nothing else was meant to be the head: if it does not fit, that is told.
-        if found.is_some_and(|found| found != head && found.len() == 1)
-            && layers.last().is_some_and(|last| !is_head(last))
-            && !self.compares_examples()
-        {
-            layers.push(dense(head.iter().product()));
+    /// What the network is made of.
+    ///
+    /// # Errors
+    /// A list of layers for several inputs; an encoder where the columns lie side by side with others.
+    pub(crate) fn network(&self, features: &Features) -> Result<models::Features, Diagnostic> {
+        let feeds = features.feeds();
+        let given = self.model.get("combiner").and_then(item_of);
+        let inputs = feeds
+            .iter()
+            .map(|feed| {
+                let encoder = self.encoder(feed, &feeds, features, given.as_ref())?;
+                Ok(models::Input { name: step(&feed.name), feed: feed.for_network(), encoder })
+            })
+            .collect::<Result<Vec<_>, Diagnostic>>()?;
+        let encoders: Vec<Item> = inputs.iter().map(|input| input.encoder.clone()).collect();
+        let outputs = features.outputs.iter().map(|output| {
+            let shape = Shape::from(output.head().shape.as_slice());
+            let none = || word(&decoders::KIND, "none");
+            let decoder = match output.column.args.get("decoder").and_then(item_of) {
+                Some(decoder) => decoder,
+                None if self.compares_examples() => none(),
+                None => decoders::default_for(&shape),
+            };
+            models::Output { name: step(&output.column.name), shape, decoder }
+        });
+        let outputs = outputs.collect();
+        let combiner = given.unwrap_or_else(|| combiners::default_for(&encoders));
+        Ok(models::Features { inputs, combiner, outputs })
+    }
+
+    fn encoder(
+        &self,
+        feed: &Feed,
+        feeds: &[Feed],
+        features: &Features,
+        combiner: Option<&Item>,
+    ) -> Result<Item, Diagnostic> {
+        let column: Option<&Column> =
+            features.inputs.iter().map(|it| &it.column).find(|column| column.name == feed.name);
+        let own = column.and_then(|column| Some((column, item_of(column.args.get("encoder")?)?)));
+        if self.layers.is_empty() {
+            let usual = || encoders::default_for(&feed.for_network(), combiner);
+            return Ok(own.map_or_else(usual, |(_, encoder)| encoder));
         }
-        Ok((input, layers))
+        let span = Some(self.place(&path("model", "layers"), Target::Key));
+        if feeds.len() > 1 {
+            let names: Vec<&str> = feeds.iter().map(|feed| &*feed.name).collect();
+            let message = format!(
+                "a list of layers has one input; the columns become {}: {}",
+                feeds.len(),
+                names.join(", ")
+            );
+            return Err(Diagnostic::new(Code::Contradiction, message, span).label(
+                "take it away: each input then has an encoder, and `combiner` says how they meet",
+            ));
+        }
+        if let Some((column, _)) = own {
+            let message = "`encoder` of the one input, and layers in [model]".to_string();
+            let at = column.path(Role::Input, Some("encoder"));
+            let span = Some(self.place(&at, Target::Key));
+            return Err(Diagnostic::new(Code::Contradiction, message, span).label("remove one of the two"));
+        }
+        let layers = self.layers.iter().map(|layer| Value::Item(Box::new(layer.clone())));
+        let entry = encoders::find("layers").expect("an encoder of the registry");
+        let list = Value::List(layers.collect::<Vec<_>>().into());
+        let args = nerve_formats::spec::Args::default().with("layers", list);
+        Ok(Item { name: entry.spec.name, args })
+    }
+
+    /// A part of the network that does not fit, at its place in the recipe.
+    pub(crate) fn part_misfit(&self, error: &FeatureError, features: &Features) -> Diagnostic {
+        let at = match error.place {
+            Place::Encoder(i) => {
+                let slot = &features.slots[i];
+                let named = |it: &&Fitted| it.column.name == slot.parts[0].0;
+                let column = features.inputs.iter().find(named).map(|it| &it.column);
+                column.map(|column| column.path(Role::Input, Some("encoder"))).unwrap_or_default()
+            }
+            Place::Combiner => path("model", "combiner").to_vec(),
+            Place::Decoder(i) => {
+                let column = &features.outputs[i].column;
+                column.path(Role::Output, Some("decoder"))
+            }
+        };
+        let at: Vec<Segment> = at;
+        Diagnostic::new(Code::Shape, error.to_string(), Some(self.place(&at, Target::Value)))
     }
 
     /// The loss and the metrics of an output: its own, those of the trainer, or those usual for its type.
@@ -72,41 +139,16 @@ impl Recipe {
             _ => word(&nerve_nn::losses::KIND, head.loss),
         };
         let metrics = match given("metrics") {
-            Some(Value::List(values)) => values.iter().filter_map(crate::recipe::item_of).collect(),
+            Some(Value::List(values)) => values.iter().filter_map(item_of).collect(),
             _ => head.metrics.iter().map(|name| word(&nerve_train::metrics::KIND, name)).collect(),
         };
-        if !matches!(output.feature.meaning(), Meaning::Mask { .. }) {
-            return (loss, metrics);
-        }
-        let metric = |metric| ignoring(&nerve_train::metrics::KIND, metric);
-        let metrics: Vec<Item> = metrics;
-        (ignoring(&nerve_nn::losses::KIND, loss), metrics.into_iter().map(metric).collect())
+        (loss, metrics)
     }
 }
 
-/// Whether a layer is a weighted sum and nothing else.
-fn is_head(layer: &Item) -> bool {
-    layer.name == "Dense" && layer.args.item("activation").name == "linear"
-}
-
-fn dense(units: usize) -> Item {
-    let spec = &nerve_nn::layers::find("Dense").expect("a layer of the registry").spec;
-    let given = [("units".to_string(), Value::Int(units as i64))];
-    Item { name: spec.name, args: check(spec, &given).expect("units suffice") }
-}
-
-/// The same loss or metric without the pixels that do not count, where it can leave them out.
-fn ignoring(kind: &Kind, item: Item) -> Item {
-    if item.args.has("ignore_index") {
-        return item;
-    }
-    let mut given = vec![("type".to_string(), Value::text(item.name))];
-    given.extend(item.args.iter().map(|(key, value)| (key.to_string(), value.clone())));
-    given.push(("ignore_index".to_string(), Value::Int(i64::from(IGNORED))));
-    match check_value(item.name, kind, &Value::Table(given)) {
-        Ok(Value::Item(with)) => *with,
-        _ => item,
-    }
+/// A name as a step of the paths of parameters, in which dots separate.
+fn step(name: &str) -> String {
+    name.replace('.', "_")
 }
 
 /// A word of a registry with all its defaults.

@@ -295,8 +295,8 @@ fn check_section(
             problems.push(problem.label(format!("write [{name}] on a line of its own")));
             return None;
         }
-        // Everything about the training has a default; data and model cannot have one.
-        None if name == TRAINER.name => Vec::new(),
+        // Everything about network and training has a default; the data cannot have one.
+        None if name != DATA.name => Vec::new(),
         None => {
             let problem = Diagnostic::new(Code::Missing, format!("missing table [{name}]"), None);
             problems.push(problem.note(format!("[{name}]: {}", section.doc)));
@@ -367,6 +367,13 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
     {
         let message = format!("`{key}` is given without `{of}`");
         refuse(Code::Contradiction, message, at(key, Target::Key), "labels of what?");
+    }
+    if !data.item("split").args.has("fractions") {
+        for key in ["name", "train", "validation"].into_iter().filter(|key| data.has(key)) {
+            let message = format!("`split = {}` and `{key}` are both given", data.item("split").name);
+            let label = "this split chooses training, validation and test of one `path` by itself";
+            refuse(Code::Contradiction, message, at(key, Target::Key), label);
+        }
     }
     if data.has("name") {
         for key in ["test", "train_labels", "test_labels"] {

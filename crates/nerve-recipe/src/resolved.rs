@@ -21,7 +21,9 @@ pub fn print(recipe: &Recipe) -> String {
         }
     }
     out.push_str("\n[model]\n");
-    out.push_str(&layers(&recipe.layers));
+    if !recipe.layers.is_empty() {
+        out.push_str(&layers(&recipe.layers));
+    }
     entries(&mut out, recipe.start());
     out.push_str("\n[trainer]\n");
     keys(&mut out, &recipe.trainer);

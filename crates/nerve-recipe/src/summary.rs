@@ -10,6 +10,7 @@ use nerve_data::features::Role;
 use nerve_formats::Meaning;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value};
 use nerve_nn::layers::{self, Effect, Misfit};
+use nerve_nn::models::FeatureModel;
 use nerve_nn::{losses, optim};
 use nerve_train::metrics;
 use serde_json::json;
@@ -29,7 +30,7 @@ pub struct Row {
 /// The layer table with its sums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The shape of one example.
+    /// The shape of one example of the first input.
     pub input: Vec<usize>,
     /// The layers.
     pub rows: Vec<Row>,
@@ -204,34 +205,41 @@ impl Recipe {
         examples: [usize; 3],
         memory: Option<u64>,
     ) -> Result<Summary, Report> {
-        let (input, layers) = self.chain(features).map_err(|problem| self.refuse(problem))?;
-        let mut shape = input.shape.clone();
-        let mut rows: Vec<Row> = Vec::new();
-        for (i, layer) in layers.iter().enumerate() {
-            let effect = effect_of(i, layer, &shape, &input)
-                .map_err(|misfit| self.refuse(self.misfit(i, layer, &shape, &rows, misfit)))?;
-            shape = effect.shape.to_vec();
-            rows.push(Row { name: i.to_string(), kind: kind_of(layer), effect });
+        let feeds = features.feeds();
+        let network = self.network(features).map_err(|problem| self.refuse(problem))?;
+        if !self.layers.is_empty() {
+            self.layers_fit(&feeds[0], &features.outputs).map_err(|problem| self.refuse(problem))?;
         }
+        let parts = FeatureModel::describe(&network)
+            .map_err(|error| self.refuse(self.part_misfit(&error, features)))?;
+        let listed = |i: usize| network.inputs.len() == 1 && i < self.layers.len();
+        let rows = parts.into_iter().enumerate().map(|(i, part)| {
+            let kind = match listed(i) {
+                true => kind_of(&self.layers[i]),
+                false => part.kind.to_string(),
+            };
+            Row { name: part.path, kind, effect: part.effect }
+        });
+        let rows: Vec<Row> = rows.collect();
+        let values: u128 = feeds.iter().map(|feed| product(&feed.shape)).sum();
         let summary = Summary {
-            input: input.shape.clone(),
+            input: feeds[0].shape.clone(),
             rows,
             batch: self.trainer.usize("batch_size"),
             precision: self.trainer.text("precision").into(),
             slots: slots(&self.trainer),
-            data_bytes: product(&input.shape) * examples.iter().sum::<usize>() as u128,
+            data_bytes: values * examples.iter().sum::<usize>() as u128,
         };
-        let output = &features.outputs[0];
-        let problems: Vec<Diagnostic> = [
-            self.wrong_head(&shape, output)
-                .filter(|_| !self.compares_examples())
-                .or_else(|| self.wrong_loss(&shape, output)),
-            self.nothing_to_train(&summary),
-            self.too_large(&summary, memory),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let last = summary.rows.last().map(|row| row.effect.shape.to_vec());
+        let mut problems: Vec<Diagnostic> = Vec::new();
+        for output in &features.outputs {
+            // Embeddings have the shape that the last layer gives them.
+            let given = last.clone().filter(|_| self.compares_examples());
+            let shape = given.unwrap_or_else(|| output.head().shape);
+            problems.extend(self.wrong_loss(&shape, output));
+        }
+        problems.extend(self.nothing_to_train(&summary));
+        problems.extend(self.too_large(&summary, memory));
         if problems.is_empty() {
             return Ok(summary);
         }
@@ -264,6 +272,26 @@ impl Recipe {
         Diagnostic::new(Code::Shape, message, Some(self.layer_place(i)))
             .label(misfit.hint)
             .note(before)
+    }
+
+    /// The list of layers, on what goes in: each takes what it gets, and a last one that is a weighted sum and nothing
+    /// else gives what should come out.
+    fn layers_fit(&self, input: &Feed, outputs: &[Fitted]) -> Result<(), Diagnostic> {
+        let mut shape = input.shape.clone();
+        let mut rows: Vec<Row> = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let effect = effect_of(i, layer, &shape, input)
+                .map_err(|misfit| self.misfit(i, layer, &shape, &rows, misfit))?;
+            shape = effect.shape.to_vec();
+            rows.push(Row { name: i.to_string(), kind: kind_of(layer), effect });
+        }
+        let head = |layer: &Item| layer.name == "Dense" && layer.args.item("activation").name == "linear";
+        match outputs {
+            [output] if self.layers.last().is_some_and(head) && !self.compares_examples() => {
+                self.wrong_head(&shape, output).map_or(Ok(()), Err)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn wrong_head(&self, shape: &[usize], output: &Fitted) -> Option<Diagnostic> {

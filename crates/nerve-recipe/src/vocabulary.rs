@@ -66,9 +66,9 @@ static FILES_AND_SPLIT: [Param; 9] = [
     ),
     Param::with_default(
         "split",
-        Kind::Choice(&["random", "stratified"]),
+        nerve_data::split::KIND,
         Value::text("random"),
-        "how it is chosen: at random, or at random with the same share of each class",
+        "how training, validation and test are chosen",
     ),
     Param::optional(
         "weights",
@@ -86,7 +86,14 @@ pub static INPUT: Spec = Spec {
     aliases: &[],
     peers: Peers::NONE,
     doc: "A column that goes into the network.",
-    params: &[NAME],
+    params: &[
+        NAME,
+        Param::optional(
+            "encoder",
+            nerve_nn::encoders::KIND,
+            "what becomes of it before it meets the others; the type has a usual one",
+        ),
+    ],
 };
 
 /// What stands in a table `[[output]]` beside the type of the column and what the type takes.
@@ -97,6 +104,11 @@ pub static OUTPUT: Spec = Spec {
     doc: "A column that the network should tell.",
     params: &[
         NAME,
+        Param::optional(
+            "decoder",
+            nerve_nn::decoders::KIND,
+            "from what the network has made of its inputs to this output",
+        ),
         Param::optional(
             "loss",
             nerve_nn::losses::KIND,
@@ -148,11 +160,17 @@ pub static MODEL: Spec = Spec {
     peers: Peers::NONE,
     doc: "The network.",
     params: &[
-        Param::required(
+        Param::optional(
             "layers",
             Kind::List { of: &LAYER, min_len: 1, max_len: 10_000 },
-            "the layers, first to last; the batch dimension is never written. Instead of them, \
-             `type` and what it takes: a network of the zoo",
+            "the layers of a network of one input, first to last; the batch dimension is never written. \
+             Instead of them, `type` and what it takes: a network of the zoo; or neither, and each \
+             input has an encoder",
+        ),
+        Param::optional(
+            "combiner",
+            nerve_nn::combiners::KIND,
+            "where several inputs meet, once each has been encoded",
         ),
         INIT_FROM,
         INIT_EXCEPT,
@@ -284,12 +302,37 @@ pub struct Words {
 }
 
 /// All that a table with a `type` may name, by kind.
-pub static WORDS: [Words; 14] = [
+pub static WORDS: [Words; 19] = [
+    Words {
+        kind: "types",
+        doc: "what a column is: `type` in [[input]] and [[output]]",
+        specs: nerve_data::features::specs,
+    },
+    Words {
+        kind: "splits",
+        doc: "how training, validation and test are chosen: [data] split",
+        specs: nerve_data::split::specs,
+    },
     Words { kind: "layers", doc: "what a network is made of: [model] layers", specs: layers },
     Words {
         kind: "models",
         doc: "whole networks, which stand in the list of layers too",
-        specs: || nerve_nn::models::REGISTRY.iter().map(|entry| &entry.spec).collect(),
+        specs: models,
+    },
+    Words {
+        kind: "encoders",
+        doc: "what becomes of an input before it meets the others: `encoder` in [[input]]",
+        specs: nerve_nn::encoders::specs,
+    },
+    Words {
+        kind: "combiners",
+        doc: "where several inputs meet: [model] combiner",
+        specs: nerve_nn::combiners::specs,
+    },
+    Words {
+        kind: "decoders",
+        doc: "what makes an output: `decoder` in [[output]]",
+        specs: nerve_nn::decoders::specs,
     },
     Words {
         kind: "activations",
@@ -353,9 +396,13 @@ pub static WORDS: [Words; 14] = [
     },
 ];
 
+fn models() -> Vec<&'static Spec> {
+    nerve_nn::models::REGISTRY.iter().map(|entry| &entry.spec).collect()
+}
+
 /// The layers that are neither networks nor activations.
 fn layers() -> Vec<&'static Spec> {
-    let others = [nerve_nn::activations::specs(), (WORDS[1].specs)()].concat();
+    let others = [nerve_nn::activations::specs(), models()].concat();
     let mut specs = nerve_nn::layers::specs();
     specs.retain(|spec| !others.iter().any(|other| std::ptr::eq(*spec, *other)));
     specs

@@ -91,6 +91,24 @@ impl Prepared {
         Ok(prepared)
     }
 
+    /// The same with a field `weight` behind the others: what each row of the table counts.
+    ///
+    /// # Panics
+    /// When there are not as many weights as rows.
+    #[must_use]
+    #[track_caller]
+    pub fn weighted(mut self, weights: Vec<f32>) -> Prepared {
+        assert_eq!(weights.len(), self.table.rows(), "a weight for each row");
+        self.fields.push(Field::new("weight", &[], Element::F32));
+        self.kept.push(Some(weights.into()));
+        self
+    }
+
+    /// The stored values of all rows of a field, if they are in memory.
+    pub fn values(&self, field: usize) -> Option<&Values> {
+        self.kept[field].as_ref()
+    }
+
     /// The table.
     pub fn table(&self) -> &Arc<Table> {
         &self.table

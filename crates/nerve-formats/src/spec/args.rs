@@ -13,6 +13,14 @@ pub struct Args {
 }
 
 impl Args {
+    /// The same with another value of a parameter; of the declared kind, which is not checked again.
+    #[must_use]
+    pub fn with(&self, name: &'static str, value: Value) -> Args {
+        let mut args = self.without(name);
+        args.push(name, value);
+        args
+    }
+
     /// All values but that of one parameter.
     pub fn without(&self, name: &str) -> Args {
         let values = self.values.iter().filter(|(key, _)| *key != name).cloned().collect();
