@@ -60,6 +60,7 @@ Examples:
   nerve train mnist
   nerve train digits.toml trainer.epochs=3 trainer.optimizer.lr=3e-4
   nerve train mnist epochs=1 --name quick --json
+  nerve train boston --folds 5
 
 KEY=VALUE sets a place of the recipe; the value is read as TOML. Short names: epochs, batch, lr,
 optimizer, seed, name. The run goes to runs/NAME, or NAME-2, NAME-3, ...; nothing is overwritten.
@@ -77,6 +78,9 @@ pub struct Train {
     /// The folder that holds the run folders
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+    /// Train K times, each time judged by another part of the data, and report mean and deviation
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub folds: Option<u32>,
     /// How progress is shown
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,

@@ -84,16 +84,8 @@ impl Recipe {
     /// # Errors
     /// A file that is missing, damaged or does not fit; an empty part.
     pub fn tables(&self) -> Result<Tables, DataError> {
-        let data = &self.data;
-        let (whole, test) = if data.has("name") {
-            named(data.text("name"), &Options::from_args(data))?
-        } else if data.has("path") {
-            (self.files("path")?, None)
-        } else {
-            let test = data.has("test").then(|| self.files("test")).transpose()?;
-            (self.files("train")?, test)
-        };
-        let validation = match data.get("validation") {
+        let (whole, test) = self.whole()?;
+        let validation = match self.data.get("validation") {
             Some(Value::Float(_)) | None => None,
             Some(_) => Some(self.usable(self.files("validation")?)?),
         };
@@ -121,6 +113,45 @@ impl Recipe {
             })?;
         }
         Ok(all)
+    }
+
+    /// The data `k` times, each time with another part of them for the test: cross-validation. A test with files of its
+    /// own is not looked at.
+    ///
+    /// # Errors
+    /// As [`Recipe::tables`]; a split that has no folds, as by time.
+    pub fn folds(&self, k: usize) -> Result<Vec<Tables>, DataError> {
+        let whole = self.usable(self.whole()?.0)?;
+        let way = self.data.item("split");
+        let share = match self.data.get("validation") {
+            Some(Value::Float(share)) => *share,
+            _ if way.args.has("fractions") => {
+                way.args.floats("fractions").get(1).copied().unwrap_or(0.0)
+            }
+            _ => 0.1,
+        };
+        let folds = split::folds(way, &whole.table, &whole.rows, k, share, self.seed())?;
+        let of = |rows: Vec<usize>| Rows { table: whole.table.clone(), rows };
+        let some = |rows: Vec<usize>| (!rows.is_empty()).then(|| of(rows));
+        let tables = |fold: split::Parts| Tables {
+            train: of(fold.train),
+            validation: some(fold.validation),
+            test: some(fold.test),
+        };
+        Ok(folds.into_iter().map(tables).collect())
+    }
+
+    /// What the recipe names to learn from, and its test where that has files of its own.
+    fn whole(&self) -> Result<(Table, Option<Table>), DataError> {
+        let data = &self.data;
+        if data.has("name") {
+            return named(data.text("name"), &Options::from_args(data));
+        }
+        if data.has("path") {
+            return Ok((self.files("path")?, None));
+        }
+        let test = data.has("test").then(|| self.files("test")).transpose()?;
+        Ok((self.files("train")?, test))
     }
 
     /// The rows of a table that no column leaves out.

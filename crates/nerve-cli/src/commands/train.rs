@@ -1,5 +1,7 @@
 //! `nerve train`: from a recipe to a run folder.
 
+mod folds;
+
 use crate::args::{Progress as Show, Train};
 use crate::commands::{Loaded, load, set_threads};
 use crate::failure::Failure;
@@ -24,6 +26,9 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let name = args.name.clone().or(recipe.name().map(str::to_string)).unwrap_or(name);
     run_name(&name)
         .map_err(|reason| Failure::Usage(format!("the name `{}`: {reason}", escape(&name))))?;
+    if let Some(k) = args.folds {
+        return folds::run(args, &recipe, &name, k as usize);
+    }
     let session = Session::new(&recipe)?;
     let recipe = &session.recipe;
     let folder = create(&args.runs, &name, recipe, &session, threads)?;
@@ -77,13 +82,7 @@ fn fit(
     signals: &Signals,
     first_step: &mut FirstStep,
 ) -> Result<Fit, Failure> {
-    let mut progress = match args.progress {
-        Show::Off => None,
-        Show::Bar => Some(Progress::bar()),
-        Show::Plain => Some(Progress::lines(std::io::stderr())),
-        Show::Auto if Style::of_stderr().movable => Some(Progress::bar()),
-        Show::Auto => Some(Progress::lines(std::io::stderr())),
-    };
+    let mut progress = progress(args.progress);
     let mut keeper = Keeper::new(session, folder, |warning: &str| {
         complain(&format!("warning: {warning}"));
     });
@@ -92,6 +91,17 @@ fn fit(
         callbacks.push(progress);
     }
     session.fit(signals.stop.clone(), &mut callbacks).map_err(|error| train_failure(&error))
+}
+
+/// What shows the progress; `None` where nothing should.
+fn progress(show: Show) -> Option<Progress> {
+    match show {
+        Show::Off => None,
+        Show::Bar => Some(Progress::bar()),
+        Show::Plain => Some(Progress::lines(std::io::stderr())),
+        Show::Auto if Style::of_stderr().movable => Some(Progress::bar()),
+        Show::Auto => Some(Progress::lines(std::io::stderr())),
+    }
 }
 
 fn train_failure(error: &TrainError) -> Failure {
