@@ -4,6 +4,7 @@ use crate::columns;
 use crate::features::Features;
 use crate::recipe::Recipe;
 use nerve_data::features::Role;
+use nerve_data::series::{self, Order, Timeline};
 use nerve_data::source::{self, Options};
 use nerve_data::table::Prepared;
 use nerve_data::{
@@ -154,9 +155,9 @@ impl Recipe {
         Ok((self.files("train")?, test))
     }
 
-    /// The rows of a table that no column leaves out.
+    /// The rows of a table that no column leaves out, in the order of their time where they have one.
     fn usable(&self, table: Table) -> Result<Rows, DataError> {
-        let mut rows = Rows::all(table);
+        let mut rows = Rows::all(series::sorted(table, &Order::from_args(&self.data))?);
         let table = rows.table.clone();
         for (role, columns) in [(Role::Input, &self.inputs), (Role::Output, &self.outputs)] {
             for column in columns {
@@ -253,7 +254,8 @@ impl Recipe {
         let features = Features::fit(self, &tables.train)?;
         let slots = &features.slots;
         let weights = self.weights(&features, &tables.train)?;
-        let part = |rows: &Rows| -> Result<Part, DataError> {
+        let part = |rows: &Rows, learned: bool| -> Result<Part, DataError> {
+            let rows = &self.whole_samples(&features, rows, learned)?;
             let mut prepared = Prepared::new(rows.table.clone(), slots.clone(), &rows.rows)?;
             if let Some(weights) = &weights {
                 prepared = prepared.weighted(weights.of(&features, rows)?);
@@ -261,11 +263,40 @@ impl Recipe {
             let dataset = Arc::new(Subset::new(prepared, rows.rows.clone())?);
             Ok(Part { dataset, rows: rows.clone() })
         };
-        let train = part(&tables.train)?;
-        let validation = tables.validation.as_ref().map(part).transpose()?;
-        let test = tables.test.as_ref().map(part).transpose()?;
+        let train = part(&tables.train, true)?;
+        let judged = |rows: &Rows| part(rows, false);
+        let validation = tables.validation.as_ref().map(judged).transpose()?;
+        let test = tables.test.as_ref().map(judged).transpose()?;
         let weighted = weights.is_some();
         Ok(Data { features, weighted, train, validation, test })
+    }
+}
+
+impl Recipe {
+    /// The rows that have around them all that a sample needs: a window of the past, what comes after. Of rows that are
+    /// learned from, none reaches into another part.
+    pub(crate) fn whole_samples(
+        &self,
+        features: &Features,
+        rows: &Rows,
+        learned: bool,
+    ) -> Result<Rows, DataError> {
+        let reach = features.reach();
+        if reach == (0..1) {
+            return Ok(rows.clone());
+        }
+        let timeline = Timeline::new(&rows.table, &Order::from_args(&self.data))?;
+        let samples = timeline.samples(&rows.rows, reach.clone(), 1, learned);
+        if samples.is_empty() {
+            let (before, after) = (-reach.start, reach.end - 1);
+            let rows = rows.rows.len();
+            return Err(DataError::Empty {
+                what: format!(
+                    "{rows} rows of which each needs {before} before it and {after} after it without a gap"
+                ),
+            });
+        }
+        Ok(Rows { table: rows.table.clone(), rows: samples })
     }
 }
 

@@ -9,6 +9,7 @@ use nerve_data::transform::Pipeline;
 use nerve_data::{DataError, Element, Field, Table};
 use nerve_formats::Meaning;
 use serde_json::{Value as Json, json};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -116,6 +117,12 @@ impl Features {
             }
         }
         Ok(Features { inputs, outputs, slots, fed })
+    }
+
+    /// The rows that a sample needs, relative to its own.
+    pub fn reach(&self) -> Range<isize> {
+        let all = self.slots.iter().map(Slot::reach);
+        all.fold(0..1, |whole, reach| whole.start.min(reach.start)..whole.end.max(reach.end))
     }
 
     /// All that was learned, for the model file.

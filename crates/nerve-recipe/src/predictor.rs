@@ -100,6 +100,7 @@ impl Predictor {
             true => features.slots.clone(),
             false => features.slots[..features.fed].to_vec(),
         };
+        let rows = &self.samples(rows, truths)?;
         let loader = self.loader(rows, slots)?;
         let outputs: Vec<_> =
             features.outputs.iter().filter_map(|it| it.feature.output()).collect();
@@ -121,6 +122,19 @@ impl Predictor {
             Ok(())
         })?;
         Ok(())
+    }
+
+    /// The rows that have around them all that a sample needs; with `truths` also what comes after.
+    pub(crate) fn samples(&self, rows: &Rows, truths: bool) -> Result<Rows, DataError> {
+        let features = self.features();
+        match truths {
+            true => self.card.recipe.whole_samples(features, rows, false),
+            false => {
+                let mut inputs = features.clone();
+                inputs.slots.truncate(features.fed);
+                self.card.recipe.whole_samples(&inputs, rows, false)
+            }
+        }
     }
 
     /// The rows as the network takes them, in batches.

@@ -297,6 +297,7 @@ impl Predictor {
     pub fn judge(&self) -> Result<Judgement, JudgeError> {
         let (rows, part) = self.judging()?;
         let features = self.features();
+        let rows = self.samples(&rows, true)?;
         let loader = self.loader(&rows, features.slots.clone())?;
         let heads = self.card.recipe.heads(features);
         let mut evaluator = Evaluator::with_heads(&*self.network.model, &heads);

@@ -34,7 +34,8 @@ pub static SECTIONS: LazyLock<[&'static Spec; 3]> = LazyLock::new(|| [&*DATA, &M
 
 /// The table `[data]`: which files, how they are read, how the examples are split.
 pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
-    let params = FILES_AND_SPLIT.iter().chain(&nerve_data::source::PARAMS).cloned();
+    let files = FILES_AND_SPLIT.iter().chain(&nerve_data::source::PARAMS);
+    let params = files.chain(&nerve_data::series::PARAMS).cloned();
     Spec {
         name: "data",
         aliases: &[],
