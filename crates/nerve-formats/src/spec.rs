@@ -187,6 +187,8 @@ pub enum Kind {
         /// The registry.
         specs: fn() -> Vec<&'static Spec>,
     },
+    /// A table of this description, without a `type`: `{ metric = "val_loss", patience = 3 }`.
+    Table(&'static Spec),
 }
 
 impl Kind {
@@ -267,6 +269,10 @@ impl fmt::Display for Kind {
                     write!(f, "{}{kind}", if i == 0 { "" } else { ", or " })?;
                 }
                 Ok(())
+            }
+            Kind::Table(spec) => {
+                let keys: Vec<&str> = spec.params.iter().map(|param| param.name).collect();
+                write!(f, "a table with {}", keys.join(", "))
             }
             Kind::Item { what, .. } => {
                 let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };

@@ -28,6 +28,7 @@ use nerve_train::{
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Why a recipe cannot be trained.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +87,7 @@ impl Session {
         };
         let optimizer = recipe.optimizer(&network.params)?;
         let session = Session { recipe, data, network, summary, trained, adapters, optimizer };
-        session.recipe.check_plateaus(&session.scores())?;
+        session.recipe.check_scores(&session.scores())?;
         Ok(session)
     }
 
@@ -103,9 +104,11 @@ impl Session {
         let validation =
             self.data.validation.as_ref().map(|part| self.loader(part, false)).transpose()?;
         let trainer = self.trainer(stop);
-        // Borrowed anew, for as long as the trainer lives and no longer.
-        let mut callbacks: Vec<&mut dyn Callback> =
-            callbacks.iter_mut().map(|callback| &mut **callback as &mut dyn Callback).collect();
+        let mut early = self.recipe.early_stopping(&self.network.params);
+        // Borrowed anew, for as long as the trainer lives and no longer. What saves stands behind what restores.
+        let others = callbacks.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
+        let early = early.iter_mut().map(|early| early as &mut dyn Callback);
+        let mut callbacks: Vec<&mut dyn Callback> = early.chain(others).collect();
         trainer.fit(&train, validation.as_ref(), &mut callbacks)
     }
 
@@ -118,6 +121,10 @@ impl Session {
                 "bf16" => Precision::Bf16,
                 _ => Precision::Full,
             },
+            max_time: trainer
+                .has("max_minutes")
+                .then(|| Duration::from_secs_f64(60.0 * trainer.float("max_minutes"))),
+            goal: self.recipe.goal(),
             stop,
             ..Options::default()
         };

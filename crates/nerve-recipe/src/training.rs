@@ -5,6 +5,7 @@ use crate::recipe::{Recipe, items, path};
 use nerve_formats::spec::{Args, Item, Segment, Target, nearest};
 use nerve_nn::Params;
 use nerve_nn::optim::{self, Clip, Clipped, Group, Optimizer};
+use nerve_train::{EarlyStopping, Goal, Mode};
 
 impl Recipe {
     /// The optimizer with its groups and wrappers, for the parameters of a network.
@@ -35,22 +36,46 @@ pub(crate) fn check(trainer: &Args) -> Vec<(Vec<Segment>, String, String)> {
 }
 
 impl Recipe {
-    /// A schedule that follows a score must name one that is measured.
-    pub(crate) fn check_plateaus(&self, known: &[String]) -> Result<(), Report> {
-        for plateau in plateaus(self.trainer.item("schedule")) {
-            let wanted = plateau.args.has("metric").then(|| plateau.args.text("metric"));
+    /// A schedule or an end that follows a score must name one that is measured.
+    pub(crate) fn check_scores(&self, known: &[String]) -> Result<(), Report> {
+        let plateaus = plateaus(self.trainer.item("schedule")).into_iter();
+        let followed = plateaus.map(|plateau| ("schedule", &plateau.args));
+        let early = self.trainer.has("early_stop").then(|| self.trainer.item("early_stop"));
+        for (key, args) in followed.chain(early.map(|early| ("early_stop", &early.args))) {
+            let wanted = args.has("metric").then(|| args.text("metric"));
             let Some(name) = wanted.filter(|name| !known.iter().any(|known| known == name)) else {
                 continue;
             };
             let near = nearest(name, known.iter().map(String::as_str));
             let label = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
-            let message = format!("the schedule follows `{name}`; there are {}", known.join(", "));
-            let span = Some(self.place(&path("trainer", "schedule"), Target::Value));
-            return Err(
-                self.refuse(Diagnostic::new(Code::Contradiction, message, span).label(label))
-            );
+            let message = format!("the {key} follows `{name}`; there are {}", known.join(", "));
+            let span = Some(self.place(&path("trainer", key), Target::Value));
+            return Err(self.refuse(Diagnostic::new(Code::Contradiction, message, span).label(label)));
         }
         Ok(())
+    }
+
+    /// By what epochs are compared.
+    pub(crate) fn goal(&self) -> Goal {
+        if !self.trainer.has("early_stop") {
+            return Goal::default();
+        }
+        let args = &self.trainer.item("early_stop").args;
+        let mut goal = match args.has("metric") {
+            true => Goal::new(args.text("metric")),
+            false => Goal::default(),
+        };
+        if args.has("mode") {
+            goal.mode = if args.text("mode") == "max" { Mode::Max } else { Mode::Min };
+        }
+        Goal { min_delta: args.float("min_delta"), ..goal }
+    }
+
+    /// What stops the training early, if the recipe asks for it.
+    pub(crate) fn early_stopping(&self, params: &Params) -> Option<EarlyStopping> {
+        let asked = self.trainer.has("early_stop");
+        let patience = || self.trainer.item("early_stop").args.usize("patience") as u64;
+        asked.then(|| EarlyStopping::new(params, patience()))
     }
 }
 

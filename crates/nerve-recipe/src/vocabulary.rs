@@ -278,11 +278,53 @@ pub static TRAINER: Spec = Spec {
             Value::text("constant"),
             "how the learning rate changes from step to step",
         ),
+        Param::optional(
+            "early_stop",
+            Kind::Table(&EARLY_STOP),
+            "stops once no epoch has been the best for a while, and takes the best one's parameters",
+        ),
+        Param::optional(
+            "max_minutes",
+            Kind::positive(),
+            "how long the training may take: the epoch in hand is then the last",
+        ),
         Param::with_default(
             "precision",
             Kind::Choice(&["f32", "bf16"]),
             Value::text("f32"),
             "of the operands of products and convolutions; parameters, gradients and sums are f32 in any case",
+        ),
+    ],
+};
+
+/// The table `early_stop`.
+static EARLY_STOP: Spec = Spec {
+    name: "early_stop",
+    aliases: &[],
+    peers: Peers::of("", "callbacks.EarlyStopping"),
+    doc: "When the training stops before its last epoch; the best parameters are restored.",
+    params: &[
+        Param::optional(
+            "metric",
+            Kind::Text,
+            "the score that is followed: val_loss, val_accuracy, ...; without it the loss of the validation",
+        ),
+        Param::optional(
+            "mode",
+            Kind::Choice(&["min", "max"]),
+            "whether less of it is better, or more; known for the metrics of the catalogue",
+        ),
+        Param::with_default(
+            "patience",
+            Kind::count(),
+            Value::Int(5),
+            "after how many epochs of which none was the best",
+        ),
+        Param::with_default(
+            "min_delta",
+            Kind::non_negative(),
+            Value::Float(0.0),
+            "by how much an epoch must be better",
         ),
     ],
 };

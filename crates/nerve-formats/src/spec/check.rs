@@ -281,6 +281,12 @@ fn check_kind(
             check_list(key, of, values, path, problems)
         }
         (Kind::OneOf(kinds), _) => check_one_of(key, kind, kinds, value, path, problems),
+        (Kind::Table(spec), Value::Table(given)) => {
+            let before = problems.len();
+            let args = check_params(spec.name, spec.params, given, path, problems);
+            let item = || Value::Item(Box::new(Item { name: spec.name, args }));
+            (problems.len() == before).then(item)
+        }
         (Kind::Item { what, specs }, _) => check_item(what, &specs(), value, path, problems)
             .map(|item| Value::Item(Box::new(item))),
         _ => refuse(wrong_type()),

@@ -43,7 +43,7 @@ fn broken(from: &str, to: &str) -> String {
         Ok(recipe) => {
             let known = ["loss", "accuracy", "val_loss", "val_accuracy"].map(str::to_string);
             let fits = summary(&recipe, Some(8 << 30));
-            fits.and_then(|_| recipe.check_plateaus(&known)).unwrap_err()
+            fits.and_then(|_| recipe.check_scores(&known)).unwrap_err()
         }
     };
     report.to_string()
@@ -77,7 +77,7 @@ fn resolved_fills_every_default_and_reads_back_as_the_same() {
     let again = load(&text).unwrap();
     assert!(recipe.same(&again));
     assert_eq!(text, again.resolved());
-    for line in ["split = \"random\"", "schema = 1", "  { type = \"Dropout\", rate = 0.5 },"] {
+    for line in ["split = { type = \"random\"", "schema = 1", "  { type = \"Dropout\", rate = 0.5 },"] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
     assert!(text.contains("stride = 1, padding = \"same\", dilation = 1"), "{text}");
