@@ -27,6 +27,7 @@
 mod args;
 mod check;
 mod nearest;
+mod short;
 
 pub use args::Args;
 pub use check::{Problem, ProblemKind, Segment, Target, check, check_value};

@@ -20,6 +20,7 @@ pub mod predictor;
 pub mod recipe;
 mod resolved;
 pub mod run;
+pub mod schema;
 pub mod session;
 pub mod source;
 pub mod summary;

@@ -1,6 +1,7 @@
 //! The comparison of what was given with what is declared.
 
-use super::{Args, Item, Kind, Param, Presence, Spec, Value, find, nearest};
+use super::{Args, Item, Kind, Param, Presence, Spec, Value, find, nearest, short};
+use std::borrow::Cow;
 use std::fmt;
 
 /// One step on the way from the checked table to the place of a problem.
@@ -369,50 +370,113 @@ fn check_item(
     path: &mut Vec<Segment>,
     problems: &mut Vec<Problem>,
 ) -> Option<Item> {
+    let mut refuse = |within: Option<Segment>, kind: ProblemKind| {
+        let path = path.iter().cloned().chain(within).collect();
+        problems.push(Problem { path, target: Target::Value, kind });
+    };
     let named = match item_name(what, value) {
         Ok(named) => named,
         Err((within, kind)) => {
-            let path = path.iter().cloned().chain(within).collect();
-            problems.push(Problem { path, target: Target::Value, kind });
+            refuse(within, kind);
             return None;
         }
     };
-    let Some(spec) = find(specs, named.name) else {
+    let Some(spec) = find(specs, &named.name) else {
         let names =
             specs.iter().flat_map(|s| [s.name].into_iter().chain(s.aliases.iter().copied()));
-        problems.push(Problem {
-            path: path.iter().cloned().chain(named.within).collect(),
-            target: Target::Value,
-            kind: ProblemKind::UnknownWord {
-                what: what.to_string(),
-                word: named.name.to_string(),
-                nearest: nearest(named.name, names),
-                allowed: specs.iter().map(|spec| spec.name).collect(),
-            },
-        });
+        let kind = ProblemKind::UnknownWord {
+            what: what.to_string(),
+            word: named.name.to_string(),
+            nearest: nearest(&named.name, names),
+            allowed: specs.iter().map(|spec| spec.name).collect(),
+        };
+        refuse(named.within, kind);
         return None;
     };
+    let given = match named.given {
+        Given::Keys(given) => Cow::Borrowed(given),
+        Given::Short(values) => match with_keys(spec, values) {
+            Ok(given) => Cow::Owned(given),
+            Err(kind) => {
+                refuse(None, kind);
+                return None;
+            }
+        },
+    };
     let before = problems.len();
-    let args = check_params(spec.name, spec.params, named.given, path, problems);
+    let args = check_params(spec.name, spec.params, &given, path, problems);
     (problems.len() == before).then_some(Item { name: spec.name, args })
+}
+
+/// The values of a short form with their keys: one without belongs to the first parameter that takes it.
+fn with_keys(
+    spec: &'static Spec,
+    values: Vec<(Option<String>, Value)>,
+) -> Result<Vec<(String, Value)>, ProblemKind> {
+    let keyed: Vec<&String> = values.iter().filter_map(|(key, _)| key.as_ref()).collect();
+    let mut free: Vec<&'static Param> = spec.params.iter().collect();
+    free.retain(|param| !keyed.iter().any(|key| param.answers_to(key)));
+    let mut given = Vec::with_capacity(values.len());
+    for (key, value) in values {
+        let key = match key {
+            Some(key) => key,
+            None => {
+                let takes = |param: &&Param| check_value(param.name, &param.kind, &value).is_ok();
+                let Some(at) = free.iter().position(takes) else {
+                    let names: Vec<&str> = free.iter().map(|param| param.name).collect();
+                    return Err(ProblemKind::WrongType {
+                        key: spec.name.to_string(),
+                        expected: format!("a value for one of {}", names.join(", ")),
+                        found: found(&value),
+                    });
+                };
+                free.remove(at).name.to_string()
+            }
+        };
+        given.push((key, value));
+    }
+    Ok(given)
 }
 
 /// A thing as it was written.
 struct Named<'a> {
-    name: &'a str,
-    given: &'a [(String, Value)],
+    name: Cow<'a, str>,
+    given: Given<'a>,
     /// From the value to where the name stands.
     within: Option<Segment>,
 }
 
-/// The name in a name or in a table with `type`; otherwise what is wrong, and where.
+/// What a thing was given.
+enum Given<'a> {
+    Keys(&'a [(String, Value)]),
+    /// In the short form, where not all values have a key.
+    Short(Vec<(Option<String>, Value)>),
+}
+
+/// The name in a name, in a short form, or in a table with `type`; otherwise what is wrong, and where.
 fn item_name<'a>(
     what: &str,
     value: &'a Value,
 ) -> Result<Named<'a>, (Option<Segment>, ProblemKind)> {
     let within = || Some(Segment::Key("type".to_string()));
     let entries = match value {
-        Value::Text(name) => return Ok(Named { name, given: &[], within: None }),
+        Value::Text(text) => {
+            return match short::parse(text) {
+                None => {
+                    let name = Cow::Borrowed(&**text);
+                    Ok(Named { name, given: Given::Keys(&[]), within: None })
+                }
+                Some(Ok(short)) => {
+                    let given = Given::Short(short.values);
+                    Ok(Named { name: Cow::Owned(short.name), given, within: None })
+                }
+                Some(Err(message)) => {
+                    let key = what.to_string();
+                    let expected = "Name(value, key = value)".to_string();
+                    Err((None, ProblemKind::WrongType { key, expected, found: message }))
+                }
+            };
+        }
         Value::Table(entries) => entries,
         other => {
             let kind = ProblemKind::WrongType {
@@ -424,7 +488,7 @@ fn item_name<'a>(
         }
     };
     match entries.iter().find(|(key, _)| key == "type") {
-        Some((_, Value::Text(name))) => Ok(Named { name, given: entries, within: within() }),
+        Some((_, Value::Text(name))) => Ok(Named { name: Cow::Borrowed(name), given: Given::Keys(entries), within: within() }),
         Some((_, other)) => {
             let kind = ProblemKind::WrongType {
                 key: "type".to_string(),

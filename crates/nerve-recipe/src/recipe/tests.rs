@@ -421,3 +421,26 @@ fn a_network_of_the_zoo_is_a_model_by_itself() {
     let report = load(&zoo.replace("classes", "clases")).err().unwrap().to_string();
     assert!(report.contains("unknown key `clases` in LeNet5"), "{report}");
 }
+
+#[test]
+fn layers_have_a_short_form() {
+    let long = load(&mnist()).unwrap();
+    let text = mnist();
+    let (start, rest) = text.split_once("layers = [").unwrap();
+    let end = rest.split_once("]\n").unwrap().1;
+    let short = format!(
+        "{start}layers = [\"Conv2D(32, 3, relu, same)\", \"MaxPooling2D(2)\", \
+         \"Conv2d(64, kernel = 3, padding = same, activation = relu)\", \"MaxPool2d(pool=2)\", \
+         \"Flatten\", \"Dropout(0.5)\", \"Dense(512, relu)\", \"Dropout(0.5)\", \"Dense(10)\"]\n{end}"
+    );
+    assert_eq!(load(&short).unwrap().layers, long.layers);
+    let why = |from: &str, to: &str| load(&short.replace(from, to)).unwrap_err().to_string();
+    let text = why("Dense(512, relu)", "Dense(512, rellu)");
+    assert!(text.contains("expected a value for one of"), "{text}");
+    let text = why("Dense(512, relu)", "Dense(512, unit = 3)");
+    assert!(text.contains("unknown key `unit` in Dense"), "{text}");
+    let text = why("Dense(512, relu)", "Dense(512, relu");
+    assert!(text.contains("expected `,` or `)` at character 16, found the end"), "{text}");
+    let text = why("Dense(512, relu)", "Dens(512)");
+    assert!(text.contains("unknown layer `Dens`"), "{text}");
+}
