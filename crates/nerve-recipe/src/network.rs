@@ -2,12 +2,13 @@
 
 use crate::columns::Column;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::features::{Feed, Features, Fitted};
+use crate::features::{Features, Feed, Fitted};
 use crate::recipe::{Recipe, item_of, path};
 use crate::summary::bytes_text;
 use nerve_core::Shape;
 use nerve_data::features::Role;
 use nerve_formats::spec::{Item, Kind, Segment, Target, Value, check_value};
+use nerve_nn::layers::Sequential;
 use nerve_nn::models::{self, FeatureError, FeatureModel, Place};
 use nerve_nn::{Model, Params, combiners, decoders, encoders};
 use std::sync::Arc;
@@ -56,19 +57,27 @@ impl Recipe {
             })
             .collect::<Result<Vec<_>, Diagnostic>>()?;
         let encoders: Vec<Item> = inputs.iter().map(|input| input.encoder.clone()).collect();
+        let embedding = self.compares_examples().then(|| self.embedding(&feeds[0]));
         let outputs = features.outputs.iter().map(|output| {
-            let shape = Shape::from(output.head().shape.as_slice());
-            let none = || word(&decoders::KIND, "none");
-            let decoder = match output.column.args.get("decoder").and_then(item_of) {
-                Some(decoder) => decoder,
-                None if self.compares_examples() => none(),
-                None => decoders::default_for(&shape),
+            let head = Shape::from(output.head().shape.as_slice());
+            let given = output.column.args.get("decoder").and_then(item_of);
+            let (shape, decoder) = match (given, &embedding) {
+                (Some(decoder), _) => (head, decoder),
+                (None, Some(shape)) => (shape.clone(), word(&decoders::KIND, "none")),
+                (None, None) => (head.clone(), decoders::default_for(&head)),
             };
             models::Output { name: step(&output.column.name), shape, decoder }
         });
         let outputs = outputs.collect();
         let combiner = given.unwrap_or_else(|| combiners::default_for(&encoders));
         Ok(models::Features { inputs, combiner, outputs })
+    }
+
+    /// The shape that the list of layers gives.
+    fn embedding(&self, input: &Feed) -> Shape {
+        let shape = Shape::from(input.shape.as_slice());
+        let effects = Sequential::describe(&self.layers, &shape).unwrap_or_default();
+        effects.last().map_or(shape, |effect| effect.shape.clone())
     }
 
     fn encoder(
@@ -101,7 +110,9 @@ impl Recipe {
             let message = "`encoder` of the one input, and layers in [model]".to_string();
             let at = column.path(Role::Input, Some("encoder"));
             let span = Some(self.place(&at, Target::Key));
-            return Err(Diagnostic::new(Code::Contradiction, message, span).label("remove one of the two"));
+            return Err(
+                Diagnostic::new(Code::Contradiction, message, span).label("remove one of the two")
+            );
         }
         let layers = self.layers.iter().map(|layer| Value::Item(Box::new(layer.clone())));
         let entry = encoders::find("layers").expect("an encoder of the registry");

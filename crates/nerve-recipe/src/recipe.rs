@@ -370,7 +370,8 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
     }
     if !data.item("split").args.has("fractions") {
         for key in ["name", "train", "validation"].into_iter().filter(|key| data.has(key)) {
-            let message = format!("`split = {}` and `{key}` are both given", data.item("split").name);
+            let message =
+                format!("`split = {}` and `{key}` are both given", data.item("split").name);
             let label = "this split chooses training, validation and test of one `path` by itself";
             refuse(Code::Contradiction, message, at(key, Target::Key), label);
         }

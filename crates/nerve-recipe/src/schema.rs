@@ -61,7 +61,7 @@ impl Defs {
         properties
     }
 
-    fn object(&mut self, spec: &Spec, params: &[Param], kind: Option<&Spec>) -> Json {
+    fn object(&mut self, spec: &Spec, params: &[Param], kind: Option<&'static Spec>) -> Json {
         let mut properties = self.params(params);
         let mut required: Vec<&str> = params
             .iter()
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!((&early["default"], &early["type"]), (&json!(5), &json!("integer")));
         let columns = &schema["properties"]["input"]["items"]["anyOf"];
         assert!(columns.as_array().unwrap().iter().any(|one| {
-            one["properties"]["type"]["enum"][0] == "number" && one["properties"]["encoder"].is_object()
+            one["properties"]["type"]["enum"][0] == "number"
+                && one["properties"]["encoder"].is_object()
         }));
     }
 }

@@ -208,7 +208,8 @@ impl Recipe {
         let feeds = features.feeds();
         let network = self.network(features).map_err(|problem| self.refuse(problem))?;
         if !self.layers.is_empty() {
-            self.layers_fit(&feeds[0], &features.outputs).map_err(|problem| self.refuse(problem))?;
+            self.layers_fit(&feeds[0], &features.outputs)
+                .map_err(|problem| self.refuse(problem))?;
         }
         let parts = FeatureModel::describe(&network)
             .map_err(|error| self.refuse(self.part_misfit(&error, features)))?;
@@ -285,7 +286,8 @@ impl Recipe {
             shape = effect.shape.to_vec();
             rows.push(Row { name: i.to_string(), kind: kind_of(layer), effect });
         }
-        let head = |layer: &Item| layer.name == "Dense" && layer.args.item("activation").name == "linear";
+        let head =
+            |layer: &Item| layer.name == "Dense" && layer.args.item("activation").name == "linear";
         match outputs {
             [output] if self.layers.last().is_some_and(head) && !self.compares_examples() => {
                 self.wrong_head(&shape, output).map_or(Ok(()), Err)

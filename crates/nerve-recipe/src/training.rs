@@ -50,7 +50,9 @@ impl Recipe {
             let label = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
             let message = format!("the {key} follows `{name}`; there are {}", known.join(", "));
             let span = Some(self.place(&path("trainer", key), Target::Value));
-            return Err(self.refuse(Diagnostic::new(Code::Contradiction, message, span).label(label)));
+            return Err(
+                self.refuse(Diagnostic::new(Code::Contradiction, message, span).label(label))
+            );
         }
         Ok(())
     }

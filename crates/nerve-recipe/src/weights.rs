@@ -30,16 +30,15 @@ impl Recipe {
         let column = self.data.has("weights").then(|| self.data.text("weights").to_string());
         let mut classes = Vec::new();
         for (k, output) in features.outputs.iter().enumerate() {
-            let refuse = |message: String| DataError::Column {
-                column: output.column.name.clone(),
-                message,
-            };
+            let refuse =
+                |message: String| DataError::Column { column: output.column.name.clone(), message };
             let Some(given) = output.column.args.get("class_weights") else {
                 classes.push(None);
                 continue;
             };
-            let counts = counts(features, k, train)?
-                .ok_or_else(|| refuse("class_weights are for categories and binary outputs".into()))?;
+            let counts = counts(features, k, train)?.ok_or_else(|| {
+                refuse("class_weights are for categories and binary outputs".into())
+            })?;
             classes.push(Some(match given {
                 // n / (k n_c): every class counts the same in all.
                 Value::Text(_) => {
@@ -94,7 +93,11 @@ fn number(cell: Cell<'_>) -> Option<f32> {
 }
 
 /// How many rows each class of an output has; `None` for an output without classes.
-fn counts(features: &Features, output: usize, rows: &Rows) -> Result<Option<Vec<usize>>, DataError> {
+fn counts(
+    features: &Features,
+    output: usize,
+    rows: &Rows,
+) -> Result<Option<Vec<usize>>, DataError> {
     let mut counts: Vec<usize> = Vec::new();
     for (_, class) in truths(features, output, rows)? {
         if counts.len() <= class {
@@ -108,7 +111,11 @@ fn counts(features: &Features, output: usize, rows: &Rows) -> Result<Option<Vec<
 }
 
 /// The class of each row at an output; none for an output without classes.
-fn truths(features: &Features, output: usize, rows: &Rows) -> Result<Vec<(usize, usize)>, DataError> {
+fn truths(
+    features: &Features,
+    output: usize,
+    rows: &Rows,
+) -> Result<Vec<(usize, usize)>, DataError> {
     let it = &features.outputs[output];
     let slot = Slot::one(&*it.column.name, it.feature.clone());
     let prepared = Prepared::new(rows.table.clone(), vec![slot], &rows.rows)?;

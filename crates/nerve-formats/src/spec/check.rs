@@ -488,7 +488,9 @@ fn item_name<'a>(
         }
     };
     match entries.iter().find(|(key, _)| key == "type") {
-        Some((_, Value::Text(name))) => Ok(Named { name: Cow::Borrowed(name), given: Given::Keys(entries), within: within() }),
+        Some((_, Value::Text(name))) => {
+            Ok(Named { name: Cow::Borrowed(name), given: Given::Keys(entries), within: within() })
+        }
         Some((_, other)) => {
             let kind = ProblemKind::WrongType {
                 key: "type".to_string(),

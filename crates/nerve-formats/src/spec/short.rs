@@ -52,7 +52,8 @@ impl Reader<'_> {
     }
 
     fn expected(&mut self, what: &str) -> String {
-        let found = self.peek().map_or("the end".to_string(), |c| format!("`{}`", c.escape_debug()));
+        let found =
+            self.peek().map_or("the end".to_string(), |c| format!("`{}`", c.escape_debug()));
         let place = self.text[..self.at].chars().count() + 1;
         format!("expected {what} at character {place}, found {found}")
     }
@@ -165,7 +166,8 @@ mod tests {
 
     #[test]
     fn values_are_numbers_words_lists_and_things() {
-        let short = read("Conv2D(32, 3, relu, padding = same, stride=[2, 1], scale=-1e-3, on=true)");
+        let short =
+            read("Conv2D(32, 3, relu, padding = same, stride=[2, 1], scale=-1e-3, on=true)");
         assert_eq!(short.name, "Conv2D");
         let values: Vec<_> =
             short.values.iter().map(|(key, value)| (key.as_deref(), value.to_string())).collect();

@@ -41,7 +41,7 @@ fn classes(data: &Data, part: &Part) -> Vec<i32> {
 fn idx_files_are_found_from_the_recipe_and_split() {
     let folder = folder();
     let text = "train = \"train-images-idx3-ubyte\"\ntest = \"test-images.gz\"\n\
-                validation = 0.25\nsplit = \"stratified\"";
+                validation = 0.25\nsplit = { type = \"stratify\", column = \"label\" }";
     let (recipe, data) = prepared(&recipe(folder.path(), text));
     assert_eq!(data.examples(), [9, 3, 3]);
     let feeds = data.features.feeds();
