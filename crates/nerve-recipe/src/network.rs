@@ -6,7 +6,8 @@ use crate::features::{Features, Feed, Fitted};
 use crate::recipe::{Recipe, item_of, path};
 use crate::summary::bytes_text;
 use nerve_core::Shape;
-use nerve_data::features::Role;
+use nerve_data::features::{IGNORED, Role};
+use nerve_formats::Meaning;
 use nerve_formats::spec::{Item, Kind, Segment, Target, Value, check_value};
 use nerve_nn::layers::Sequential;
 use nerve_nn::models::{self, FeatureError, FeatureModel, Place};
@@ -149,17 +150,35 @@ impl Recipe {
             Some(Value::Item(loss)) => (**loss).clone(),
             _ => word(&nerve_nn::losses::KIND, head.loss),
         };
-        let metrics = match given("metrics") {
+        let metrics: Vec<Item> = match given("metrics") {
             Some(Value::List(values)) => values.iter().filter_map(item_of).collect(),
             _ => head.metrics.iter().map(|name| word(&nerve_train::metrics::KIND, name)).collect(),
         };
-        (loss, metrics)
+        if !matches!(output.feature.meaning(), Meaning::Mask { .. }) {
+            return (loss, metrics);
+        }
+        let metric = |metric: Item| ignoring(&nerve_train::metrics::KIND, metric);
+        (ignoring(&nerve_nn::losses::KIND, loss), metrics.into_iter().map(metric).collect())
     }
 }
 
 /// A name as a step of the paths of parameters, in which dots separate.
 fn step(name: &str) -> String {
     name.replace('.', "_")
+}
+
+/// The same loss or metric without the pixels that do not count, where it can leave them out.
+fn ignoring(kind: &Kind, item: Item) -> Item {
+    if item.args.has("ignore_index") {
+        return item;
+    }
+    let mut given = vec![("type".to_string(), Value::text(item.name))];
+    given.extend(item.args.iter().map(|(key, value)| (key.to_string(), value.clone())));
+    given.push(("ignore_index".to_string(), Value::Int(i64::from(IGNORED))));
+    match check_value(item.name, kind, &Value::Table(given)) {
+        Ok(Value::Item(with)) => *with,
+        _ => item,
+    }
 }
 
 /// A word of a registry with all its defaults.
