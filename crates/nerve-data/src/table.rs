@@ -23,6 +23,8 @@ pub struct Table {
     rows: usize,
     origin: Origin,
     notes: Vec<String>,
+    /// How many rows of the same source stand before the first.
+    before: u64,
 }
 
 /// A named column.
@@ -210,7 +212,7 @@ impl Table {
                 });
             }
         }
-        Ok(Table { columns, rows, origin, notes: Vec::new() })
+        Ok(Table { columns, rows, origin, notes: Vec::new(), before: 0 })
     }
 
     /// How many rows there are.
@@ -226,6 +228,12 @@ impl Table {
     /// Where the rows come from.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The same table, as a piece of a longer one with this many rows before it: places count from there.
+    pub fn behind(mut self, rows: u64) -> Table {
+        self.before = rows;
+        self
     }
 
     /// What should be said to the user about how it was read: rows passed over.
@@ -273,7 +281,10 @@ impl Table {
                 below.map_or_else(|| name(path), |path| escape(&path.to_string_lossy(), 200))
             }
             Some(&(file, line)) => format!("{}:{line}", name(self.origin.files.get(file as usize))),
-            None => format!("row {} of {}", row + 1, name(self.origin.files.first())),
+            None => {
+                let row = self.before + row as u64 + 1;
+                format!("row {row} of {}", name(self.origin.files.first()))
+            }
         }
     }
 
@@ -303,7 +314,7 @@ impl Table {
         };
         let origin = Origin { lines, ..self.origin.clone() };
         let columns = self.columns.iter().map(select).collect();
-        Table { columns, rows: rows.len(), origin, notes: self.notes.clone() }
+        Table { columns, rows: rows.len(), origin, notes: self.notes.clone(), before: 0 }
     }
 
     /// Puts the rows of another table with the same columns at the end: the chunks of a source become one table.

@@ -30,6 +30,7 @@ mod idx;
 mod json;
 mod options;
 mod records;
+mod stream;
 mod text;
 mod whole;
 
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 pub use format::{Extra, register};
 pub(crate) use idx::pair as idx_pair;
 pub use options::{FORMATS, Options, PARAMS};
+pub use stream::{TableStream, fit};
 
 use crate::{DataError, Origin, Table};
 
