@@ -87,7 +87,7 @@ fn main() -> Anything<()> {
     for name in &names {
         let noise = random.below(40);
         let picture = image::RgbImage::from_fn(224, 224, |x, y| {
-            let value = |a: u64| {
+            let mut value = |a: u64| {
                 ((u64::from(x) * a + u64::from(y * y) / 40 + random.below(noise + 1)) % 256) as u8
             };
             image::Rgb([value(1), value(2), value(3)])
