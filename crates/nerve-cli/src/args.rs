@@ -93,11 +93,42 @@ pub struct Train {
 #[command(after_help = "\
 Examples:
   nerve evaluate mnist
-  nerve evaluate runs/mnist-2 --json")]
+  nerve evaluate runs/titanic --slice Sex,Pclass --html report.html
+  nerve evaluate runs/titanic --data new.csv --gate \"accuracy >= 0.8\" --gate \"roc_auc.low > 0.8\"
+  nerve evaluate runs/titanic --threshold \"cost(1, 5)\" --json
+
+Every score that suits the output stands beside baselines that know the training data alone, with an
+interval from bootstrap resamples. The run folder gets eval/: PART.json, confusion.csv,
+predictions.csv, worst.jsonl, calibration.csv. A gate that is missed ends with exit code 4.")]
 pub struct Evaluate {
     /// A run: its name, its folder, or its model.safetensors
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
+    /// A file with the rows to judge on [default: the test data of the recipe]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Judge the rows apart by the values of these columns
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub slice: Vec<String>,
+    /// Draw whole groups of this column for the intervals, where its rows are not independent
+    #[arg(long, value_name = "COLUMN")]
+    pub group: Option<String>,
+    /// How many of the worst rows are shown
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub worst: u32,
+    /// How many bootstrap resamples the intervals are from; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub resamples: u32,
+    /// Where yes begins: max_f1, youden, cost(FALSE_YES, FALSE_NO), chosen on the validation data, or a
+    /// probability [default: that of the model]
+    #[arg(long, value_name = "RULE")]
+    pub threshold: Option<String>,
+    /// What must be reached: "accuracy >= 0.97", "price.mae < 20", "roc_auc.low > 0.8"
+    #[arg(long, value_name = "GATE")]
+    pub gate: Vec<String>,
+    /// Write one HTML page with pictures into this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// The folder that holds the run folders
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
@@ -111,15 +142,31 @@ pub struct Evaluate {
 Examples:
   nerve predict mnist digit.png
   nerve predict runs/mnist-2 *.png --json
+  nerve predict titanic --data new.csv -o answers.csv
+  nerve predict titanic --data new.csv --keep -o answers.jsonl
+  cat new.csv | nerve predict titanic --data - > answers.csv
 
-A picture of another size is resized to that of the training data.")]
+A picture of another size is resized to that of the training data. With --data there is a line for
+each row: where it stands, the answer, the probability of each class.")]
 pub struct Predict {
     /// A run: its name, its folder, or its model.safetensors
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Pictures, PNG or JPEG
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required_unless_present = "data", conflicts_with = "data")]
     pub images: Vec<PathBuf>,
+    /// A file of rows, `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// Where the answers go: .csv, .tsv or .jsonl, `-` for standard output (CSV; JSON lines with --json)
+    #[arg(long, short, value_name = "FILE", default_value = "-", requires = "data")]
+    pub output: PathBuf,
+    /// Repeat the columns of the data before the answers
+    #[arg(long, requires = "data")]
+    pub keep: bool,
+    /// Pass over rows that cannot be read, and count them
+    #[arg(long, requires = "data")]
+    pub skip_bad: bool,
     /// Exchange light and dark, for dark writing on white paper
     #[arg(long)]
     pub invert: bool,

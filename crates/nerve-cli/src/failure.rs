@@ -19,6 +19,8 @@ pub enum Failure {
     Recipe(Report),
     /// Exit 3: the data are missing, damaged or do not fit.
     Data(String),
+    /// Exit 4: a gate was missed.
+    Gate(String),
     /// Exit 5: the loss is no number any more.
     Diverged(String),
     /// Exit 128 + the number of the signal: stopped after saving.
@@ -35,6 +37,7 @@ impl Failure {
             Failure::Runtime(_) => 1,
             Failure::Usage(_) | Failure::Recipe(_) => 2,
             Failure::Data(_) => 3,
+            Failure::Gate(_) => 4,
             Failure::Diverged(_) => 5,
             Failure::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(1),
         }
@@ -56,6 +59,7 @@ impl Failure {
             Failure::Runtime(text)
             | Failure::Usage(text)
             | Failure::Data(text)
+            | Failure::Gate(text)
             | Failure::Diverged(text) => text,
         };
         let text = text.trim_end();

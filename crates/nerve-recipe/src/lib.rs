@@ -12,6 +12,7 @@ pub mod data;
 pub mod diagnostic;
 mod explain;
 pub mod features;
+mod judging;
 pub mod machine;
 pub mod model;
 pub mod network;

@@ -3,39 +3,152 @@
 use crate::args::Evaluate;
 use crate::commands::{open, set_threads};
 use crate::failure::Failure;
-use crate::output;
-use nerve_recipe::session::JudgeError;
+use crate::output::{self, complain};
+use nerve::data::source;
+use nerve::formats::write_atomic;
+use nerve::train::judge::{self, Bootstrap, Gate, Judged, Options, Passed, Rule, Verdict, files};
+use nerve_recipe::predictor::ModelError;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
-use serde_json::json;
+use nerve_recipe::{Predictor, Rows, RunFolder};
+use serde_json::{Value, json};
+use std::path::Path;
 
 pub fn run(args: &Evaluate) -> Result<(), Failure> {
     set_threads(&args.common)?;
-    let (folder, predictor) = open(&args.runs, &args.run)?;
-    let judgement = predictor.judge().map_err(|error| match error {
-        JudgeError::Data(_) | JudgeError::Model(_) => Failure::Data(error.to_string()),
-        JudgeError::Train(_) => Failure::Runtime(error.to_string()),
+    let gates = parse_gates(&args.gate)?;
+    let rule = args.threshold.as_deref().map(Rule::parse).transpose().map_err(|expected| {
+        Failure::Usage(format!("--threshold: {expected}"))
     })?;
-    let part = judgement.part;
-    let scores = &judgement.scores;
-    let named: Vec<(&str, f64)> = std::iter::once(("loss", scores.loss))
-        .chain(judgement.metrics.iter().map(String::as_str).zip(scores.metrics.iter().copied()))
-        .collect();
-    if args.common.json {
-        let mut value = json!({
-            "run": folder.path().to_string_lossy(),
-            "data": part,
-            "examples": scores.examples,
-        });
-        for (name, score) in named {
-            value[name] = json!(score);
-        }
-        return Ok(output::json(&value)?);
+    let (folder, mut predictor) = open(&args.runs, &args.run)?;
+    let judged = rows(&mut predictor, args, rule.as_ref())?;
+    let options = Options {
+        bootstrap: Bootstrap { resamples: args.resamples as usize, ..Bootstrap::default() },
+        group: args.group.clone(),
+        slices: args.slice.clone(),
+        worst: args.worst as usize,
+    };
+    let verdict = judge::judge(&judged, &options).map_err(|error| Failure::Data(error.to_string()))?;
+    let passed = gates
+        .iter()
+        .map(|gate| gate.check(&verdict).map_err(Failure::Usage))
+        .collect::<Result<Vec<Passed>, Failure>>()?;
+    keep(&folder, &judged, &verdict);
+    if let Some(html) = &args.html {
+        let facts = [("model".to_string(), folder.model().to_string_lossy().into_owned())];
+        let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let page = judge::page::page(&format!("Evaluation of {name}"), &facts, &verdict, &passed);
+        write_atomic(html, |out| out.write_all(page.as_bytes()))
+            .map_err(|error| Failure::Runtime(error.to_string()))?;
     }
-    let mut text = format!("{:<14} {}\n", "run", escape(&folder.path().to_string_lossy()));
-    text.push_str(&format!("{:<14} {} ({part})\n", "examples", thousands(scores.examples.into())));
-    for (name, score) in named {
-        text.push_str(&format!("{name:<14} {score:.4}\n"));
+    tell(args, &folder, &verdict, &passed)?;
+    let missed: Vec<&str> = passed.iter().filter(|p| !p.passed).map(|p| p.gate.as_str()).collect();
+    match missed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Gate(format!("missed: {}", missed.join(", ")))),
+    }
+}
+
+fn parse_gates(texts: &[String]) -> Result<Vec<Gate>, Failure> {
+    let gate = |text: &String| {
+        Gate::parse(text).map_err(|error| Failure::Usage(format!("--gate \"{text}\": {error}")))
+    };
+    texts.iter().map(gate).collect()
+}
+
+/// The rows that are judged, with what the network says of them.
+fn rows(
+    predictor: &mut Predictor,
+    args: &Evaluate,
+    rule: Option<&Rule>,
+) -> Result<Judged, Failure> {
+    let recipe = predictor.card.recipe.clone();
+    let tables = recipe.tables();
+    if let Some(rule) = rule {
+        let refuse = |text: &str| Failure::Data(format!("--threshold: {text}"));
+        let tables = tables.as_ref().map_err(|error| refuse(&error.to_string()))?;
+        let nothing = || refuse("the recipe holds no rows back for validation");
+        let validation = tables.validation.as_ref().ok_or_else(nothing)?;
+        predictor.choose_thresholds(validation, Some(rule)).map_err(failure)?;
+    }
+    let Some(path) = &args.data else {
+        let tables = tables.map_err(|error| Failure::Data(error.to_string()))?;
+        let nothing = || {
+            Failure::Data("the recipe has neither test nor validation data; name some: --data".into())
+        };
+        let (rows, part) = match (&tables.test, &tables.validation) {
+            (Some(test), _) => (test, "test"),
+            (None, validation) => (validation.as_ref().ok_or_else(nothing)?, "validation"),
+        };
+        return predictor.judged(part, rows, Some(&tables.train)).map_err(failure);
+    };
+    let read = source::Options::from_args(&recipe.data);
+    let table = source::read(path, &read).map_err(|error| Failure::Data(error.to_string()))?;
+    table.notes().iter().for_each(|note| complain(note));
+    let train = match &tables {
+        Ok(tables) => Some(&tables.train),
+        // A model that was moved away from its data is judged none the less.
+        Err(error) => {
+            complain(&format!("no baseline, the training data are not there: {error}"));
+            None
+        }
+    };
+    let part = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    predictor.judged(&part, &Rows::all(table), train).map_err(failure)
+}
+
+fn failure(error: ModelError) -> Failure {
+    match error {
+        ModelError::Train(_) => Failure::Runtime(error.to_string()),
+        error => Failure::Data(error.to_string()),
+    }
+}
+
+/// Puts the files of the evaluation into the run folder. Where that cannot be written to, the verdict
+/// is told none the less.
+fn keep(folder: &RunFolder, judged: &Judged, verdict: &Verdict) {
+    let place = folder.path().join("eval");
+    let made = std::fs::create_dir_all(&place).map_err(|error| error.to_string());
+    let written = made.and_then(|()| {
+        files::write(&place, judged, verdict).map_err(|error| error.to_string())
+    });
+    if let Err(error) = written {
+        complain(&format!("nothing is kept in `{}`: {error}", escape(&place.to_string_lossy())));
+    }
+}
+
+fn tell(
+    args: &Evaluate,
+    folder: &RunFolder,
+    verdict: &Verdict,
+    passed: &[Passed],
+) -> Result<(), Failure> {
+    let run = folder.path().to_string_lossy();
+    if args.common.json {
+        return Ok(output::json(&object(&run, verdict, passed))?);
+    }
+    let mut text = format!("{:<12} {}\n", "run", escape(&run));
+    let (rows, part) = (thousands(verdict.examples as u128), escape(&verdict.part));
+    text.push_str(&format!("{:<12} {rows} ({part})\n", "examples"));
+    text.push_str(&files::text(verdict, passed));
+    if let Some(html) = &args.html {
+        text.push_str(&format!("\npage         {}\n", escape(&html.to_string_lossy())));
     }
     Ok(output::result(&text)?)
+}
+
+/// The verdict; of the first output each score stands at the top too, by its name alone.
+fn object(run: &str, verdict: &Verdict, passed: &[Passed]) -> Value {
+    let mut value = files::to_json(verdict);
+    value["run"] = json!(run);
+    value["data"] = value["part"].take();
+    if let Some(first) = verdict.outputs.first() {
+        value["loss"] = json!(first.loss);
+        for score in &first.scores {
+            value[&score.name] = json!(score.value);
+        }
+    }
+    let gate = |gate: &Passed| json!({ "gate": gate.gate, "found": gate.found, "passed": gate.passed });
+    value["gates"] = passed.iter().map(gate).collect();
+    value
 }

@@ -1,4 +1,7 @@
-//! `nerve predict`: what a trained network sees on pictures.
+//! `nerve predict`: what a trained network says of the rows of a file, or sees on pictures.
+
+mod rows;
+mod writer;
 
 use crate::args::Predict;
 use crate::commands::{open, set_threads};
@@ -11,6 +14,9 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 pub fn run(args: &Predict) -> Result<(), Failure> {
+    if let Some(data) = &args.data {
+        return rows::run(args, data);
+    }
     set_threads(&args.common)?;
     let (_, predictor) = open(&args.runs, &args.run)?;
     let mut answers = Vec::new();

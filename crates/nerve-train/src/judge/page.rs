@@ -18,7 +18,7 @@ h2{font-size:19px;margin:40px 0 10px;padding-top:18px;border-top:1px solid var(-
 h3{font-size:15px;margin:26px 0 8px}p{margin:6px 0}.soft{color:var(--soft)}\
 table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums}\
 th{font-weight:600;text-align:right;color:var(--soft)}td{text-align:right}\
-th,td{padding:3px 12px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}\
+th[colspan]{text-align:left;padding-left:14px}td:nth-child(n+3){padding-left:10px}th,td{padding:3px 12px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}\
 th:first-child,td:first-child{text-align:left}.wide{overflow-x:auto}\
 .figures{display:flex;flex-wrap:wrap;gap:14px;align-items:flex-start}\
 figure{margin:0;padding:10px;background:var(--panel);border-radius:8px;max-width:100%;overflow-x:auto}\
@@ -299,7 +299,7 @@ fn slice_table(page: &mut String, slice: &Slice) {
         escape(&slice.column)
     );
     for &i in &shown {
-        let _ = write!(page, "<th>{}</th><th></th>", escape(&first.scores[i].name));
+        let _ = write!(page, "<th colspan=\"2\">{}</th>", escape(&first.scores[i].name));
     }
     page.push_str("</tr>\n");
     for group in &slice.groups {
@@ -327,7 +327,7 @@ fn worst_cards(page: &mut String, worst: &[Worst]) {
         row.pictures.iter().for_each(|pixels| page.push_str(&image(pixels)));
         let sure = row.probabilities.map_or_else(String::new, |(said, right)| {
             format!(
-                " <span class=\"soft\">{:.1} % (true: {:.1} %)</span>",
+                " <span class=\"soft\">{:.1} %, true {:.1} %</span>",
                 100.0 * said,
                 100.0 * right
             )

@@ -1,0 +1,172 @@
+//! Answers for the rows of a file: read, answered and written in chunks, so that memory does not grow
+//! with the file.
+
+use super::writer::{Format, Writer};
+use crate::args::Predict;
+use crate::commands::{open, set_threads};
+use crate::failure::Failure;
+use crate::output::complain;
+use nerve::data::source::{self, Options};
+use nerve::data::{DataError, Table};
+use nerve::formats::write_atomic;
+use nerve_recipe::predictor::{ModelError, Said};
+use nerve_recipe::source::escape;
+use nerve_recipe::{Predictor, Rows};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How many rows are in memory at a time.
+const CHUNK: usize = 4096;
+/// How many bad rows are named; the others are counted.
+const NAMED: usize = 20;
+
+pub fn run(args: &Predict, data: &Path) -> Result<(), Failure> {
+    set_threads(&args.common)?;
+    let to_file = args.output != Path::new("-");
+    let format = match to_file {
+        true => Format::of(&args.output).map_err(Failure::Usage)?,
+        false if args.common.json => Format::Lines,
+        false => Format::Comma,
+    };
+    let (_, predictor) = open(&args.runs, &args.run)?;
+    let spool = Spool::of(data).map_err(|error| {
+        Failure::Runtime(format!("cannot keep standard input in a file: {error}"))
+    })?;
+    let mut job = Job { predictor: &predictor, args, format, bad: 0, answered: 0 };
+    let mut result = Ok(());
+    if to_file {
+        // An error of ours is kept; that of the file says that nothing was written.
+        let written = write_atomic(&args.output, |out| {
+            result = job.answer(spool.path(), &mut *out);
+            match &result {
+                Ok(()) => Ok(()),
+                Err(_) => Err(io::Error::other("not all rows were answered")),
+            }
+        });
+        result.and(written.map_err(|error| Failure::Runtime(error.to_string())))?;
+    } else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        job.answer(spool.path(), &mut out)?;
+        out.flush()?;
+    }
+    let Job { answered, bad, .. } = job;
+    if bad > 0 {
+        complain(&format!("{answered} rows answered, {bad} passed over"));
+    } else if to_file {
+        let place = escape(&args.output.to_string_lossy());
+        complain(&format!("{answered} rows answered, in {place}"));
+    }
+    Ok(())
+}
+
+struct Job<'a> {
+    predictor: &'a Predictor,
+    args: &'a Predict,
+    format: Format,
+    bad: usize,
+    answered: usize,
+}
+
+impl Job<'_> {
+    fn answer(&mut self, data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+        let refuse = |error: DataError| Failure::Data(error.to_string());
+        let mut options = Options::from_args(&self.predictor.card.recipe.data);
+        // How the training data were written says nothing about this file, but for what cannot be seen in it.
+        options.format = None;
+        options.skip_ragged |= self.args.skip_bad;
+        let source = source::open(data, &options).map_err(refuse)?;
+        let mut writer = Writer::new(self.predictor, self.format, self.args.keep);
+        let mut chunks = source.chunks().map_err(refuse)?;
+        while let Some(table) = chunks.next(CHUNK).map_err(refuse)? {
+            let rows = self.rows(table)?;
+            if rows.rows.is_empty() {
+                continue;
+            }
+            self.answered += rows.rows.len();
+            self.write(&rows, &mut writer, out)?;
+        }
+        chunks.notes().iter().for_each(|note| complain(note));
+        Ok(())
+    }
+
+    /// The rows of a chunk; without those that cannot be read, where they may be passed over.
+    fn rows(&mut self, table: Table) -> Result<Rows, Failure> {
+        let mut rows = Rows::all(table);
+        if !self.args.skip_bad {
+            return Ok(rows);
+        }
+        let table = Arc::clone(&rows.table);
+        for refused in self.predictor.refused(&rows).map_err(|e| Failure::Data(e.to_string()))? {
+            self.bad += 1;
+            if self.bad <= NAMED {
+                complain(&format!("passed over: {}", refused.1));
+            }
+            rows.rows.retain(|&row| row != refused.0);
+        }
+        debug_assert!(rows.rows.len() <= table.rows());
+        Ok(rows)
+    }
+
+    fn write(
+        &self,
+        rows: &Rows,
+        writer: &mut Writer<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let mut failed = None;
+        let answered = self.predictor.answers(rows, false, |said: Said| {
+            writer.row(&rows.table, &said, out).map_err(|error| {
+                failed = Some(error);
+                "the answers cannot be written".into()
+            })
+        });
+        match (failed, answered) {
+            (Some(error), _) => Err(error.into()),
+            (None, Ok(())) => Ok(()),
+            (None, Err(error @ ModelError::Train(_))) => {
+                Err(Failure::Runtime(error.to_string()))
+            }
+            (None, Err(error)) => Err(Failure::Data(format!(
+                "{error}\n--skip-bad passes over rows that cannot be read"
+            ))),
+        }
+    }
+}
+
+/// Standard input as a file, for sources want to look at a file twice; or a file itself.
+enum Spool {
+    File(PathBuf),
+    Kept(PathBuf),
+}
+
+impl Spool {
+    fn of(data: &Path) -> io::Result<Spool> {
+        if data != Path::new("-") {
+            return Ok(Spool::File(data.to_path_buf()));
+        }
+        let number = std::process::id();
+        let folder = std::env::temp_dir().join(format!("nerve-predict-{number}"));
+        fs::create_dir(&folder)?;
+        let kept = Spool::Kept(folder.join("stdin"));
+        let mut file = OpenOptions::new().write(true).create_new(true).open(kept.path())?;
+        io::copy(&mut io::stdin().lock(), &mut file)?;
+        Ok(kept)
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Spool::File(path) | Spool::Kept(path) => path,
+        }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Spool::Kept(path) = self {
+            let _ = fs::remove_file(&*path);
+            let _ = path.parent().map(fs::remove_dir);
+        }
+    }
+}

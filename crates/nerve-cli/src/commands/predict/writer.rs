@@ -1,0 +1,174 @@
+//! Answers as lines of CSV or JSON.
+
+use nerve::data::features::Answer;
+use nerve::data::{Cell, Table};
+use nerve::train::judge::{cell_text, files::csv_cell};
+use nerve_recipe::Predictor;
+use nerve_recipe::predictor::Said;
+use serde_json::{Map, Value, json};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Fields between commas.
+    Comma,
+    /// Fields between tabs.
+    Tab,
+    /// One JSON object a line.
+    Lines,
+}
+
+impl Format {
+    /// By the ending of a name.
+    pub fn of(path: &Path) -> Result<Format, String> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("csv") => Ok(Format::Comma),
+            Some("tsv") => Ok(Format::Tab),
+            Some("jsonl" | "ndjson") => Ok(Format::Lines),
+            _ => Err(format!(
+                "cannot tell how to write `{}`: expected a name that ends in .csv, .tsv or .jsonl",
+                nerve_recipe::source::escape(&path.to_string_lossy())
+            )),
+        }
+    }
+}
+
+/// Writes answers row by row.
+pub struct Writer<'a> {
+    predictor: &'a Predictor,
+    /// The names of outputs and of their classes.
+    outputs: Vec<(String, Vec<String>)>,
+    format: Format,
+    keep: bool,
+    begun: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// For the answers of a model; with the columns of the data before them, if they are kept.
+    pub fn new(predictor: &'a Predictor, format: Format, keep: bool) -> Writer<'a> {
+        let output = |fitted: &nerve_recipe::features::Fitted| {
+            let classes = fitted.feature.output().map_or(Vec::new(), |o| o.classes().to_vec());
+            (fitted.column.name.clone(), classes)
+        };
+        let outputs = predictor.features().outputs.iter().map(output).collect();
+        Writer { predictor, outputs, format, keep, begun: false }
+    }
+
+    /// Writes what was said of a row, and first of all the names of the columns.
+    pub fn row(&mut self, table: &Table, said: &Said, out: &mut dyn Write) -> io::Result<()> {
+        if self.format == Format::Lines {
+            return writeln!(out, "{}", self.object(table, said));
+        }
+        if !self.begun {
+            self.begun = true;
+            self.line(self.head(table, said)?, out)?;
+        }
+        self.line(self.fields(table, said)?, out)
+    }
+
+    fn line(&self, fields: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
+        let (separator, cell): (_, fn(&str) -> String) = match self.format {
+            Format::Tab => ("\t", tab_cell),
+            _ => (",", csv_cell),
+        };
+        let fields: Vec<String> = fields.iter().map(|field| cell(field)).collect();
+        writeln!(out, "{}", fields.join(separator))
+    }
+
+    /// The name under which an output is answered: its own, unless the data have such a column too.
+    fn name(&self, output: usize, table: &Table) -> String {
+        let name = &self.outputs[output].0;
+        let taken = self.keep && table.columns().iter().any(|column| column.name == *name);
+        if taken { format!("{name}_answer") } else { name.clone() }
+    }
+
+    fn head(&self, table: &Table, said: &Said) -> io::Result<Vec<String>> {
+        let mut names = vec!["place".to_string()];
+        if self.keep {
+            names.extend(table.columns().iter().map(|column| column.name.clone()));
+        }
+        for (k, answer) in said.answers.iter().enumerate() {
+            let (name, classes) = (self.name(k, table), &self.outputs[k].1);
+            match answer {
+                Answer::Classes(_) => {
+                    names.push(name.clone());
+                    names.extend(classes.iter().map(|class| format!("{name}_p_{class}")));
+                }
+                Answer::Number(_) => names.push(name),
+                Answer::Numbers(values) => {
+                    names.extend((1..=values.len()).map(|step| format!("{name}_{step}")));
+                }
+                Answer::Pixels(_) => return Err(no_pixels(&name)),
+            }
+        }
+        Ok(names)
+    }
+
+    fn fields(&self, table: &Table, said: &Said) -> io::Result<Vec<String>> {
+        let mut fields = vec![table.place(said.row)];
+        if self.keep {
+            let cells = table.columns().iter().map(|column| cell_text(column.cells.get(said.row)));
+            fields.extend(cells);
+        }
+        for (k, answer) in said.answers.iter().enumerate() {
+            match answer {
+                Answer::Classes(p) => {
+                    fields.push(self.class(k, p).to_string());
+                    fields.extend(p.iter().map(f32::to_string));
+                }
+                Answer::Number(number) => fields.push(number.to_string()),
+                Answer::Numbers(values) => fields.extend(values.iter().map(f64::to_string)),
+                Answer::Pixels(_) => return Err(no_pixels(&self.outputs[k].0)),
+            }
+        }
+        Ok(fields)
+    }
+
+    fn class(&self, output: usize, p: &[f32]) -> &str {
+        self.outputs[output].1.get(self.predictor.decided(output, p)).map_or("", String::as_str)
+    }
+
+    fn object(&self, table: &Table, said: &Said) -> Value {
+        let mut object = Map::new();
+        object.insert("place".into(), json!(table.place(said.row)));
+        if self.keep {
+            for column in table.columns() {
+                let cell = match column.cells.get(said.row) {
+                    Cell::Missing => Value::Null,
+                    Cell::Number(number) => json!(number),
+                    other => json!(cell_text(other)),
+                };
+                object.insert(column.name.clone(), cell);
+            }
+        }
+        for (k, answer) in said.answers.iter().enumerate() {
+            let name = self.name(k, table);
+            let value = match answer {
+                Answer::Classes(p) => {
+                    let named = self.outputs[k].1.iter().cloned().zip(p.iter().map(|p| json!(p)));
+                    let named: Map<String, Value> = named.collect();
+                    object.insert(format!("{name}_probabilities"), named.into());
+                    json!(self.class(k, p))
+                }
+                Answer::Number(number) => json!(number),
+                Answer::Numbers(values) => json!(values),
+                Answer::Pixels(classes) => json!(classes),
+            };
+            object.insert(name, value);
+        }
+        object.into()
+    }
+}
+
+fn no_pixels(name: &str) -> io::Error {
+    let name = nerve_recipe::source::escape(name);
+    io::Error::other(format!("`{name}` is a mask, which has no place in a table: write .jsonl"))
+}
+
+/// A field between tabs: what would end it becomes a space.
+fn tab_cell(text: &str) -> String {
+    text.replace(['\t', '\n', '\r'], " ")
+}
