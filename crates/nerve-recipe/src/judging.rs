@@ -149,9 +149,8 @@ impl Features {
         let setting = Setting { role: Role::Output, folder: Default::default() };
         let args = &fitted.column.feature.args;
         let entry = nerve_data::features::find(fitted.column.feature.name).expect("a known type");
-        let feature = (entry.restore)(args, &setting, &state).map_err(|message| {
-            DataError::Column { column: fitted.column.name.clone(), message }
-        })?;
+        let feature = (entry.restore)(args, &setting, &state)
+            .map_err(|message| DataError::Column { column: fitted.column.name.clone(), message })?;
         fitted.feature = feature.clone();
         self.slots[self.fed + output].parts[0].1 = feature;
         Ok(())
@@ -234,5 +233,9 @@ fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> 
     if !numbers.is_empty() {
         return Ok(Baseline::constants(&numbers));
     }
-    Ok(if counts.iter().any(|&count| count > 0) { vec![Baseline::majority(&counts)] } else { Vec::new() })
+    Ok(if counts.iter().any(|&count| count > 0) {
+        vec![Baseline::majority(&counts)]
+    } else {
+        Vec::new()
+    })
 }

@@ -12,14 +12,16 @@ use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
 use nerve_recipe::{Predictor, Rows, RunFolder};
 use serde_json::{Value, json};
-use std::path::Path;
 
 pub fn run(args: &Evaluate) -> Result<(), Failure> {
     set_threads(&args.common)?;
     let gates = parse_gates(&args.gate)?;
-    let rule = args.threshold.as_deref().map(Rule::parse).transpose().map_err(|expected| {
-        Failure::Usage(format!("--threshold: {expected}"))
-    })?;
+    let rule = args
+        .threshold
+        .as_deref()
+        .map(Rule::parse)
+        .transpose()
+        .map_err(|expected| Failure::Usage(format!("--threshold: {expected}")))?;
     let (folder, mut predictor) = open(&args.runs, &args.run)?;
     let judged = rows(&mut predictor, args, rule.as_ref())?;
     let options = Options {
@@ -28,7 +30,8 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
         slices: args.slice.clone(),
         worst: args.worst as usize,
     };
-    let verdict = judge::judge(&judged, &options).map_err(|error| Failure::Data(error.to_string()))?;
+    let verdict =
+        judge::judge(&judged, &options).map_err(|error| Failure::Data(error.to_string()))?;
     let passed = gates
         .iter()
         .map(|gate| gate.check(&verdict).map_err(Failure::Usage))
@@ -74,7 +77,9 @@ fn rows(
     let Some(path) = &args.data else {
         let tables = tables.map_err(|error| Failure::Data(error.to_string()))?;
         let nothing = || {
-            Failure::Data("the recipe has neither test nor validation data; name some: --data".into())
+            Failure::Data(
+                "the recipe has neither test nor validation data; name some: --data".into(),
+            )
         };
         let (rows, part) = match (&tables.test, &tables.validation) {
             (Some(test), _) => (test, "test"),
@@ -109,9 +114,8 @@ fn failure(error: ModelError) -> Failure {
 fn keep(folder: &RunFolder, judged: &Judged, verdict: &Verdict) {
     let place = folder.path().join("eval");
     let made = std::fs::create_dir_all(&place).map_err(|error| error.to_string());
-    let written = made.and_then(|()| {
-        files::write(&place, judged, verdict).map_err(|error| error.to_string())
-    });
+    let written = made
+        .and_then(|()| files::write(&place, judged, verdict).map_err(|error| error.to_string()));
     if let Err(error) = written {
         complain(&format!("nothing is kept in `{}`: {error}", escape(&place.to_string_lossy())));
     }
@@ -148,7 +152,8 @@ fn object(run: &str, verdict: &Verdict, passed: &[Passed]) -> Value {
             value[&score.name] = json!(score.value);
         }
     }
-    let gate = |gate: &Passed| json!({ "gate": gate.gate, "found": gate.found, "passed": gate.passed });
+    let gate =
+        |gate: &Passed| json!({ "gate": gate.gate, "found": gate.found, "passed": gate.passed });
     value["gates"] = passed.iter().map(gate).collect();
     value
 }

@@ -125,9 +125,7 @@ impl Job<'_> {
         match (failed, answered) {
             (Some(error), _) => Err(error.into()),
             (None, Ok(())) => Ok(()),
-            (None, Err(error @ ModelError::Train(_))) => {
-                Err(Failure::Runtime(error.to_string()))
-            }
+            (None, Err(error @ ModelError::Train(_))) => Err(Failure::Runtime(error.to_string())),
             (None, Err(error)) => Err(Failure::Data(format!(
                 "{error}\n--skip-bad passes over rows that cannot be read"
             ))),
