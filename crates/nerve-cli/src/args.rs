@@ -113,12 +113,12 @@ pub struct Evaluate {
     /// Draw whole groups of this column for the intervals, where its rows are not independent
     #[arg(long, value_name = "COLUMN")]
     pub group: Option<String>,
-    /// How many of the worst rows are shown
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(0..=10_000))]
-    pub worst: u32,
-    /// How many bootstrap resamples the intervals are from; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub resamples: u32,
+    /// How many of the worst rows are shown [default: 25]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub worst: Option<u32>,
+    /// How many bootstrap resamples the intervals are from; 0 for none [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub resamples: Option<u32>,
     /// Where yes begins: max_f1, youden, cost(FALSE_YES, FALSE_NO), chosen on the validation data, or a
     /// probability [default: that of the model]
     #[arg(long, value_name = "RULE")]

@@ -5,11 +5,13 @@ use crate::features::{Features, Fitted};
 use crate::predictor::{ModelError, Predictor};
 use nerve_data::features::{Answer, Output, Role, Room, Setting};
 use nerve_data::{DataError, Element, Table, Values};
-use nerve_formats::Meaning;
 use nerve_formats::spec::Value;
-use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, Rule, Threshold};
+use nerve_formats::{FormatError, Meaning};
+use nerve_nn::state::save_safetensors;
+use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, Lists, Rule, Threshold, cell_text};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Pictures of the training part that baselines look at: reading all of them would take longer than
@@ -53,10 +55,34 @@ impl Predictor {
             if let Some(train) = train {
                 judgeable.baselines = baselines(fitted, train)?;
             }
+            judgeable.lists = self.lists(rows, train)?;
             outputs.push(judgeable);
         }
         let (part, table) = (part.to_string(), rows.table.clone());
         Ok(Judged { part, table, rows: rows.rows.clone(), outputs })
+    }
+
+    /// Rows as lists of items for users, if the recipe ranks them.
+    fn lists(&self, rows: &Rows, train: Option<&Rows>) -> Result<Option<Lists>, DataError> {
+        let eval = &self.card.recipe.eval;
+        if !eval.has("user") {
+            return Ok(None);
+        }
+        let mut users = Numbered::default();
+        let mut items = Numbered::default();
+        let group = users.of(&rows.table, eval.text("user"), &rows.rows)?;
+        let item = items.of(&rows.table, eval.text("item"), &rows.rows)?;
+        let popularity = match train {
+            None => None,
+            Some(train) => {
+                let seen = items.of(&train.table, eval.text("item"), &train.rows)?;
+                let mut counts = vec![0.0; items.known.len()];
+                seen.iter().for_each(|&item| counts[item as usize] += 1.0);
+                Some(item.iter().map(|&item| counts[item as usize]).collect())
+            }
+        };
+        let k = if eval.has("k") { eval.usize("k") } else { 10 };
+        Ok(Some(Lists { group, item, popularity, relevant: eval.float("relevant"), k }))
     }
 
     /// Chooses thresholds on the rows of the validation part, for the outputs whose recipe asks for it
@@ -99,6 +125,15 @@ impl Predictor {
             }
         }
         Ok(chosen)
+    }
+
+    /// Writes the model file anew, with what is in the features now.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn save(&self, path: &Path) -> Result<(), FormatError> {
+        let params = &self.network.params;
+        save_safetensors(path, &params.vars(), &self.card.metadata())
     }
 
     /// The rows that some input cannot take, each with the reason.
@@ -154,6 +189,23 @@ impl Features {
         fitted.feature = feature.clone();
         self.slots[self.fed + output].parts[0].1 = feature;
         Ok(())
+    }
+}
+
+/// Names of cells as numbers from 0, in the order in which they come.
+#[derive(Default)]
+struct Numbered {
+    known: HashMap<String, u32>,
+}
+
+impl Numbered {
+    fn of(&mut self, table: &Table, column: &str, rows: &[usize]) -> Result<Vec<u32>, DataError> {
+        let cells = &table.column(column)?.cells;
+        let number = |&row: &usize| {
+            let next = self.known.len() as u32;
+            *self.known.entry(cell_text(cells.get(row))).or_insert(next)
+        };
+        Ok(rows.iter().map(number).collect())
     }
 }
 

@@ -41,6 +41,6 @@ pub use network::Network;
 pub use predictor::{ModelError, Predictor, Said};
 pub use recipe::{BUILT_IN, Recipe, built_in};
 pub use run::RunFolder;
-pub use session::{Judgement, Keeper, Session, SessionError};
+pub use session::{Keeper, Session, SessionError};
 pub use source::{Source, Span};
 pub use summary::Summary;

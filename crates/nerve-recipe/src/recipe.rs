@@ -5,11 +5,14 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
-use crate::vocabulary::{COLUMNS, DATA, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER};
+use crate::vocabulary::{
+    COLUMNS, DATA, EVAL, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER,
+};
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
 use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
+use nerve_train::judge::Gate;
 
 /// A recipe in which every word is known, every value is in its range and every default is filled.
 ///
@@ -35,6 +38,8 @@ pub struct Recipe {
     pub layers: Vec<Item>,
     /// The table `[trainer]`.
     pub trainer: Args,
+    /// The table `[eval]`.
+    pub eval: Args,
     pub(crate) tree: Node,
 }
 
@@ -80,8 +85,8 @@ impl Recipe {
         }
         absolute_paths(&mut tree, &sources);
         let root = check_root(&tree, &mut problems);
-        let [data, trainer] =
-            [&*DATA, &TRAINER].map(|section| check_section(&tree, section, &mut problems));
+        let [data, trainer, eval] =
+            [&*DATA, &TRAINER, &EVAL].map(|section| check_section(&tree, section, &mut problems));
         let model = check_model(&tree, &mut problems);
         let inputs = columns::read(&tree, Role::Input, &mut problems);
         let outputs = columns::read(&tree, Role::Output, &mut problems);
@@ -98,8 +103,11 @@ impl Recipe {
                 problems.push(Diagnostic::new(Code::Contradiction, message, span).label(label));
             }
         }
-        if let (true, Some(root), Some(data), Some((model, layers)), Some(trainer)) =
-            (problems.is_empty(), root, data, model, trainer)
+        if let Some(eval) = &eval {
+            check_eval(&tree, eval, &mut problems);
+        }
+        if let (true, Some(root), Some(data), Some((model, layers)), Some(trainer), Some(eval)) =
+            (problems.is_empty(), root, data, model, trainer, eval)
         {
             let overrides = applied;
             return Ok(Recipe {
@@ -112,6 +120,7 @@ impl Recipe {
                 model,
                 layers,
                 trainer,
+                eval,
                 tree,
             });
         }
@@ -161,6 +170,7 @@ impl Recipe {
             && columns::same(&self.outputs, &other.outputs)
             && self.start().eq(other.start())
             && self.trainer == other.trainer
+            && self.eval == other.eval
     }
 }
 
@@ -277,6 +287,32 @@ fn check_model(tree: &Node, problems: &mut Vec<Diagnostic>) -> Option<(Args, Vec
         }
     };
     item_of(&network).map(|item| (args, vec![item]))
+}
+
+/// What is wrong with gates, and with a ranking of which a part is missing.
+fn check_eval(tree: &Node, eval: &Args, problems: &mut Vec<Diagnostic>) {
+    let span = |key: &str| Some(tree.find(&path("eval", key), Target::Value));
+    for gate in texts(eval, "gate") {
+        if let Err(message) = Gate::parse(&gate) {
+            let message = format!("the gate `{}`: {message}", escape(&gate));
+            problems.push(Diagnostic::new(Code::Contradiction, message, span("gate")));
+        }
+    }
+    let given: Vec<&str> =
+        ["user", "item", "relevant"].into_iter().filter(|key| eval.has(key)).collect();
+    if let (Some(first), true) = (given.first(), given.len() < 3) {
+        let message = "a ranking needs `user`, `item` and `relevant`".to_string();
+        problems.push(Diagnostic::new(Code::Contradiction, message, span(first)));
+    }
+}
+
+/// A text or a list of texts; none where there is nothing.
+pub fn texts(args: &Args, key: &str) -> Vec<String> {
+    match args.get(key) {
+        Some(Value::Text(text)) => vec![text.to_string()],
+        Some(_) => args.texts(key),
+        None => Vec::new(),
+    }
 }
 
 fn check_section(

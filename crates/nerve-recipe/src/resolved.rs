@@ -27,6 +27,10 @@ pub fn print(recipe: &Recipe) -> String {
     entries(&mut out, recipe.start());
     out.push_str("\n[trainer]\n");
     keys(&mut out, &recipe.trainer);
+    if !recipe.eval.is_empty() {
+        out.push_str("\n[eval]\n");
+        keys(&mut out, &recipe.eval);
+    }
     out
 }
 

@@ -1,12 +1,11 @@
 //! From a checked recipe to a training: data, network, loss, optimizer, metrics put together.
 
-use crate::data::{Data, Part, Rows, Tables};
+use crate::data::{Data, Part, Tables};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::features::{Features, Fitted};
 use crate::machine;
 use crate::model::Card;
 use crate::network::Network;
-use crate::predictor::{ModelError, Predictor};
 use crate::recipe::{Recipe, path};
 use crate::run::{HISTORY, RunFolder};
 use crate::summary::Summary;
@@ -272,47 +271,6 @@ impl<W: FnMut(&str)> Callback for Keeper<'_, W> {
     }
 }
 
-/// What `nerve evaluate` measures.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
-    /// `test`, or `validation` where the recipe has no test data.
-    pub part: &'static str,
-    /// The names of the metrics.
-    pub metrics: Vec<String>,
-    /// Loss and metrics.
-    pub scores: Evaluation,
-}
-
-impl Predictor {
-    /// The rows that the recipe names for judging: those of the test, or else of the validation.
-    ///
-    /// # Errors
-    /// The data are missing, damaged or do not fit; there is neither a test nor a validation.
-    pub fn judging(&self) -> Result<(Rows, &'static str), DataError> {
-        let tables = self.card.recipe.tables()?;
-        let nothing = || DataError::Empty { what: "test and validation data".into() };
-        match (tables.test, tables.validation) {
-            (Some(test), _) => Ok((test, "test")),
-            (None, validation) => Ok((validation.ok_or_else(nothing)?, "validation")),
-        }
-    }
-
-    /// Measures the network on the data that its recipe names for it.
-    ///
-    /// # Errors
-    /// The data are missing or do not fit.
-    pub fn judge(&self) -> Result<Judgement, JudgeError> {
-        let (rows, part) = self.judging()?;
-        let features = self.features();
-        let rows = self.samples(&rows, true)?;
-        let loader = self.loader(&rows, features.slots.clone())?;
-        let heads = self.card.recipe.heads(features);
-        let mut evaluator = Evaluator::with_heads(&*self.network.model, &heads);
-        let scores = evaluator.evaluate(&loader)?;
-        Ok(Judgement { part, metrics: evaluator.names(), scores })
-    }
-}
-
 impl Recipe {
     /// What the network is trained for.
     pub(crate) fn heads(&self, features: &Features) -> Vec<Head<'static>> {
@@ -324,18 +282,4 @@ impl Recipe {
         };
         features.outputs.iter().map(head).collect()
     }
-}
-
-/// Why a model cannot be judged.
-#[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
-    /// The data are missing, damaged or do not fit.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The data do not fit the model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The evaluation failed.
-    #[error(transparent)]
-    Train(#[from] TrainError),
 }

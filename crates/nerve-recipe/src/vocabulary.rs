@@ -30,7 +30,8 @@ pub static ROOT: Spec = Spec {
 };
 
 /// The tables of a recipe, in the order in which they are printed.
-pub static SECTIONS: LazyLock<[&'static Spec; 3]> = LazyLock::new(|| [&*DATA, &MODEL, &TRAINER]);
+pub static SECTIONS: LazyLock<[&'static Spec; 4]> =
+    LazyLock::new(|| [&*DATA, &MODEL, &TRAINER, &EVAL]);
 
 /// The table `[data]`: which files, how they are read, how the examples are split.
 pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
@@ -218,6 +219,47 @@ static LAYER: Kind = Kind::Item { what: "layer", specs: nerve_nn::layers::specs 
 
 /// What the table `[model]` may be instead: a network of the zoo, with `type`.
 pub static NETWORK: Kind = Kind::Item { what: "network", specs: nerve_nn::models::specs };
+
+/// The table `[eval]`: what `nerve evaluate` does unless its flags say otherwise.
+pub static EVAL: Spec = Spec {
+    name: "eval",
+    aliases: &["evaluate"],
+    peers: Peers::NONE,
+    doc: "How the trained network is judged.",
+    params: &[
+        Param::optional("slices", TEXTS, "columns by whose values the rows are judged apart"),
+        Param::optional(
+            "group",
+            Kind::Text,
+            "the column whose values hold rows together that are not independent of each other",
+        ),
+        Param::optional(
+            "gate",
+            Kind::OneOf(&[Kind::Text, TEXTS]),
+            "what must be reached, or `nerve evaluate` ends with exit code 4: \"accuracy >= 0.97\"",
+        ),
+        Param::optional("worst", Kind::int(0, 10_000), "how many of the worst rows are shown"),
+        Param::optional(
+            "resamples",
+            Kind::int(0, 1_000_000),
+            "how many bootstrap resamples the intervals are from; 0 for none",
+        ),
+        Param::optional(
+            "user",
+            Kind::Text,
+            "for recommendations the column of the users: the rows of each are ranked",
+        ),
+        Param::optional("item", Kind::Text, "the column of the items that are ranked"),
+        Param::optional(
+            "relevant",
+            Kind::float(f64::MIN, f64::MAX),
+            "from which truth on an item is relevant",
+        ),
+        Param::optional("k", Kind::int(1, 1_000_000), "how many items are shown; 10 without it"),
+    ],
+};
+
+const TEXTS: Kind = Kind::List { of: &Kind::Text, min_len: 1, max_len: 1000 };
 
 /// The table `[trainer]`.
 pub static TRAINER: Spec = Spec {

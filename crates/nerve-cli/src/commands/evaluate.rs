@@ -5,9 +5,11 @@ use crate::commands::{open, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::data::source;
+use nerve::formats::spec::Args;
 use nerve::formats::write_atomic;
 use nerve::train::judge::{self, Bootstrap, Gate, Judged, Options, Passed, Rule, Verdict, files};
 use nerve_recipe::predictor::ModelError;
+use nerve_recipe::recipe::texts;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
 use nerve_recipe::{Predictor, Rows, RunFolder};
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 
 pub fn run(args: &Evaluate) -> Result<(), Failure> {
     set_threads(&args.common)?;
-    let gates = parse_gates(&args.gate)?;
+    let mut gates = parse_gates(&args.gate)?;
     let rule = args
         .threshold
         .as_deref()
@@ -23,13 +25,9 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
         .transpose()
         .map_err(|expected| Failure::Usage(format!("--threshold: {expected}")))?;
     let (folder, mut predictor) = open(&args.runs, &args.run)?;
+    gates.extend(parse_gates(&texts(&predictor.card.recipe.eval, "gate"))?);
     let judged = rows(&mut predictor, args, rule.as_ref())?;
-    let options = Options {
-        bootstrap: Bootstrap { resamples: args.resamples as usize, ..Bootstrap::default() },
-        group: args.group.clone(),
-        slices: args.slice.clone(),
-        worst: args.worst as usize,
-    };
+    let options = options(args, &predictor.card.recipe.eval);
     let verdict =
         judge::judge(&judged, &options).map_err(|error| Failure::Data(error.to_string()))?;
     let passed = gates
@@ -49,6 +47,24 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
     match missed.is_empty() {
         true => Ok(()),
         false => Err(Failure::Gate(format!("missed: {}", missed.join(", ")))),
+    }
+}
+
+/// The flags, or else what the recipe says.
+fn options(args: &Evaluate, eval: &Args) -> Options {
+    let defaults = Options::default();
+    let number = |flag: Option<u32>, key: &str, otherwise: usize| match flag {
+        Some(number) => number as usize,
+        None if eval.has(key) => eval.usize(key),
+        None => otherwise,
+    };
+    let resamples = number(args.resamples, "resamples", defaults.bootstrap.resamples);
+    let group = || eval.has("group").then(|| eval.text("group").to_string());
+    Options {
+        bootstrap: Bootstrap { resamples, ..defaults.bootstrap },
+        group: args.group.clone().or_else(group),
+        slices: if args.slice.is_empty() { texts(eval, "slices") } else { args.slice.clone() },
+        worst: number(args.worst, "worst", defaults.worst),
     }
 }
 
@@ -87,7 +103,8 @@ fn rows(
         };
         return predictor.judged(part, rows, Some(&tables.train)).map_err(failure);
     };
-    let read = source::Options::from_args(&recipe.data);
+    // How the training data were written says nothing about this file but for what cannot be seen in it.
+    let read = source::Options { format: None, ..source::Options::from_args(&recipe.data) };
     let table = source::read(path, &read).map_err(|error| Failure::Data(error.to_string()))?;
     table.notes().iter().for_each(|note| complain(note));
     let train = match &tables {

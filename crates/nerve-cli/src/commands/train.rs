@@ -14,7 +14,7 @@ use nerve_recipe::recipe::run_name;
 use nerve_recipe::run::HISTORY;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
-use nerve_recipe::{Keeper, Recipe, RunFolder, Session, machine};
+use nerve_recipe::{Keeper, Predictor, Recipe, RunFolder, Session, machine};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -56,6 +56,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     let fit = fit(args, &session, &folder, &signals, &mut first_step)?;
     let seconds = began.elapsed().as_secs_f64();
     end(&fit, &session, &folder, &signals)?;
+    thresholds(&session, &folder)?;
     let test = session.test().map_err(|error| train_failure(&error))?;
     let seconds = [seconds, first_step.seconds.unwrap_or(0.0)];
     result(args, &session, &folder, &fit, test.as_ref(), seconds)
@@ -138,6 +139,25 @@ fn end(fit: &Fit, session: &Session, folder: &RunFolder, signals: &Signals) -> R
         }
         _ => Ok(()),
     }
+}
+
+/// Chooses where yes begins on the validation rows, where the recipe asks for that, and keeps it in the model.
+fn thresholds(session: &Session, folder: &RunFolder) -> Result<(), Failure> {
+    let asks = |column: &nerve_recipe::Column| {
+        matches!(column.feature.args.get("threshold"), Some(nerve::formats::spec::Value::Text(_)))
+    };
+    let Some(validation) = &session.data.validation else { return Ok(()) };
+    if !session.recipe.outputs.iter().any(asks) {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+    let mut predictor = Predictor::open(&folder.model()).map_err(|error| failed(&error))?;
+    let chosen = predictor.choose_thresholds(&validation.rows, None);
+    for (name, threshold) in chosen.map_err(|error| failed(&error))? {
+        let (name, value, rule) = (escape(&name), threshold.value, threshold.rule);
+        complain(&format!("{name}: yes above {value:.4} ({rule} on the validation data)"));
+    }
+    predictor.save(&folder.model()).map_err(|error| failed(&error))
 }
 
 fn create(

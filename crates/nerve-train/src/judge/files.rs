@@ -295,14 +295,14 @@ fn scores_text(text: &mut String, output: &OutputVerdict, level: f64) {
     let interval = format!("{:.0} % interval", 100.0 * level);
     let _ = write!(text, "  {:<20}{:>12}{interval:>26}", "", "value");
     for (name, _) in &output.baselines {
-        let _ = write!(text, "{name:>16}");
+        let _ = write!(text, "{:>24}", format!("baseline: {name}"));
     }
     text.push('\n');
     for (i, score) in output.scores.iter().enumerate() {
         let (name, value) = (&score.name, number_text(score.value));
         let _ = write!(text, "  {name:<20}{value:>12}{:>26}", interval_text(score));
         for (_, values) in &output.baselines {
-            let _ = write!(text, "{:>16}", number_text(values[i]));
+            let _ = write!(text, "{:>24}", number_text(values[i]));
         }
         text.push('\n');
     }

@@ -13,7 +13,7 @@ use nerve_recipe::predictor::{ModelError, Said};
 use nerve_recipe::source::escape;
 use nerve_recipe::{Predictor, Rows};
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ pub fn run(args: &Predict, data: &Path) -> Result<(), Failure> {
     let spool = Spool::of(data).map_err(|error| {
         Failure::Runtime(format!("cannot keep standard input in a file: {error}"))
     })?;
-    let mut job = Job { predictor: &predictor, args, format, bad: 0, answered: 0 };
+    let format_of_stdin = spool.format();
+    let mut job = Job { predictor: &predictor, args, format, format_of_stdin, bad: 0, answered: 0 };
     let mut result = Ok(());
     if to_file {
         // An error of ours is kept; that of the file says that nothing was written.
@@ -65,6 +66,8 @@ struct Job<'a> {
     predictor: &'a Predictor,
     args: &'a Predict,
     format: Format,
+    /// Of standard input, which has no name that would tell it.
+    format_of_stdin: Option<String>,
     bad: usize,
     answered: usize,
 }
@@ -74,7 +77,7 @@ impl Job<'_> {
         let refuse = |error: DataError| Failure::Data(error.to_string());
         let mut options = Options::from_args(&self.predictor.card.recipe.data);
         // How the training data were written says nothing about this file, but for what cannot be seen in it.
-        options.format = None;
+        options.format = self.format_of_stdin.clone();
         options.skip_ragged |= self.args.skip_bad;
         let source = source::open(data, &options).map_err(refuse)?;
         let mut writer = Writer::new(self.predictor, self.format, self.args.keep);
@@ -151,6 +154,15 @@ impl Spool {
         let mut file = OpenOptions::new().write(true).create_new(true).open(kept.path())?;
         io::copy(&mut io::stdin().lock(), &mut file)?;
         Ok(kept)
+    }
+
+    /// What standard input holds: objects of JSON, or else fields between commas, tabs, semicolons.
+    fn format(&self) -> Option<String> {
+        let Spool::Kept(path) = self else { return None };
+        let mut first = [0; 1];
+        let read = fs::File::open(path).and_then(|mut file| file.read(&mut first));
+        let json = read.is_ok_and(|count| count == 1 && first[0] == b'{');
+        Some(if json { "jsonl" } else { "csv" }.to_string())
     }
 
     fn path(&self) -> &Path {

@@ -148,7 +148,7 @@ impl<'a> Writer<'a> {
             let name = self.name(k, table);
             let value = match answer {
                 Answer::Classes(p) => {
-                    let named = self.outputs[k].1.iter().cloned().zip(p.iter().map(|p| json!(p)));
+                    let named = self.outputs[k].1.iter().cloned().zip(p.iter().map(|&p| short(p)));
                     let named: Map<String, Value> = named.collect();
                     object.insert(format!("{name}_probabilities"), named.into());
                     json!(self.class(k, p))
@@ -161,6 +161,11 @@ impl<'a> Writer<'a> {
         }
         object.into()
     }
+}
+
+/// A probability with the digits that it has, not those of its f64.
+fn short(p: f32) -> Value {
+    json!(p.to_string().parse::<f64>().ok())
 }
 
 fn no_pixels(name: &str) -> io::Error {
