@@ -1,7 +1,9 @@
 //! How a command ends when it does not end well: a message, and the exit code that goes with it.
 
 use crate::output::{Style, complain};
+use nerve::train::TrainError;
 use nerve_recipe::Report;
+use nerve_recipe::predictor::ModelError;
 use nerve_recipe::run::RunError;
 use nerve_recipe::session::SessionError;
 use serde_json::json;
@@ -100,6 +102,18 @@ impl From<RunError> for Failure {
         match error {
             RunError::NoRun { .. } => Failure::Usage(error.to_string()),
             RunError::Create { .. } | RunError::Write(_) => Failure::Runtime(error.to_string()),
+        }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        match &error {
+            ModelError::Train(TrainError::Data(_) | TrainError::Index { .. }) => {
+                Failure::Data(error.to_string())
+            }
+            ModelError::Train(_) => Failure::Runtime(error.to_string()),
+            _ => Failure::Data(error.to_string()),
         }
     }
 }

@@ -4,13 +4,15 @@ use crate::data::Rows;
 use crate::features::{Features, Fitted};
 use crate::predictor::{ModelError, Predictor};
 use nerve_data::features::{Answer, Output, Role, Room, Setting};
-use nerve_data::{DataError, Element, Table, Values};
+use nerve_data::table::Slot;
+use nerve_data::{Cell, DataError, Element, Table, Values};
 use nerve_formats::spec::Value;
 use nerve_formats::{FormatError, Meaning};
 use nerve_nn::state::save_safetensors;
 use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, Lists, Rule, Threshold, cell_text};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ impl Predictor {
         rows: &Rows,
         train: Option<&Rows>,
     ) -> Result<Judged, ModelError> {
+        let rows = &self.within(rows, true);
         let fitted = &self.features().outputs;
         let names: Vec<Arc<[String]>> = fitted.iter().map(names).collect();
         let mut all: Vec<Option<Answers>> = vec![None; fitted.len()];
@@ -52,14 +55,52 @@ impl Predictor {
             let threshold = Threshold { value, rule: rule_text(fitted), reached: None };
             let mut judgeable =
                 Judgeable { threshold, ..Judgeable::new(&*fitted.column.name, answers) };
-            if let Some(train) = train {
-                judgeable.baselines = baselines(fitted, train)?;
+            match (&mut judgeable.answers, train) {
+                (Answers::Forecast { horizon, scale, .. }, train) => {
+                    let season = self.season();
+                    let series = series(&rows.table, &fitted.column.name)?;
+                    judgeable.baselines = naive(&series, &rows.rows, season, *horizon);
+                    if let Some(train) = train {
+                        *scale = known_error(train, &fitted.column.name, season)?;
+                    }
+                }
+                (_, Some(train)) => judgeable.baselines = baselines(fitted, train)?,
+                (_, None) => {}
             }
             judgeable.lists = self.lists(rows, train)?;
             outputs.push(judgeable);
         }
         let (part, table) = (part.to_string(), rows.table.clone());
         Ok(Judged { part, table, rows: rows.rows.clone(), outputs })
+    }
+
+    /// The rows around which there is all that a sample reaches: of a series those with a whole window
+    /// before them, and with `truths` a whole horizon behind them.
+    #[must_use]
+    pub fn within(&self, rows: &Rows, truths: bool) -> Rows {
+        let features = self.features();
+        let count = if truths { features.slots.len() } else { features.fed };
+        let reaches = features.slots[..count].iter().map(Slot::reach);
+        let whole = |all: Range<isize>, reach: Range<isize>| {
+            all.start.min(reach.start)..all.end.max(reach.end)
+        };
+        let reach = reaches.fold(0..1, whole);
+        let first = reach.start.unsigned_abs();
+        let last = rows.table.rows().saturating_sub(reach.end.unsigned_abs() - 1);
+        let inside = |row: &usize| (first..last).contains(row);
+        Rows { table: rows.table.clone(), rows: rows.rows.iter().copied().filter(inside).collect() }
+    }
+
+    /// Whether an answer depends on other rows than its own.
+    pub fn reaches(&self) -> bool {
+        let features = self.features();
+        features.slots[..features.fed].iter().any(|slot| slot.reach() != (0..1))
+    }
+
+    /// After how many rows a series repeats itself.
+    fn season(&self) -> usize {
+        let eval = &self.card.recipe.eval;
+        if eval.has("season") { eval.usize("season") } else { 1 }
     }
 
     /// Rows as lists of items for users, if the recipe ranks them.
@@ -146,6 +187,7 @@ impl Predictor {
         for Fitted { column, feature } in &self.features().inputs {
             let cells = &table.column(&column.name)?.cells;
             let (mut stored, width) = values(feature.stored());
+            let width = width / feature.reach().len().max(1);
             for &row in &rows.rows {
                 if let Err(refusal) = feature.store(cells, row, stored.slice(0, width)) {
                     let error = || table.refuse(row, &column.name, refusal);
@@ -259,6 +301,42 @@ fn truths(fitted: &Fitted, train: &Rows) -> Result<Vec<Answer>, DataError> {
     Ok(all)
 }
 
+/// A column as numbers; where there is none, the one before.
+fn series(table: &Table, column: &str) -> Result<Vec<f64>, DataError> {
+    let cells = &table.column(column)?.cells;
+    let mut last = f64::NAN;
+    let number = |row| {
+        let number = match cells.get(row) {
+            Cell::Number(number) => Some(number),
+            Cell::Text(text) => text.trim().parse().ok(),
+            Cell::F32(&[number]) => Some(f64::from(number)),
+            _ => None,
+        };
+        last = number.filter(|number| number.is_finite()).unwrap_or(last);
+        last
+    };
+    Ok((0..cells.len()).map(number).collect())
+}
+
+/// The forecasts that repeat the last value and the last season before each row's horizon.
+fn naive(series: &[f64], rows: &[usize], season: usize, horizon: usize) -> Vec<Baseline> {
+    let before: Vec<&[f64]> = rows.iter().map(|&row| &series[..=row]).collect();
+    let seasons = [1, season];
+    let known = |season: &&usize| before.iter().all(|before| before.len() >= **season);
+    let seasons = seasons[..if season > 1 { 2 } else { 1 }].iter().filter(known);
+    seasons.map(|&season| Baseline::seasonal(&before, season, horizon)).collect()
+}
+
+/// The error of the naive forecast over the training rows, by which MASE divides.
+fn known_error(train: &Rows, column: &str, season: usize) -> Result<Option<f64>, DataError> {
+    let series = series(&train.table, column)?;
+    let mut rows = train.rows.clone();
+    rows.sort_unstable();
+    let known: Vec<f64> = rows.iter().map(|&row| series[row]).collect();
+    let known: Vec<f64> = known.into_iter().filter(|value| value.is_finite()).collect();
+    Ok(Some(naive_error(&known, season)).filter(|error| *error > 0.0))
+}
+
 /// What would be answered without a network, from the training part alone.
 fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> {
     let names = names(fitted);
@@ -279,7 +357,7 @@ fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> 
                 }
             }
             Answer::Number(number) => numbers.push(number),
-            Answer::Numbers(values) => numbers.extend(values.first()),
+            Answer::Numbers(_) => {}
         }
     }
     if !numbers.is_empty() {

@@ -245,6 +245,12 @@ pub static EVAL: Spec = Spec {
             "how many bootstrap resamples the intervals are from; 0 for none",
         ),
         Param::optional(
+            "season",
+            Kind::int(1, 1_000_000),
+            "after how many rows a series repeats itself: the naive forecast, and what MASE divides by; \
+             1 without it",
+        ),
+        Param::optional(
             "user",
             Kind::Text,
             "for recommendations the column of the users: the rows of each are ranked",

@@ -8,7 +8,6 @@ use nerve::data::source;
 use nerve::formats::spec::Args;
 use nerve::formats::write_atomic;
 use nerve::train::judge::{self, Bootstrap, Gate, Judged, Options, Passed, Rule, Verdict, files};
-use nerve_recipe::predictor::ModelError;
 use nerve_recipe::recipe::texts;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
@@ -88,7 +87,7 @@ fn rows(
         let tables = tables.as_ref().map_err(|error| refuse(&error.to_string()))?;
         let nothing = || refuse("the recipe holds no rows back for validation");
         let validation = tables.validation.as_ref().ok_or_else(nothing)?;
-        predictor.choose_thresholds(validation, Some(rule)).map_err(failure)?;
+        predictor.choose_thresholds(validation, Some(rule))?;
     }
     let Some(path) = &args.data else {
         let tables = tables.map_err(|error| Failure::Data(error.to_string()))?;
@@ -101,7 +100,7 @@ fn rows(
             (Some(test), _) => (test, "test"),
             (None, validation) => (validation.as_ref().ok_or_else(nothing)?, "validation"),
         };
-        return predictor.judged(part, rows, Some(&tables.train)).map_err(failure);
+        return Ok(predictor.judged(part, rows, Some(&tables.train))?);
     };
     // How the training data were written says nothing about this file but for what cannot be seen in it.
     let read = source::Options { format: None, ..source::Options::from_args(&recipe.data) };
@@ -116,14 +115,7 @@ fn rows(
         }
     };
     let part = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    predictor.judged(&part, &Rows::all(table), train).map_err(failure)
-}
-
-fn failure(error: ModelError) -> Failure {
-    match error {
-        ModelError::Train(_) => Failure::Runtime(error.to_string()),
-        error => Failure::Data(error.to_string()),
-    }
+    Ok(predictor.judged(&part, &Rows::all(table), train)?)
 }
 
 /// Puts the files of the evaluation into the run folder. Where that cannot be written to, the verdict

@@ -150,14 +150,12 @@ fn thresholds(session: &Session, folder: &RunFolder) -> Result<(), Failure> {
     if !session.recipe.outputs.iter().any(asks) {
         return Ok(());
     }
-    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
-    let mut predictor = Predictor::open(&folder.model()).map_err(|error| failed(&error))?;
-    let chosen = predictor.choose_thresholds(&validation.rows, None);
-    for (name, threshold) in chosen.map_err(|error| failed(&error))? {
+    let mut predictor = Predictor::open(&folder.model())?;
+    for (name, threshold) in predictor.choose_thresholds(&validation.rows, None)? {
         let (name, value, rule) = (escape(&name), threshold.value, threshold.rule);
         complain(&format!("{name}: yes above {value:.4} ({rule} on the validation data)"));
     }
-    predictor.save(&folder.model()).map_err(|error| failed(&error))
+    predictor.save(&folder.model()).map_err(|error| Failure::Runtime(error.to_string()))
 }
 
 fn create(

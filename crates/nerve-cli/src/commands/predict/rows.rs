@@ -9,13 +9,12 @@ use crate::output::complain;
 use nerve::data::source::{self, Options};
 use nerve::data::{DataError, Table};
 use nerve::formats::write_atomic;
-use nerve_recipe::predictor::{ModelError, Said};
+use nerve_recipe::predictor::Said;
 use nerve_recipe::source::escape;
 use nerve_recipe::{Predictor, Rows};
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How many rows are in memory at a time.
 const CHUNK: usize = 4096;
@@ -82,7 +81,9 @@ impl Job<'_> {
         let source = source::open(data, &options).map_err(refuse)?;
         let mut writer = Writer::new(self.predictor, self.format, self.args.keep);
         let mut chunks = source.chunks().map_err(refuse)?;
-        while let Some(table) = chunks.next(CHUNK).map_err(refuse)? {
+        // A window of a series would end at the end of a chunk.
+        let chunk = if self.predictor.reaches() { usize::MAX } else { CHUNK };
+        while let Some(table) = chunks.next(chunk).map_err(refuse)? {
             let rows = self.rows(table)?;
             if rows.rows.is_empty() {
                 continue;
@@ -96,19 +97,18 @@ impl Job<'_> {
 
     /// The rows of a chunk; without those that cannot be read, where they may be passed over.
     fn rows(&mut self, table: Table) -> Result<Rows, Failure> {
-        let mut rows = Rows::all(table);
+        let mut rows = self.predictor.within(&Rows::all(table), false);
         if !self.args.skip_bad {
             return Ok(rows);
         }
-        let table = Arc::clone(&rows.table);
-        for refused in self.predictor.refused(&rows).map_err(|e| Failure::Data(e.to_string()))? {
+        let refused = self.predictor.refused(&rows);
+        for (bad, reason) in refused.map_err(|error| Failure::Data(error.to_string()))? {
             self.bad += 1;
             if self.bad <= NAMED {
-                complain(&format!("passed over: {}", refused.1));
+                complain(&format!("passed over: {reason}"));
             }
-            rows.rows.retain(|&row| row != refused.0);
+            rows.rows.retain(|&row| row != bad);
         }
-        debug_assert!(rows.rows.len() <= table.rows());
         Ok(rows)
     }
 
@@ -128,10 +128,12 @@ impl Job<'_> {
         match (failed, answered) {
             (Some(error), _) => Err(error.into()),
             (None, Ok(())) => Ok(()),
-            (None, Err(error @ ModelError::Train(_))) => Err(Failure::Runtime(error.to_string())),
-            (None, Err(error)) => Err(Failure::Data(format!(
-                "{error}\n--skip-bad passes over rows that cannot be read"
-            ))),
+            (None, Err(error)) => Err(match Failure::from(error) {
+                Failure::Data(text) => Failure::Data(format!(
+                    "{text}\n--skip-bad passes over rows that cannot be read"
+                )),
+                other => other,
+            }),
         }
     }
 }
