@@ -10,6 +10,7 @@ use nerve_formats::spec::Value;
 use nerve_formats::{FormatError, Meaning};
 use nerve_nn::state::save_safetensors;
 use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, Lists, Rule, Threshold, cell_text};
+use nerve_train::metrics::naive_error;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

@@ -80,19 +80,32 @@ impl Job<'_> {
         options.skip_ragged |= self.args.skip_bad;
         let source = source::open(data, &options).map_err(refuse)?;
         let mut writer = Writer::new(self.predictor, self.format, self.args.keep);
+        if self.predictor.reaches() {
+            // A window of a series would end at the end of a chunk.
+            let table = source::read_all(&*source).map_err(refuse)?;
+            table.notes().iter().for_each(|note| complain(note));
+            return self.chunk(table, &mut writer, out);
+        }
         let mut chunks = source.chunks().map_err(refuse)?;
-        // A window of a series would end at the end of a chunk.
-        let chunk = if self.predictor.reaches() { usize::MAX } else { CHUNK };
-        while let Some(table) = chunks.next(chunk).map_err(refuse)? {
-            let rows = self.rows(table)?;
-            if rows.rows.is_empty() {
-                continue;
-            }
-            self.answered += rows.rows.len();
-            self.write(&rows, &mut writer, out)?;
+        while let Some(table) = chunks.next(CHUNK).map_err(refuse)? {
+            self.chunk(table, &mut writer, out)?;
         }
         chunks.notes().iter().for_each(|note| complain(note));
         Ok(())
+    }
+
+    fn chunk(
+        &mut self,
+        table: Table,
+        writer: &mut Writer<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        let rows = self.rows(table)?;
+        self.answered += rows.rows.len();
+        match rows.rows.is_empty() {
+            true => Ok(()),
+            false => self.write(&rows, writer, out),
+        }
     }
 
     /// The rows of a chunk; without those that cannot be read, where they may be passed over.
