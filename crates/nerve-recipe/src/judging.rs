@@ -358,7 +358,7 @@ fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> 
                 }
             }
             Answer::Number(number) => numbers.push(number),
-            Answer::Numbers(_) => {}
+            Answer::Numbers(_) | Answer::Several(_) => {}
         }
     }
     if !numbers.is_empty() {

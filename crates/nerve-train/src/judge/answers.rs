@@ -135,8 +135,7 @@ impl Answers {
                 scale: None,
             },
             Answer::Pixels(_) => Answers::Masks { names: names.clone(), counts: Vec::new() },
-            #[allow(unreachable_patterns)]
-            _ => return Err("answers of this kind cannot be judged".into()),
+            Answer::Several(_) => return Err("several names at once are not judged".into()),
         })
     }
 
@@ -350,7 +349,6 @@ fn self_name(answer: &Answer) -> String {
         Answer::Numbers(values) => format!("{} numbers", values.len()),
         Answer::Classes(p) => format!("{} classes", p.len()),
         Answer::Pixels(pixels) => format!("{} pixels", pixels.len()),
-        #[allow(unreachable_patterns)]
-        _ => "another kind".into(),
+        Answer::Several(p) => format!("{} names at once", p.len()),
     }
 }

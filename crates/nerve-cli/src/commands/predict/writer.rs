@@ -93,7 +93,7 @@ impl<'a> Writer<'a> {
         for (k, answer) in said.answers.iter().enumerate() {
             let (name, classes) = (self.name(k, table), &self.outputs[k].1);
             match answer {
-                Answer::Classes(_) => {
+                Answer::Classes(_) | Answer::Several(_) => {
                     names.push(name.clone());
                     names.extend(classes.iter().map(|class| format!("{name}_p_{class}")));
                 }
@@ -119,6 +119,10 @@ impl<'a> Writer<'a> {
                     fields.push(self.class(k, p).to_string());
                     fields.extend(p.iter().map(f32::to_string));
                 }
+                Answer::Several(p) => {
+                    fields.push(self.several(k, p).join(" "));
+                    fields.extend(p.iter().map(f32::to_string));
+                }
                 Answer::Number(number) => fields.push(number.to_string()),
                 Answer::Numbers(values) => fields.extend(values.iter().map(f64::to_string)),
                 Answer::Pixels(_) => return Err(no_pixels(&self.outputs[k].0)),
@@ -129,6 +133,12 @@ impl<'a> Writer<'a> {
 
     fn class(&self, output: usize, p: &[f32]) -> &str {
         self.outputs[output].1.get(self.predictor.decided(output, p)).map_or("", String::as_str)
+    }
+
+    /// The names that are likelier than not.
+    fn several(&self, output: usize, p: &[f32]) -> Vec<&str> {
+        let named = self.outputs[output].1.iter().zip(p);
+        named.filter(|(_, p)| **p > 0.5).map(|(name, _)| name.as_str()).collect()
     }
 
     fn object(&self, table: &Table, said: &Said) -> Value {
@@ -152,6 +162,12 @@ impl<'a> Writer<'a> {
                     let named: Map<String, Value> = named.collect();
                     object.insert(format!("{name}_probabilities"), named.into());
                     json!(self.class(k, p))
+                }
+                Answer::Several(p) => {
+                    let named = self.outputs[k].1.iter().cloned().zip(p.iter().map(|&p| short(p)));
+                    let named: Map<String, Value> = named.collect();
+                    object.insert(format!("{name}_probabilities"), named.into());
+                    json!(self.several(k, p))
                 }
                 Answer::Number(number) => json!(number),
                 Answer::Numbers(values) => json!(values),
