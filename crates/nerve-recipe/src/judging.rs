@@ -4,7 +4,6 @@ use crate::data::Rows;
 use crate::features::{Features, Fitted};
 use crate::predictor::{ModelError, Predictor};
 use nerve_data::features::{Answer, Output, Role, Room, Setting};
-use nerve_data::table::Slot;
 use nerve_data::{Cell, DataError, Element, Table, Values};
 use nerve_formats::spec::Value;
 use nerve_formats::{FormatError, Meaning};
@@ -13,7 +12,6 @@ use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, Lists, Rule, Thre
 use nerve_train::metrics::naive_error;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,11 +31,13 @@ impl Predictor {
         rows: &Rows,
         train: Option<&Rows>,
     ) -> Result<Judged, ModelError> {
-        let rows = &self.within(rows, true);
         let fitted = &self.features().outputs;
         let names: Vec<Arc<[String]>> = fitted.iter().map(names).collect();
         let mut all: Vec<Option<Answers>> = vec![None; fitted.len()];
+        // Of a series, those without a whole window and horizon are no samples.
+        let mut samples = Vec::new();
         self.answers(rows, true, |said| {
+            samples.push(said.row);
             let both = said.truths.iter().zip(&said.answers).zip(&names);
             for (answers, ((truth, answer), names)) in all.iter_mut().zip(both) {
                 let answers = match answers {
@@ -48,6 +48,7 @@ impl Predictor {
             }
             Ok(())
         })?;
+        let rows = &Rows { table: rows.table.clone(), rows: samples };
         let mut outputs = Vec::new();
         for (fitted, answers) in fitted.iter().zip(all) {
             let answers = answers.ok_or_else(|| DataError::Empty { what: part.into() })?;
@@ -73,23 +74,6 @@ impl Predictor {
         }
         let (part, table) = (part.to_string(), rows.table.clone());
         Ok(Judged { part, table, rows: rows.rows.clone(), outputs })
-    }
-
-    /// The rows around which there is all that a sample reaches: of a series those with a whole window
-    /// before them, and with `truths` a whole horizon behind them.
-    #[must_use]
-    pub fn within(&self, rows: &Rows, truths: bool) -> Rows {
-        let features = self.features();
-        let count = if truths { features.slots.len() } else { features.fed };
-        let reaches = features.slots[..count].iter().map(Slot::reach);
-        let whole = |all: Range<isize>, reach: Range<isize>| {
-            all.start.min(reach.start)..all.end.max(reach.end)
-        };
-        let reach = reaches.fold(0..1, whole);
-        let first = reach.start.unsigned_abs();
-        let last = rows.table.rows().saturating_sub(reach.end.unsigned_abs() - 1);
-        let inside = |row: &usize| (first..last).contains(row);
-        Rows { table: rows.table.clone(), rows: rows.rows.iter().copied().filter(inside).collect() }
     }
 
     /// Whether an answer depends on other rows than its own.

@@ -101,16 +101,15 @@ impl Job<'_> {
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let rows = self.rows(table)?;
-        self.answered += rows.rows.len();
-        match rows.rows.is_empty() {
-            true => Ok(()),
-            false => self.write(&rows, writer, out),
+        if !rows.rows.is_empty() {
+            self.answered += self.write(&rows, writer, out)?;
         }
+        Ok(())
     }
 
     /// The rows of a chunk; without those that cannot be read, where they may be passed over.
     fn rows(&mut self, table: Table) -> Result<Rows, Failure> {
-        let mut rows = self.predictor.within(&Rows::all(table), false);
+        let mut rows = Rows::all(table);
         if !self.args.skip_bad {
             return Ok(rows);
         }
@@ -125,22 +124,24 @@ impl Job<'_> {
         Ok(rows)
     }
 
+    /// Writes the answers, and gives their number.
     fn write(
         &self,
         rows: &Rows,
         writer: &mut Writer<'_>,
         out: &mut dyn Write,
-    ) -> Result<(), Failure> {
-        let mut failed = None;
-        let answered = self.predictor.answers(rows, false, |said: Said| {
+    ) -> Result<usize, Failure> {
+        let (mut failed, mut answered) = (None, 0);
+        let ended = self.predictor.answers(rows, false, |said: Said| {
+            answered += 1;
             writer.row(&rows.table, &said, out).map_err(|error| {
                 failed = Some(error);
                 "the answers cannot be written".into()
             })
         });
-        match (failed, answered) {
+        match (failed, ended) {
             (Some(error), _) => Err(error.into()),
-            (None, Ok(())) => Ok(()),
+            (None, Ok(())) => Ok(answered),
             (None, Err(error)) => Err(match Failure::from(error) {
                 Failure::Data(text) => Failure::Data(format!(
                     "{text}\n--skip-bad passes over rows that cannot be read"
