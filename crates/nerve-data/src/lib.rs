@@ -6,7 +6,7 @@
 //!
 //! | place | what lives there |
 //! |---|---|
-//! | [`source`] | readers of files: CSV and its relatives |
+//! | [`source`] | readers of files: CSV, JSON, npy, idx, texts, folders; streams of them |
 //! | [`table`] | rows and named columns as a source gives them |
 //! | [`features`] | what a column becomes: number, category, text, image, ... |
 //! | [`Dataset`], [`Arrays`], [`Subset`], [`labels`] | samples with random access, in memory as small as they are in their file |
