@@ -194,7 +194,7 @@ impl Fitting for Fit {
         let cut = lengths.iter().filter(|&&length| length > max_len).count();
         let share = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
         let mut notes = vec![format!(
-            "{} {kind} tokens, {max_len} of a text; {:.1} % of the texts are longer and cut, {:.1} % of the tokens unknown",
+            "{} different tokens ({kind}), {max_len} of a text; {:.1} % of the texts are longer and cut, {:.1} % of the tokens unknown",
             tokenizer.vocabulary(),
             share(cut, lengths.len()),
             share(unknown, all)
