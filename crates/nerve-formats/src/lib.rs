@@ -7,6 +7,7 @@
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
 //! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
 //! | [`pickle`] | objects of Python as plain data; nothing is called |
+//! | [`rdata`] | data frames of R |
 //! | [`safetensors`] | named tensors in one file |
 //! | [`wav`] | uncompressed sound |
 //! | [`write_atomic`] | files that are whole or absent |
@@ -25,6 +26,7 @@ mod limits;
 mod meaning;
 pub mod npy;
 pub mod pickle;
+pub mod rdata;
 mod reader;
 pub mod safetensors;
 pub mod spec;

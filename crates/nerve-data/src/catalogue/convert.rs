@@ -1,7 +1,11 @@
 //! From the members of packages to the files of a data set.
 
 mod frame;
+mod r;
+mod sword;
 mod text;
+mod tiles;
+mod voices;
 
 use nerve_formats::archive::{Member, decompress};
 use nerve_formats::{ErrorKind, FormatError, Limits};
@@ -31,7 +35,7 @@ impl std::fmt::Debug for Maker {
     }
 }
 
-const MAKERS: [Maker; 8] = [
+const MAKERS: [Maker; 12] = [
     Maker { name: "copy", make: copy },
     Maker { name: "frame", make: frame::make },
     Maker { name: "folders", make: text::folders },
@@ -40,6 +44,10 @@ const MAKERS: [Maker; 8] = [
     Maker { name: "verses", make: text::verses },
     Maker { name: "plays", make: text::plays },
     Maker { name: "poems", make: text::poems },
+    Maker { name: "sword", make: sword::make },
+    Maker { name: "r", make: r::make },
+    Maker { name: "voices", make: voices::make },
+    Maker { name: "tiles", make: tiles::make },
 ];
 
 impl Maker {

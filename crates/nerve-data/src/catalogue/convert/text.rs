@@ -96,9 +96,9 @@ pub(super) fn verses(job: &Job<'_>) -> Result<Vec<Member>, DataError> {
 }
 
 /// Book, chapter, verse, and the text.
-type Verse = ([String; 3], String);
+pub(super) type Verse = ([String; 3], String);
 
-fn verses_of(member: &Member) -> Result<Vec<Verse>, DataError> {
+pub(super) fn verses_of(member: &Member) -> Result<Vec<Verse>, DataError> {
     let text = text(&member.bytes);
     let mut rows = records(&text).into_iter();
     let header = rows.next().unwrap_or_default();

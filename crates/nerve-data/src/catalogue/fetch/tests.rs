@@ -42,16 +42,16 @@ fn get(
     let (stop, mut said) = (AtomicBool::new(false), Vec::new());
     let mut say = |line: &str| said.push(line.to_string());
     let mut fetcher = Fetcher::new(None, &stop, &mut say);
-    fetcher.surroundings = Surroundings {
-        nerve_data: Some(root.join("data")),
-        current: None,
-        executable: None,
-        user_data: None,
-    };
+    fetcher.surroundings = surroundings(root);
     fetcher.packages.push(("p", package));
     let result = fetcher.get(entry, force);
     drop(fetcher);
     (result, said)
+}
+
+fn surroundings(root: &Path) -> Surroundings {
+    let nerve_data = Some(root.join("data"));
+    Surroundings { nerve_data, current: None, executable: None, user_data: None }
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -118,6 +118,21 @@ fn a_folder_is_compared_file_by_file() {
     let out = [file("wav/../../x", b"")];
     assert!(verify(&entry, &out).unwrap_err().to_string().contains("stays in the folder"));
     assert_eq!(hash.len(), 64);
+}
+
+/// Needs a network, the clients of the registries, and time: `cargo test -p nerve-data --lib everything -- --ignored`.
+#[test]
+#[ignore = "fetches 350 MB"]
+fn everything_is_fetched_as_the_catalogue_says() {
+    let root = tempfile::tempdir().unwrap();
+    let (stop, mut failed) = (AtomicBool::new(false), Vec::new());
+    let mut say = |line: &str| println!("{line}");
+    let mut fetcher = Fetcher::new(None, &stop, &mut say);
+    fetcher.surroundings = surroundings(root.path());
+    for entry in crate::catalogue::catalogue() {
+        failed.extend(fetcher.get(entry, false).err().map(|error| error.to_string()));
+    }
+    assert_eq!(failed, [""; 0]);
 }
 
 #[test]
