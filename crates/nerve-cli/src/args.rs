@@ -312,7 +312,7 @@ pub struct DataGet {
     /// The names of data sets, as `nerve data list` shows them
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub names: Vec<String>,
-    /// Fetch all of them, about 350 MB
+    /// Fetch all of them, about 400 MB
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
     /// Ask this source alone [default: each that has it]
