@@ -240,7 +240,7 @@ fn samples(mut reader: Reader<'_>, format: &Format, len: u32) -> Result<Wav, For
         (u32::MAX, Some(left)) => left,
         (len, _) => u64::from(len),
     };
-    if len == 0 || len % frame != 0 {
+    if len == 0 || !len.is_multiple_of(frame) {
         let expected = format!("one or more frames of {frame} bytes");
         return Err(reader.malformed("data chunk", expected, format!("{len} bytes")));
     }
