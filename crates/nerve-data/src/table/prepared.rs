@@ -181,7 +181,7 @@ impl Dataset for Prepared {
         for (slot, kept) in self.kept.iter().enumerate() {
             match kept {
                 Some(values) => match self.slots[slot].reach() {
-                    reach if reach == (0..1) => row.copy_from(slot, values, index),
+                    Range { start: 0, end: 1 } => row.copy_from(slot, values, index),
                     reach => {
                         let start = self.start(index, &reach)?;
                         row.copy_rows(slot, values, start, reach.len());

@@ -89,8 +89,11 @@ pub struct Entry {
     /// What it can be used on.
     pub stages: &'static [Stage],
     /// Makes one.
-    pub build: fn(&Args, &Setting<'_>) -> Result<Arc<dyn Augment>, String>,
+    pub build: fn(&Args, &Setting<'_>) -> Result<Shared, String>,
 }
+
+/// An augmentation that several threads use.
+pub type Shared = Arc<dyn Augment>;
 
 /// All kinds of augmentation.
 pub fn registry() -> &'static [Entry] {
@@ -134,7 +137,7 @@ pub fn build(
     list: Option<&Value>,
     stages: &[(Stage, f64)],
     folder: &Path,
-) -> Result<Vec<(Stage, Arc<dyn Augment>)>, String> {
+) -> Result<Vec<(Stage, Shared)>, String> {
     let values = match list {
         Some(Value::List(values)) => &values[..],
         _ => &[],
