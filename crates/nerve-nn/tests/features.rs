@@ -1,10 +1,12 @@
 //! Networks of features: what holds for every encoder, combiner and decoder.
 
 use nerve_core::{DType, Shape, Tensor, Var, compile, grad};
-use nerve_formats::Meaning;
 use nerve_formats::spec::{Item, Spec, Value, check};
+use nerve_formats::{Meaning, SafeTensors};
 use nerve_nn::encoders::{self, Feed};
+use nerve_nn::losses::{CrossEntropy, Loss, Mse};
 use nerve_nn::models::{FeatureModel, Features, Input, Output, Place};
+use nerve_nn::optim::{Optimizer, Sgd};
 use nerve_nn::{Context, Model, Params, combiners, decoders};
 
 mod common;
@@ -315,4 +317,50 @@ fn the_usual_choices_fit_what_comes_in() {
     let spec = &encoders::find("dense").unwrap().spec;
     let given = [("hidden".to_string(), Value::Int(0))];
     assert!(check(spec, &given).is_err());
+}
+
+/// Two inputs and two outputs trained beside PyTorch: see `golden/make_features.py`.
+#[test]
+fn two_inputs_and_two_outputs_as_in_pytorch() {
+    let bytes = include_bytes!("golden/features.safetensors");
+    let golden = SafeTensors::from_bytes("features", bytes).unwrap();
+    let read = |name: &str| common::golden::read(&golden.tensor(name).unwrap(), DType::F32);
+    let features = Features {
+        inputs: vec![
+            input("sizes", numbers(3), encoder("passthrough", "")),
+            input("region", category(5), encoder("embed", "dim = 4")),
+        ],
+        combiner: combiner("concat", "hidden = [6]"),
+        outputs: vec![
+            output("price", &[1], decoder("regressor", "")),
+            output("kind", &[3], decoder("classifier", "")),
+        ],
+    };
+    let params = Params::new(1);
+    let model = FeatureModel::new(&features, &params).unwrap();
+    let vars = params.trainable();
+    assert_eq!(vars.len(), 7);
+    vars.iter().for_each(|var| var.set(read(&format!("start/{}", var.name()))));
+    let [x, c, y, k] = ["x", "c", "y", "k"].map(read);
+    let outputs = model.outputs(&[x.clone(), c.clone()], &Context::eval());
+    for (found, name) in outputs.iter().zip(["price", "kind"]) {
+        common::golden::near(found, &read(name), [0.0, 2e-6], name);
+    }
+    let sgd = Sgd::new(&params, 0.1);
+    let step = compile(|args: &[Tensor]| {
+        let [inputs, targets] = [&args[..2], &args[2..4]];
+        let outputs = model.outputs(inputs, &Context::train(&args[4]));
+        let price = Mse.loss(&outputs[0], &targets[0]);
+        let loss = price * 0.5 + CrossEntropy::default().loss(&outputs[1], &targets[1]);
+        sgd.minimize(&loss);
+        vec![loss]
+    });
+    let key = Tensor::random_key(1, 1);
+    let losses: Vec<f32> = (0..5).map(|_| step.call(&[&x, &c, &y, &k, &key])[0].item()).collect();
+    let losses = Tensor::from_slice(&losses, [5]);
+    common::golden::near(&losses, &read("losses"), [0.0, 2e-6], "losses");
+    for var in &vars {
+        let expected = read(&format!("end/{}", var.name()));
+        common::golden::near(&var.get().evaluated(), &expected, [0.0, 2e-6], var.name());
+    }
 }

@@ -162,6 +162,8 @@ pub(crate) struct Tally {
     sums: (f64, f64),
     loss: f64,
     values: Vec<f64>,
+    /// For the shape of a target.
+    room: Vec<usize>,
 }
 
 impl Tally {
@@ -192,7 +194,9 @@ impl Tally {
                 kept.add(values);
                 continue;
             };
-            metric.add(&Seen { values, target: batch.array(first + score.head).shape() }, kept);
+            let target = batch.array(first + score.head).shape();
+            heads.seen_shape(score.head, target, &mut self.room);
+            metric.add(&Seen { values, target: &self.room }, kept);
             if shown && metric.each_step() {
                 self.values[i] = metric.value(kept);
             }

@@ -1,8 +1,9 @@
 //! What a network is trained for: its outputs, each with a loss and metrics.
 
 use crate::metrics::Metric;
-use nerve_core::{DType, Tensor};
-use nerve_nn::losses::{Loss, Terms};
+use nerve_core::{DType, Shape, Tensor};
+use nerve_nn::losses::{Loss, Target, Terms};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One output of a network: what it should give, and how that is judged.
 ///
@@ -47,6 +48,8 @@ pub(crate) struct Heads<'a> {
     /// In the order of their names.
     scores: Vec<Score<'a>>,
     weighted: bool,
+    /// For each head whether its targets were found to be probabilities of each class.
+    soft: Vec<AtomicBool>,
 }
 
 /// Something that is reported.
@@ -70,7 +73,8 @@ impl<'a> Heads<'a> {
             loss.into_iter().chain(metrics)
         };
         let scores = heads.iter().enumerate().flat_map(of).collect();
-        Heads { heads, scores, weighted }
+        let soft = heads.iter().map(|_| AtomicBool::new(false)).collect();
+        Heads { heads, scores, weighted, soft }
     }
 
     pub fn scores(&self) -> &[Score<'a>] {
@@ -115,6 +119,23 @@ impl<'a> Heads<'a> {
         (self.heads.len() > 1).then(|| weighted.sum())
     }
 
+    /// What metrics see of the target of a head: of probabilities of each class, as mixed examples have
+    /// them, the class with the largest.
+    fn seen(&self, head: usize, (view, target): (&View<'_>, &Tensor)) -> Tensor {
+        let soft = is_soft(view.loss, target.dtype(), target.shape());
+        self.soft[head].store(soft, Ordering::Relaxed);
+        if soft { target.argmax(1, false) } else { target.clone() }
+    }
+
+    /// The shape of what metrics see of a target of this shape.
+    pub fn seen_shape(&self, head: usize, target: &[usize], room: &mut Vec<usize>) {
+        room.clear();
+        room.extend_from_slice(target);
+        if self.soft[head].load(Ordering::Relaxed) {
+            room.remove(1);
+        }
+    }
+
     /// The loss of a batch from the outputs and the fields behind the inputs, and the results of a
     /// plan: the loss, what the scores observe, and, with one head, what the batch counts where terms
     /// have weights.
@@ -135,14 +156,26 @@ impl<'a> Heads<'a> {
         });
         let total = parts.reduce(|sum, part| sum + part).expect("one head or more");
         let mut results = vec![total.to_dtype(DType::F32)];
+        let seen: Vec<Tensor> =
+            self.heads.iter().zip(fields).enumerate().map(|(i, all)| self.seen(i, all)).collect();
         results.extend(self.scores.iter().map(|&Score { head, metric }| match metric {
-            Some(metric) => metric.observe(&outputs[head], &fields[head]).to_dtype(DType::F64),
+            Some(metric) => metric.observe(&outputs[head], &seen[head]).to_dtype(DType::F64),
             None => counted(&losses[head], &terms[head], outputs[head].shape()[0]),
         }));
         let weights = terms[0].weights().filter(|_| count == 1);
         results.extend(weights.map(|weights| weights.to_dtype(DType::F64).sum()));
         (total, results)
     }
+}
+
+/// Whether targets of this type and shape, with the batch, are probabilities of each class for this
+/// loss: it would take class indices as well.
+fn is_soft(loss: &dyn Loss, dtype: DType, shape: &[usize]) -> bool {
+    let &[_, classes, ref places @ ..] = shape else { return false };
+    let shape = Shape::from(places);
+    let indices = Target { shape, dtype: DType::I32, classes: Some(classes) };
+    let output = [&[classes], places].concat();
+    dtype.is_float() && classes > 1 && loss.check(&output, &indices).is_ok()
 }
 
 /// The loss of a head times what its batch counts, and that: two sums that make a mean.

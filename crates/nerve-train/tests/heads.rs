@@ -172,6 +172,28 @@ fn what_the_network_gives_comes_with_its_batch() {
 }
 
 #[test]
+fn metrics_of_mixed_examples_see_the_larger_class() {
+    let column = |name: &str, shape: &[usize], values: Vec<f32>| {
+        (Field::new(name, shape, Element::F32), values.into())
+    };
+    let x: Vec<f32> =
+        (0..20).flat_map(|i| if i % 4 == 3 { [0.0, 1.0] } else { [1.0, 0.0] }).collect();
+    let shares = (0..20).flat_map(|i| if i % 2 == 0 { [0.7, 0.3] } else { [0.4, 0.6] }).collect();
+    let data = vec![column("x", &[2], x), column("y", &[2], shares)];
+    let options = LoaderOptions { batch_size: 8, ..LoaderOptions::default() };
+    let loader = Loader::new(Arc::new(Arrays::new(data).unwrap()), options).unwrap();
+    let model = nerve_nn::activations::Identity;
+    let (loss, metrics) = (CrossEntropy::default(), [Box::new(Accuracy) as Box<dyn Metric>]);
+    let right = Evaluator::new(&model, &loss, &metrics).evaluate(&loader).unwrap();
+    assert_eq!(right.metrics, [0.75]);
+    // Two numbers are two numbers: the metric sees them as they are.
+    let mae = || LossMetric { name: "mae".into(), loss: Box::new(nerve_nn::losses::Mae) };
+    let metrics = [Box::new(mae()) as Box<dyn Metric>];
+    let mean = Evaluator::new(&model, &Mse, &metrics).evaluate(&loader).unwrap().metrics[0];
+    assert!((mean - (10.0 * 0.3 + 5.0 * 0.6 + 5.0 * 0.4) / 20.0).abs() < 1e-6, "{mean}");
+}
+
+#[test]
 fn data_without_enough_fields_are_refused() {
     let params = Params::new(1);
     let model = Two::new(&params);

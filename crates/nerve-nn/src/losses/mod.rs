@@ -12,9 +12,11 @@
 //! | regions and boxes | [`Overlap`] (Dice, Jaccard, Tversky), [`Boxes`] (IoU, GIoU, DIoU, CIoU) |
 //! | embeddings and orders | [`CosineDistance`], [`TripletMargin`], [`Contrastive`], [`InfoNce`], [`MarginRanking`], [`NegativeSampling`] |
 //! | a sequence without alignment | [`Ctc`] |
+//! | several at once | [`Combined`] |
 
 mod binary_cross_entropy;
 mod boxes;
+mod combined;
 mod contrastive;
 mod cosine;
 mod cross_entropy;
@@ -41,6 +43,7 @@ mod triplet;
 
 pub use binary_cross_entropy::{BinaryCrossEntropy, BinaryCrossEntropyWithLogits};
 pub use boxes::{BoxDistance, Boxes};
+pub use combined::Combined;
 pub use contrastive::Contrastive;
 pub use cosine::CosineDistance;
 pub use cross_entropy::CrossEntropy;
@@ -155,6 +158,7 @@ pub static REGISTRY: &[&Entry] = &[
     &margin_ranking::ENTRY,
     &negative_sampling::ENTRY,
     &ctc::ENTRY,
+    &combined::ENTRY,
 ];
 
 /// The descriptions of all losses.
