@@ -8,8 +8,8 @@ use nerve_nn::optim::{Adam, Average, Averaged, Optimizer};
 use nerve_nn::{Context, Layer, Model, Params};
 use nerve_train::metrics::{Accuracy, LossMetric};
 use nerve_train::{
-    Callback, CallbackError, Control, EarlyStopping, Evaluator, Fit, Goal, Head, History, Options,
-    Outcome, TrainError, Trainer,
+    Callback, CallbackError, Control, EarlyStopping, Evaluator, Fit, Goal, Head, History, Metric,
+    Options, Outcome, TrainError, Trainer,
 };
 use std::sync::Arc;
 use std::time::Duration;
