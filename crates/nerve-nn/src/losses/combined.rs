@@ -11,7 +11,8 @@ use nerve_formats::spec::{Args, Item, Kind, Param, Peers, Spec, Value};
 /// ```
 /// use nerve_core::Tensor;
 /// use nerve_nn::losses::{Combined, Loss, Mae, Mse};
-/// let loss = Combined { parts: vec![(0.5, Box::new(Mse)), (2.0, Box::new(Mae))] };
+/// let parts: [(f64, Box<dyn Loss>); 2] = [(0.5, Box::new(Mse)), (2.0, Box::new(Mae))];
+/// let loss = Combined { parts: parts.into() };
 /// let value = loss.loss(&Tensor::full([2, 3], 3.0, nerve_core::DType::F32), &Tensor::ones([2, 3]));
 /// assert_eq!(value.item::<f32>(), 0.5 * 4.0 + 2.0 * 2.0);
 /// ```
