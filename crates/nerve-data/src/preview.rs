@@ -336,8 +336,10 @@ mod tests {
         assert_eq!(rows[0][0].caption, "dog");
         let drawn: Vec<u8> = rows[0][0].pixels.iter().map(|pixel| pixel[0]).collect();
         assert_eq!(drawn, bytes[16..]);
-        let mirrored = rows[0][1..].iter().filter(|tile| tile.pixels != rows[0][0].pixels).count();
-        assert!((1..AUGMENTED as usize).contains(&mirrored), "{mirrored} of {AUGMENTED}");
+        // A mirrored picture in ten, or the draws are no draws.
+        let changed = |row: &[Tile]| row[1..].iter().filter(|t| t.pixels != row[0].pixels).count();
+        let mirrored = rows.iter().map(|row| changed(row)).sum::<usize>();
+        assert!((1..10).contains(&mirrored), "{mirrored} of 10");
     }
 
     #[test]
