@@ -8,13 +8,16 @@ use nerve_formats::{ErrorKind, FormatError, Limits, Reader};
 use super::{FORMATS, Options, Source, arrays, csv, idx, json, text};
 use crate::DataError;
 
+/// Opens a file of a format.
+pub type Open = fn(&Path, &Options) -> Result<Box<dyn Source>, DataError>;
+
 /// A format that another crate reads: Parquet, Arrow.
 #[derive(Clone, Copy)]
 pub struct Extra {
     /// One of [`FORMATS`].
     pub name: &'static str,
     /// Opens a file of it.
-    pub open: fn(&Path, &Options) -> Result<Box<dyn Source>, DataError>,
+    pub open: Open,
 }
 
 static EXTRAS: RwLock<Vec<Extra>> = RwLock::new(Vec::new());

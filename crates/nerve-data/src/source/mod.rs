@@ -36,7 +36,7 @@ mod whole;
 
 use std::path::{Path, PathBuf};
 
-pub use format::{Extra, register};
+pub use format::{Extra, Open, register};
 pub(crate) use idx::pair as idx_pair;
 pub use options::{FORMATS, Options, PARAMS};
 pub use stream::{TableStream, fit};
