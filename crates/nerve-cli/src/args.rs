@@ -48,9 +48,25 @@ pub enum Command {
     Bench(Bench),
     /// Say what a recipe may name: layers, losses, optimizers, ...
     List(List),
+    /// Print the grammar of recipes as a JSON Schema, for editors
+    Schema(Schema),
     /// Fetch and examine data
     #[command(subcommand)]
     Data(Data),
+}
+
+/// `nerve schema`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve schema > nerve.schema.json
+
+With the line `#:schema nerve.schema.json` at its top, editors with a TOML language server complete
+and check a recipe while it is written.")]
+pub struct Schema {
+    /// Print the result as JSON, as in any case
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `nerve train`.

@@ -10,6 +10,7 @@ mod train;
 
 use crate::args::{Command, Common};
 use crate::failure::Failure;
+use crate::output;
 use nerve_recipe::source::escape;
 use nerve_recipe::{BUILT_IN, Predictor, Recipe, RunFolder, Source, built_in, machine};
 use std::ffi::{OsStr, OsString};
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Schema(_) => Ok(output::json(&nerve_recipe::schema::schema())?),
         Command::Data(command) => data::run(&command),
     }
 }

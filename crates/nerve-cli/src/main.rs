@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Check(args) => args.common.json,
         Command::Bench(args) => args.common.json,
         Command::List(args) => args.json,
+        Command::Schema(args) => args.json,
         Command::Data(command) => command.json(),
     };
     match commands::run(cli.command) {
