@@ -200,8 +200,19 @@ impl Session {
             seed: self.recipe.seed(),
             ..LoaderOptions::default()
         };
-        let pipeline = self.data.features.pipeline(part.dataset.fields(), training)?;
-        Loader::new(part.dataset.clone(), options)?.with_pipeline(pipeline)
+        let mut pipeline = self.data.features.pipeline(part.dataset.fields(), training)?;
+        let dataset = part.dataset.clone();
+        if !training {
+            return Loader::new(dataset, options)?.with_pipeline(pipeline);
+        }
+        if self.recipe.trainer.has("mix") {
+            pipeline = self.recipe.mixed(&self.data.features, pipeline)?;
+        }
+        let loader = match self.recipe.sampler(&self.data.features, &part.rows)? {
+            Some(sampler) => Loader::sampled(dataset, Arc::new(sampler), options)?,
+            None => Loader::new(dataset, options)?,
+        };
+        loader.with_pipeline(pipeline)
     }
 }
 

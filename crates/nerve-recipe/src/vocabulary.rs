@@ -46,7 +46,7 @@ pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
     }
 });
 
-static FILES_AND_SPLIT: [Param; 9] = [
+static FILES_AND_SPLIT: [Param; 10] = [
     Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
     Param::optional(
         "path",
@@ -71,6 +71,12 @@ static FILES_AND_SPLIT: [Param; 9] = [
         nerve_data::split::KIND,
         Value::text("random"),
         "how training, validation and test are chosen",
+    ),
+    Param::optional(
+        "balance",
+        Kind::Choice(&["batches", "oversample"]),
+        "batches: an epoch draws as many examples of each class; oversample: every example of the \
+         largest class once, and those of the others as often as it takes to be as many",
     ),
     Param::optional(
         "weights",
@@ -327,6 +333,11 @@ pub static TRAINER: Spec = Spec {
             "how the learning rate changes from step to step",
         ),
         Param::optional(
+            "mix",
+            Kind::Item { what: "mixing", specs: nerve_data::transform::mix_specs },
+            "training examples of a batch are mixed with each other, and so are their classes",
+        ),
+        Param::optional(
             "early_stop",
             Kind::Table(&EARLY_STOP),
             "stops once no epoch has been the best for a while, and takes the best one's parameters",
@@ -393,7 +404,12 @@ pub struct Words {
 }
 
 /// All that a table with a `type` may name, by kind.
-pub static WORDS: [Words; 19] = [
+pub static WORDS: [Words; 20] = [
+    Words {
+        kind: "mixings",
+        doc: "how training examples of a batch are mixed: [trainer] mix",
+        specs: nerve_data::transform::mix_specs,
+    },
     Words {
         kind: "types",
         doc: "what a column is: `type` in [[input]] and [[output]]",

@@ -1,12 +1,14 @@
-//! What each example counts in the loss: a column of the data, and weights of classes.
+//! What each example counts: in the loss, by a column or its class; in an epoch, by how often it is drawn; in a batch, by
+//! how it is mixed with others.
 
 use crate::data::Rows;
 use crate::features::Features;
 use crate::recipe::Recipe;
-use nerve_data::features::Answer;
-use nerve_data::features::Refusal;
+use nerve_data::features::{Answer, Refusal};
 use nerve_data::table::{Prepared, Slot};
-use nerve_data::{Cell, DataError};
+use nerve_data::transform::{Pipeline, build_mix};
+use nerve_data::{Cell, DataError, Sampler};
+use nerve_formats::Meaning;
 use nerve_formats::spec::Value;
 
 /// The weights of a recipe.
@@ -57,6 +59,60 @@ impl Recipe {
         }
         let any = column.is_some() || classes.iter().any(Option::is_some);
         Ok(any.then_some(Weights { column, classes }))
+    }
+}
+
+impl Recipe {
+    /// What draws the examples of an epoch, where it does not simply go through all of them.
+    ///
+    /// # Errors
+    /// The first output has no classes.
+    pub(crate) fn sampler(
+        &self,
+        features: &Features,
+        rows: &Rows,
+    ) -> Result<Option<Sampler>, DataError> {
+        if !self.data.has("balance") {
+            return Ok(None);
+        }
+        let classes: Vec<i32> =
+            truths(features, 0, rows)?.into_iter().map(|(_, class)| class as i32).collect();
+        if classes.is_empty() {
+            return Err(DataError::Column {
+                column: features.outputs[0].column.name.clone(),
+                message: "`balance` is for categories and binary outputs".into(),
+            });
+        }
+        let sampler = match self.data.text("balance") {
+            "oversample" => Sampler::oversampled(&classes),
+            _ => Sampler::balanced(&classes, None),
+        };
+        sampler.map(Some)
+    }
+
+    /// The pipeline with `[trainer] mix`: of the first picture and the first output.
+    ///
+    /// # Errors
+    /// There is no picture; the output is no category.
+    pub(crate) fn mixed(
+        &self,
+        features: &Features,
+        pipeline: Pipeline,
+    ) -> Result<Pipeline, DataError> {
+        let feeds = features.feeds();
+        let picture = feeds.iter().find(|feed| feed.meaning == Meaning::Image);
+        let refuse = |column: &str, message: &str| DataError::Column {
+            column: column.to_string(),
+            message: message.to_string(),
+        };
+        let picture =
+            picture.ok_or_else(|| refuse(&feeds[0].name, "`mix` is for pictures; here is none"))?;
+        let class = &features.slots[features.fed];
+        let Meaning::Category { names } = features.outputs[0].feature.meaning() else {
+            return Err(refuse(&class.name, "`mix` is for categories"));
+        };
+        let mix = build_mix(self.trainer.item("mix"));
+        pipeline.mix(&picture.name, &class.name, names.len(), mix)
     }
 }
 
