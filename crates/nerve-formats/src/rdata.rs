@@ -153,8 +153,8 @@ impl Stream<'_> {
                 return Err(self.wrong("kind of value", expected, &format!("number {kind}")));
             }
         };
-        // A text has a flag of its own in that place, and no attributes that matter.
-        let attributes = match flags & 0x200 != 0 && flags & 0xff != 9 {
+        // In a text and in a reference the bits of the flag mean something else.
+        let attributes = match flags & 0x200 != 0 && matches!(flags & 0xff, 10..=19) {
             true => self.pairs(depth + 1)?,
             false => Vec::new(),
         };

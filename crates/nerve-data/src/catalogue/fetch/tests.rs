@@ -122,7 +122,7 @@ fn a_folder_is_compared_file_by_file() {
 
 /// Needs a network, the clients of the registries, and time: `cargo test -p nerve-data --lib everything -- --ignored`.
 #[test]
-#[ignore = "fetches 350 MB"]
+#[ignore = "fetches 400 MB"]
 fn everything_is_fetched_as_the_catalogue_says() {
     let root = tempfile::tempdir().unwrap();
     let (stop, mut failed) = (AtomicBool::new(false), Vec::new());
