@@ -53,6 +53,10 @@ pub enum Command {
     /// Fetch and examine data
     #[command(subcommand)]
     Data(Data),
+    /// Write a recipe from the columns of a file
+    Init(Init),
+    /// Write a ready recipe to begin with
+    New(New),
 }
 
 /// `nerve schema`.
@@ -290,6 +294,12 @@ pub enum Data {
     Get(DataGet),
     /// Draw examples as the network gets them, also augmented
     Preview(DataPreview),
+    /// Look for what is probably wrong: duplicates, leaks, imbalance, labels, ...
+    Check(DataCheck),
+    /// Say what each column holds
+    Stats(DataStats),
+    /// Say which rows are for training, validation and test
+    Split(DataSplit),
 }
 
 impl Data {
@@ -299,8 +309,128 @@ impl Data {
             Data::List(args) => args.json,
             Data::Get(args) => args.json,
             Data::Preview(args) => args.json,
+            Data::Check(args) => args.json,
+            Data::Stats(args) => args.json,
+            Data::Split(args) => args.json,
         }
     }
+}
+
+/// `nerve data check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve data check titanic.csv --target Survived
+  nerve data check titanic.toml --strict
+
+Of a recipe, the parts are compared: equal rows in training and test, values that training does not
+show. Findings say where to look; with --strict one of them is a missed gate (exit 4).")]
+pub struct DataCheck {
+    /// A recipe (.toml, or built in) or a file of data
+    #[arg(value_name = "RECIPE|FILE")]
+    pub what: OsString,
+    /// Settings of the recipe to change
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// The column that should be told [default: the first output of the recipe]
+    #[arg(long, value_name = "COLUMN")]
+    pub target: Option<String>,
+    /// Exit with 4 if anything is found
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve data stats`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve data stats titanic.csv
+  nerve data stats titanic.toml --part test --json")]
+pub struct DataStats {
+    /// A recipe (.toml, or built in) or a file of data
+    #[arg(value_name = "RECIPE|FILE")]
+    pub what: OsString,
+    /// Settings of the recipe to change
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// Show this part alone: train, validation or test
+    #[arg(long, value_name = "PART")]
+    pub part: Option<String>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve data split`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve data split titanic.toml
+  nerve data split titanic.toml seed=7 --rows > parts.tsv")]
+pub struct DataSplit {
+    /// A recipe (.toml, or built in)
+    #[arg(value_name = "RECIPE")]
+    pub what: OsString,
+    /// Settings of the recipe to change
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// Print part and place of each row instead of their numbers
+    #[arg(long, conflicts_with = "json")]
+    pub rows: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve init`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve init titanic.csv --target Survived               writes titanic.toml
+  nerve init titanic.csv --target Survived --out -       prints the recipe
+
+The type of each column is guessed from all of its rows; beside each guess stands its reason.")]
+pub struct Init {
+    /// A file of data
+    #[arg(value_name = "FILE")]
+    pub data: PathBuf,
+    /// The column that should be told
+    #[arg(long, value_name = "COLUMN")]
+    pub target: String,
+    /// The file of the recipe, - for standard output [default: the name of the data, .toml]
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Print the name of the recipe as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve new`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve new flowers --template images      writes flowers.toml
+
+Templates: mnist-cnn, tabular, text, images, audio.")]
+pub struct New {
+    /// The name of the recipe: NAME.toml
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Which recipe to begin with
+    #[arg(long, value_name = "TEMPLATE")]
+    pub template: String,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Print the name of the recipe as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `nerve data list`.

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod data;
 mod evaluate;
+mod init;
 mod list;
 mod predict;
 mod train;
@@ -27,6 +28,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::List(args) => list::run(&args),
         Command::Schema(_) => Ok(output::json(&nerve_recipe::schema::schema())?),
         Command::Data(command) => data::run(&command),
+        Command::Init(args) => init::init(&args),
+        Command::New(args) => init::new(&args),
     }
 }
 

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Command::List(args) => args.json,
         Command::Schema(args) => args.json,
         Command::Data(command) => command.json(),
+        Command::Init(args) => args.json,
+        Command::New(args) => args.json,
     };
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

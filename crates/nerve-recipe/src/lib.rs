@@ -24,6 +24,7 @@ pub mod run;
 pub mod schema;
 pub mod session;
 pub mod source;
+pub mod starter;
 pub mod summary;
 mod training;
 mod transfer;
