@@ -9,7 +9,8 @@ use crate::output::complain;
 use nerve::data::source::{self, Options};
 use nerve::data::{DataError, Table};
 use nerve::formats::write_atomic;
-use nerve_recipe::predictor::Said;
+use nerve::train::TrainError;
+use nerve_recipe::predictor::{ModelError, Said};
 use nerve_recipe::source::escape;
 use nerve_recipe::{Predictor, Rows};
 use std::fs::{self, OpenOptions};
@@ -142,14 +143,22 @@ impl Job<'_> {
         match (failed, ended) {
             (Some(error), _) => Err(error.into()),
             (None, Ok(())) => Ok(answered),
-            (None, Err(error)) => Err(match Failure::from(error) {
-                Failure::Data(text) => Failure::Data(format!(
-                    "{text}\n--skip-bad passes over rows that cannot be read"
-                )),
-                other => other,
-            }),
+            (None, Err(error)) if of_a_cell(&error) => {
+                let hint = "--skip-bad passes over rows that cannot be read";
+                Err(Failure::Data(format!("{error}\n{hint}")))
+            }
+            (None, Err(error)) => Err(error.into()),
         }
     }
+}
+
+/// Whether one row is at fault, and not the file.
+fn of_a_cell(error: &ModelError) -> bool {
+    let error = match error {
+        ModelError::Data(error) | ModelError::Train(TrainError::Data(error)) => error,
+        _ => return false,
+    };
+    matches!(error, DataError::Cell { .. })
 }
 
 /// Standard input as a file, for sources want to look at a file twice; or a file itself.
