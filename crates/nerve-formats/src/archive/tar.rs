@@ -5,9 +5,11 @@ use crate::error::FormatError;
 
 const RECORD: usize = 512;
 
-/// Whether these bytes begin as a tar archive of POSIX or GNU does.
+/// Whether these bytes begin as a tar archive does: with the magic of POSIX or GNU, or, if it is older than that, with a
+/// header whose checksum is right.
 pub fn is_tar(bytes: &[u8]) -> bool {
-    bytes.len() >= RECORD && &bytes[257..262] == b"ustar"
+    let header = bytes.get(..RECORD);
+    header.is_some_and(|header| &header[257..262] == b"ustar" || check(header).is_some())
 }
 
 /// Offers each file of the archive.
