@@ -30,14 +30,19 @@ pub const PADDING: i32 = 0;
 /// The token that stands for what the training split did not show.
 pub const UNKNOWN: i32 = 1;
 
+/// Begins to train a tokenizer. File names start from the folder.
+pub type Begin = fn(&Args, &Path) -> Result<Box<dyn Training>, String>;
+/// Makes a tokenizer from what it has learned.
+pub type Restore = fn(&Args, &Json) -> Result<Arc<dyn Tokenizer>, String>;
+
 /// A kind of tokenizer.
 pub struct Entry {
     /// Name (`words`) and parameters.
     pub spec: &'static Spec,
-    /// Begins to learn. File names start from the folder.
-    pub begin: fn(&Args, &Path) -> Result<Box<dyn Training>, String>,
+    /// Begins to learn.
+    pub begin: Begin,
     /// Makes the tokenizer again from what [`Tokenizer::state`] gave.
-    pub restore: fn(&Args, &Json) -> Result<Arc<dyn Tokenizer>, String>,
+    pub restore: Restore,
 }
 
 /// A tokenizer that is being trained. Its memory is bounded, whatever it is shown.
