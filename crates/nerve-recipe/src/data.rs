@@ -10,9 +10,8 @@ use nerve_data::table::Prepared;
 use nerve_data::{
     Arrays, Cells, DataError, Dataset, Origin, Subset, Table, catalogue, mnist, split,
 };
-use nerve_formats::read_idx;
 use nerve_formats::spec::{Item, Value};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Rows of a table.
@@ -105,15 +104,8 @@ impl Recipe {
         if self.data.has(&labels) {
             options.labels = Some(PathBuf::from(self.data.text(&labels)));
         }
-        let mut all = Table::default();
-        for name in names {
-            let path = Path::new(&name);
-            all.append(match options.labels.clone().or_else(|| beside(path)) {
-                Some(labels) => idx(path, &labels)?,
-                None => source::read(path, &options)?,
-            })?;
-        }
-        Ok(all)
+        let paths: Vec<PathBuf> = names.into_iter().map(PathBuf::from).collect();
+        source::read_files(&paths, &options)
     }
 
     /// The data `k` times, each time with another part of them for the test: cross-validation. A test with files of its
@@ -320,14 +312,6 @@ fn named(name: &str, options: &Options) -> Result<(Table, Option<Table>), DataEr
     }
 }
 
-/// A class number above this is no class number; a file of measurements was taken for labels.
-const MOST_CLASSES: usize = 1 << 24;
-
-fn idx(images: &Path, labels: &Path) -> Result<Table, DataError> {
-    let classes = read_idx(labels)?.labels(labels, MOST_CLASSES)?.into_iter().max();
-    from_arrays(mnist::load_idx(images, labels, classes.unwrap_or(0) as usize + 1)?)
-}
-
 /// Images and labels as a table, without a copy.
 fn from_arrays(arrays: Arrays) -> Result<Table, DataError> {
     let columns = arrays.into_columns().into_iter().map(|(field, values)| nerve_data::Column {
@@ -335,13 +319,6 @@ fn from_arrays(arrays: Arrays) -> Result<Table, DataError> {
         cells: Cells::Arrays(field, values),
     });
     Table::new(columns.collect(), Origin::default())
-}
-
-/// The file of labels that belongs to a file of images, by the custom of the idx format.
-fn beside(images: &Path) -> Option<PathBuf> {
-    let name = images.file_name()?.to_str()?;
-    let labels = name.replace("images", "labels").replace("idx3", "idx1");
-    (labels != name).then(|| images.with_file_name(labels))
 }
 
 #[cfg(test)]
