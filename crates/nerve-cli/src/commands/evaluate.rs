@@ -7,7 +7,9 @@ use crate::output::{self, complain};
 use nerve::data::source;
 use nerve::formats::spec::Args;
 use nerve::formats::write_atomic;
-use nerve::train::judge::{self, Bootstrap, Gate, Judged, Options, Passed, Rule, Verdict, files};
+use nerve::train::judge::{
+    self, Bootstrap, Gate, Judged, Options, Passed, Rule, Threshold, Verdict, files,
+};
 use nerve_recipe::recipe::texts;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
@@ -25,7 +27,15 @@ pub fn run(args: &Evaluate) -> Result<(), Failure> {
         .map_err(|expected| Failure::Usage(format!("--threshold: {expected}")))?;
     let (folder, mut predictor) = open(&args.runs, &args.run)?;
     gates.extend(parse_gates(&texts(&predictor.card.recipe.eval, "gate"))?);
-    let judged = rows(&mut predictor, args, rule.as_ref())?;
+    let chosen = match &rule {
+        Some(rule) => choose(&mut predictor, rule)?,
+        None => Vec::new(),
+    };
+    let mut judged = rows(&predictor, args)?;
+    for (name, threshold) in chosen {
+        let named = judged.outputs.iter_mut().filter(|output| output.name == name);
+        named.for_each(|output| output.threshold = threshold.clone());
+    }
     let options = options(args, &predictor.card.recipe.eval);
     let verdict =
         judge::judge(&judged, &options).map_err(|error| Failure::Data(error.to_string()))?;
@@ -74,21 +84,19 @@ fn parse_gates(texts: &[String]) -> Result<Vec<Gate>, Failure> {
     texts.iter().map(gate).collect()
 }
 
+/// Chooses thresholds by a rule on the validation rows of the recipe.
+fn choose(predictor: &mut Predictor, rule: &Rule) -> Result<Vec<(String, Threshold)>, Failure> {
+    let refuse = |text: &str| Failure::Data(format!("--threshold: {text}"));
+    let tables = predictor.card.recipe.tables().map_err(|error| refuse(&error.to_string()))?;
+    let nothing = || refuse("the recipe holds no rows back for validation");
+    let validation = tables.validation.as_ref().ok_or_else(nothing)?;
+    Ok(predictor.choose_thresholds(validation, Some(rule))?)
+}
+
 /// The rows that are judged, with what the network says of them.
-fn rows(
-    predictor: &mut Predictor,
-    args: &Evaluate,
-    rule: Option<&Rule>,
-) -> Result<Judged, Failure> {
-    let recipe = predictor.card.recipe.clone();
+fn rows(predictor: &Predictor, args: &Evaluate) -> Result<Judged, Failure> {
+    let recipe = &predictor.card.recipe;
     let tables = recipe.tables();
-    if let Some(rule) = rule {
-        let refuse = |text: &str| Failure::Data(format!("--threshold: {text}"));
-        let tables = tables.as_ref().map_err(|error| refuse(&error.to_string()))?;
-        let nothing = || refuse("the recipe holds no rows back for validation");
-        let validation = tables.validation.as_ref().ok_or_else(nothing)?;
-        predictor.choose_thresholds(validation, Some(rule))?;
-    }
     let Some(path) = &args.data else {
         let tables = tables.map_err(|error| Failure::Data(error.to_string()))?;
         let nothing = || {
