@@ -219,13 +219,16 @@ fn side_by_side(inputs: &[Fitted]) -> Vec<Slot> {
     };
     let numbers: Vec<&Fitted> = inputs.iter().filter(plain).collect();
     let together = numbers.len() > 1;
+    // Where the first of them stands.
     let mut slots = Vec::new();
-    if together {
-        let part = |it: &&Fitted| (it.column.name.clone(), it.feature.clone());
-        slots.push(Slot { name: free_name(inputs), parts: numbers.iter().map(part).collect() });
+    for it in inputs {
+        if !(together && plain(&it)) {
+            slots.push(Slot::one(&*it.column.name, it.feature.clone()));
+        } else if std::ptr::eq(it, numbers[0]) {
+            let part = |it: &&Fitted| (it.column.name.clone(), it.feature.clone());
+            slots.push(Slot { name: free_name(inputs), parts: numbers.iter().map(part).collect() });
+        }
     }
-    let others = inputs.iter().filter(|it| !(together && plain(it)));
-    slots.extend(others.map(|it| Slot::one(&*it.column.name, it.feature.clone())));
     slots
 }
 

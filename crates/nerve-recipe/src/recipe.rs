@@ -44,7 +44,21 @@ pub struct Recipe {
 }
 
 /// The recipes that are part of the program: name and text.
-pub const BUILT_IN: [(&str, &str); 1] = [("mnist", include_str!("../../../recipes/mnist.toml"))];
+pub const BUILT_IN: [(&str, &str); 13] = [
+    ("mnist", include_str!("../../../recipes/mnist.toml")),
+    ("fashion-mnist", include_str!("../../../recipes/fashion-mnist.toml")),
+    ("boston", include_str!("../../../recipes/boston.toml")),
+    ("credit", include_str!("../../../recipes/credit.toml")),
+    ("titanic", include_str!("../../../recipes/titanic.toml")),
+    ("ames", include_str!("../../../recipes/ames.toml")),
+    ("reviews", include_str!("../../../recipes/reviews.toml")),
+    ("reviews-zh", include_str!("../../../recipes/reviews-zh.toml")),
+    ("bbc", include_str!("../../../recipes/bbc.toml")),
+    ("electricity", include_str!("../../../recipes/electricity.toml")),
+    ("movielens", include_str!("../../../recipes/movielens.toml")),
+    ("voices", include_str!("../../../recipes/voices.toml")),
+    ("multimodal", include_str!("../../../recipes/multimodal.toml")),
+];
 
 /// The text of a recipe that is part of the program.
 pub fn built_in(name: &str) -> Option<Source> {

@@ -5,6 +5,7 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::features::{Features, Fitted};
 use crate::machine;
 use crate::model::Card;
+use crate::predictor::Predictor;
 use crate::network::Network;
 use crate::recipe::{Recipe, path};
 use crate::run::{HISTORY, RunFolder};
@@ -159,6 +160,14 @@ impl Session {
         let loader = self.loader(test, false)?;
         let heads = self.heads();
         Evaluator::with_heads(&*self.trained, &heads).evaluate(&loader).map(Some)
+    }
+
+    /// The network as it is now, to be asked: as a model file would give it.
+    pub fn predictor(&self) -> Predictor {
+        let (recipe, features) = (self.recipe.clone(), self.data.features.clone());
+        let card = Card { recipe, features, trained: serde_json::Value::Null };
+        let network = Network { params: self.network.params.clone(), model: self.trained.clone() };
+        Predictor { card, network }
     }
 
     /// The names of what is measured beside the loss.

@@ -404,7 +404,32 @@ pub struct Words {
 }
 
 /// All that a table with a `type` may name, by kind.
-pub static WORDS: [Words; 20] = [
+pub static WORDS: [Words; 25] = [
+    Words {
+        kind: "tokenizers",
+        doc: "how a text becomes tokens: `tokenizer` of a text",
+        specs: nerve_data::text::specs,
+    },
+    Words {
+        kind: "front ends",
+        doc: "what the network sees of a sound: `features` of an audio column",
+        specs: nerve_data::audio::front_ends,
+    },
+    Words {
+        kind: "augmentations of texts",
+        doc: "random changes to training texts: `augment` of a text",
+        specs: nerve_data::text::augment::specs,
+    },
+    Words {
+        kind: "augmentations of sounds",
+        doc: "random changes to training sounds: `augment` of an audio column",
+        specs: nerve_data::series::augment::of_sounds,
+    },
+    Words {
+        kind: "augmentations of series",
+        doc: "random changes to training windows: `augment` of a timeseries",
+        specs: nerve_data::series::augment::of_series,
+    },
     Words {
         kind: "mixings",
         doc: "how training examples of a batch are mixed: [trainer] mix",
@@ -498,7 +523,7 @@ pub static WORDS: [Words; 20] = [
     },
     Words {
         kind: "augmentations",
-        doc: "random changes to training examples: [data] augment",
+        doc: "random changes to training pictures: `augment` of an image or a mask",
         specs: augmentations,
     },
 ];

@@ -164,6 +164,15 @@ struct Means {
     scale: f64,
 }
 
+/// (ln(1 + truth) − ln(1 + answer))² of each row, as in scikit-learn's `root_mean_squared_log_error`; `None` where there is
+/// a number below zero.
+fn log_squares(answers: &Answers) -> Option<Vec<f64>> {
+    let Answers::Numbers { truth, answer } = answers else { return None };
+    let whole = truth.iter().chain(answer).all(|&x| x >= 0.0);
+    let square = |(t, a): (&f64, &f64)| (t.ln_1p() - a.ln_1p()).powi(2);
+    whole.then(|| truth.iter().zip(answer).map(square).collect())
+}
+
 impl Means {
     fn with(
         mut self,
@@ -220,6 +229,10 @@ impl Means {
         // Percentages of zero say nothing.
         if truth.iter().all(|&t| t != 0.0) {
             means = means.with("mape", Better::Lower, terms(Distance::Mape), |mean, _| mean);
+        }
+        // The error of the logarithm of 1 + x, as a share of the value.
+        if let Some(squares) = log_squares(answers) {
+            means = means.with("rmsle", Better::Lower, squares, |mean, _| mean.sqrt());
         }
         means = means.with("smape", Better::Lower, terms(Distance::Smape), |mean, _| mean);
         if scale.is_some_and(|scale| scale > 0.0) {

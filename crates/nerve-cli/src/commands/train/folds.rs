@@ -5,9 +5,10 @@ use crate::args::Train;
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use crate::signals::Signals;
+use nerve::train::judge::{self, Bootstrap, Options};
 use nerve::train::{Callback, Outcome};
 use nerve_recipe::source::escape;
-use nerve_recipe::{Recipe, RunFolder, Session};
+use nerve_recipe::{Recipe, Rows, RunFolder, Session};
 use serde_json::json;
 
 /// What a fold reached on its test rows.
@@ -47,14 +48,37 @@ pub fn run(args: &Train, recipe: &Recipe, name: &str, k: usize) -> Result<(), Fa
             }
             Outcome::Finished | Outcome::Stopped(_) => {}
         }
-        let test = session.test().map_err(|error| train_failure(&error))?;
-        let Some(test) = test else { continue };
-        names = std::iter::once("loss".to_string()).chain(session.metrics()).collect();
-        let scores = std::iter::once(test.loss).chain(test.metrics).collect();
-        folds.push(Fold { rows: session.data.examples(), scores });
+        let Some(test) = &tables.test else { continue };
+        let scores = judge_fold(&session, test, &tables.train)?;
+        // A score that one fold cannot have, as of a class that is not in it, is none of all.
+        if i == 0 {
+            names = scores.iter().map(|(name, _)| name.clone()).collect();
+        }
+        let known = |name: &String| scores.iter().find(|(other, _)| other == name);
+        let scores = names.iter().map(|name| known(name).map_or(f64::NAN, |(_, score)| *score));
+        folds.push(Fold { rows: session.data.examples(), scores: scores.collect() });
     }
     write(&folder, &names, &folds)?;
     report(args, &folder, &names, &folds)
+}
+
+/// Every score that suits the outputs, in the units of the data.
+fn judge_fold(session: &Session, test: &Rows, train: &Rows) -> Result<Vec<(String, f64)>, Failure> {
+    let data = |error: nerve::data::DataError| Failure::Data(error.to_string());
+    let judged = session.predictor().judged("test", test, Some(train))?;
+    // The spread over the folds takes the place of intervals.
+    let bootstrap = Bootstrap { resamples: 0, ..Bootstrap::default() };
+    let options = Options { bootstrap, ..Options::default() };
+    let verdict = judge::judge(&judged, &options).map_err(data)?;
+    let several = verdict.outputs.len() > 1;
+    let scores = verdict.outputs.iter().flat_map(|output| {
+        let name = move |score: &str| match several {
+            true => format!("{}.{score}", output.name),
+            false => score.to_string(),
+        };
+        output.scores.iter().map(move |score| (name(&score.name), score.value))
+    });
+    Ok(scores.collect())
 }
 
 /// One row a fold.
@@ -100,7 +124,7 @@ fn report(
         let [mean, deviation] = moments(&values);
         let each: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
         let name = format!("test_{name}");
-        text.push_str(&format!("{name:<14} {mean:.4} ± {deviation:.4}   {}\n", each.join("  ")));
+        text.push_str(&format!("{name:<24} {mean:.4} ± {deviation:.4}   {}\n", each.join("  ")));
     }
     Ok(output::result(&text)?)
 }
