@@ -210,7 +210,7 @@ fn checked(package: &Package, path: &Path) -> Result<Vec<u8>, FormatError> {
 
 /// Whether the files are those of the catalogue, all of them and no others.
 fn verify(entry: &Entry, files: &[Member]) -> Result<(), FormatError> {
-    for file in files.iter().filter(|file| !is_plain_path(&file.path)) {
+    if let Some(file) = files.iter().find(|file| !is_plain_path(&file.path)) {
         let (expected, found) = ("one that stays in the folder", "another");
         return Err(FormatError::new(ErrorKind::Malformed, &file.path, "path", expected, found));
     }

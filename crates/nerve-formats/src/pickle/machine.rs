@@ -59,7 +59,9 @@ impl<'a> Machine<'_, 'a> {
                 }
             }
             // The length of a frame: a hint for reading from a stream.
-            0x95 => drop(self.take(8)?),
+            0x95 => {
+                self.take(8)?;
+            }
             code => {
                 if !self.scalar(code)? && !self.container(code)? && !self.object(code)? {
                     let found = format!("instruction {code:#04x} at byte {}", self.at - 1);
