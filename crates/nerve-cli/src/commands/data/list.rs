@@ -48,7 +48,7 @@ fn lines(entry: &Entry, folder: Option<PathBuf>) -> String {
 /// A number with a comma after each three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let group = |(i, digit)| match i > 0 && (digits.len() - i) % 3 == 0 {
+    let group = |(i, digit): (usize, char)| match i > 0 && (digits.len() - i).is_multiple_of(3) {
         true => vec![',', digit],
         false => vec![digit],
     };
