@@ -151,16 +151,16 @@ impl Features {
     /// The fields are not those of the slots.
     pub fn pipeline(&self, fields: &[Field], training: bool) -> Result<Pipeline, DataError> {
         let known = fields.len().min(self.slots.len());
-        let single =
+        let mut single =
             self.slots[..known].iter().enumerate().filter(|(_, slot)| slot.parts.len() == 1);
-        single.fold(Ok(Pipeline::new(fields)), |pipeline, (at, slot)| {
+        single.try_fold(Pipeline::new(fields), |pipeline, (at, slot)| {
             let feature = slot.parts[0].1.clone();
             // Pictures and masks draw the same random numbers, so that they move together.
             let key = match feature.meaning() {
                 Meaning::Image | Meaning::Mask { .. } => 0,
                 _ => 1 + at as u64,
             };
-            pipeline?.deliver(&slot.name, feature, training, key)
+            pipeline.deliver(&slot.name, feature, training, key)
         })
     }
 

@@ -123,7 +123,7 @@ impl Predictor {
         rule: Option<&Rule>,
     ) -> Result<Vec<(String, Threshold)>, ModelError> {
         let asked = |fitted: &Fitted| match rule {
-            Some(rule) => Some(rule.clone()),
+            Some(rule) => Some(*rule),
             None => match fitted.column.feature.args.get("threshold") {
                 Some(Value::Text(text)) => Rule::parse(text).ok(),
                 _ => None,

@@ -443,7 +443,7 @@ fn check_known(data: &Args, span: Option<Span>, problems: &mut Vec<Diagnostic>) 
     if known.iter().any(|entry| entry.name == name) {
         return;
     }
-    let names: Vec<&str> = known.iter().map(|entry| &*entry.name).collect();
+    let names: Vec<&str> = known.iter().map(|entry| entry.name).collect();
     let near = nearest(name, names.iter().copied());
     let message = format!("unknown data set `{}`", escape(name));
     let problem = Diagnostic::new(Code::UnknownWord, message, span)

@@ -218,6 +218,9 @@ fn skewness(numbers: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The text of a cell by its row.
+    type Write = fn(usize) -> String;
     use crate::Origin;
 
     fn column(name: &str, texts: impl IntoIterator<Item = String>) -> Column {
@@ -233,7 +236,7 @@ mod tests {
 
     #[test]
     fn columns_are_what_they_look_like() {
-        let cases: [(&str, fn(usize) -> String, Option<&str>); 14] = [
+        let cases: [(&str, Write, Option<&str>); 14] = [
             ("age", |i| (i * 7 % 60).to_string(), Some("number")),
             ("fare", |i| format!("{}.5", i * 13 % 47), Some("number")),
             (
@@ -271,7 +274,7 @@ mod tests {
     #[test]
     fn outputs_are_classes_or_numbers() {
         let output = |text: fn(usize) -> String| propose_output(&column("y", (0..200).map(text)));
-        let cases: [(fn(usize) -> String, Option<&str>); 6] = [
+        let cases: [(Write, Option<&str>); 6] = [
             (|i| (i % 2).to_string(), Some("binary")),
             (|i| ["good", "bad"][i % 2].into(), Some("binary")),
             (|i| (i % 5).to_string(), Some("category")),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::source::Source;
 use nerve_formats::{Idx, IdxData, write_idx};
+use std::path::Path;
 
 const MODEL: &str = "[model]\nlayers = [\"Flatten\", { type = \"Dense\", units = 3 }]\n";
 
