@@ -369,7 +369,8 @@ pub struct DataStats {
 #[command(after_help = "\
 Examples:
   nerve data split titanic.toml
-  nerve data split titanic.toml seed=7 --rows > parts.tsv")]
+  nerve data split titanic.toml seed=7 --rows > parts.tsv
+  nerve data split titanic.toml --folds 5 --rows --json > folds.json")]
 pub struct DataSplit {
     /// A recipe (.toml, or built in)
     #[arg(value_name = "RECIPE")]
@@ -377,8 +378,11 @@ pub struct DataSplit {
     /// Settings of the recipe to change
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<OsString>,
-    /// Print part and place of each row instead of their numbers
-    #[arg(long, conflicts_with = "json")]
+    /// Show the folds of `nerve train --folds K`
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub folds: Option<u32>,
+    /// Print part and place of each row instead of their numbers; with --folds the fold first
+    #[arg(long)]
     pub rows: bool,
     /// Print the result as JSON
     #[arg(long)]

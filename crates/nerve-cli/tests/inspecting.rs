@@ -87,6 +87,60 @@ fn a_recipe_is_written_from_a_file_and_split() {
 }
 
 #[test]
+fn folds_are_those_of_training() {
+    let here = folder();
+    passengers(here.path());
+    nerve(here.path(), &["init", "people.csv", "--target", "alive"]).ends(0);
+    let split = ["data", "split", "people.toml", "--folds", "3"];
+    let text = nerve(here.path(), &split).ends(0).out;
+    assert!(text.starts_with("Fold 1/3\ntrain ") && text.contains("\nFold 3/3\n"), "{text}");
+    let json = nerve(here.path(), &[&split[..], &["--rows", "--json"]].concat()).ends(0).out;
+    let json: Json = serde_json::from_str(&json).unwrap();
+    // In each fold every row once; in the tests of all folds too.
+    let mut tests = Vec::new();
+    let mut lines = String::new();
+    for (i, fold) in json["folds"].as_array().unwrap().iter().enumerate() {
+        let mut all = Vec::new();
+        for part in fold["parts"].as_array().unwrap() {
+            let places: Vec<&str> =
+                part["places"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
+            assert_eq!(places.len() as u64, part["rows"].as_u64().unwrap());
+            for place in &places {
+                lines += &format!("{}\t{}\t{place}\n", i + 1, part["part"].as_str().unwrap());
+            }
+            if part["part"] == "test" {
+                tests.extend(places.clone());
+            }
+            all.extend(places);
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 61);
+    }
+    tests.sort_unstable();
+    tests.dedup();
+    assert_eq!(tests.len(), 61);
+    let rows = nerve(here.path(), &[&split[..], &["--rows"]].concat()).ends(0).out;
+    assert_eq!(rows, lines);
+    // The rows that `nerve train --folds` counts.
+    let quick = ["train", "people.toml", "--folds", "3", "epochs=1", "--name", "quick"];
+    nerve(here.path(), &quick).ends(0);
+    let trained = fs::read_to_string(here.path().join("runs/quick/folds.csv")).unwrap();
+    for (line, fold) in trained.lines().skip(1).zip(json["folds"].as_array().unwrap()) {
+        let counts: Vec<u64> =
+            line.split(',').skip(1).take(3).map(|n| n.parse().unwrap()).collect();
+        let split = fold["parts"].as_array().unwrap().iter().map(|p| p["rows"].as_u64().unwrap());
+        assert_eq!(counts, split.collect::<Vec<u64>>());
+    }
+    nerve(here.path(), &["data", "split", "people.toml", "--folds", "62"])
+        .ends(3)
+        .says("folds: expected 2 to 61, the number of rows, found 62");
+    nerve(here.path(), &["data", "split", "people.csv", "--folds", "3"])
+        .ends(2)
+        .says("folds are those of a recipe");
+}
+
+#[test]
 fn templates_are_written() {
     let here = folder();
     let new = ["new", "flowers", "--template", "images"];

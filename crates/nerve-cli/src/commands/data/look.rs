@@ -4,7 +4,7 @@ use crate::commands::{Loaded, load};
 use crate::failure::Failure;
 use nerve::data::inspect::View;
 use nerve::data::source::{self, Options};
-use nerve::recipe::{Rows, built_in};
+use nerve::recipe::{Recipe, Rows, Tables, built_in};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -21,9 +21,7 @@ impl Look {
     pub fn at(what: &OsStr, overrides: &[OsString], target: Option<&str>) -> Result<Look, Failure> {
         let path = Path::new(what);
         let data = |error: nerve::data::DataError| Failure::Data(error.to_string());
-        let is_recipe = path.extension().is_some_and(|extension| extension == "toml")
-            || what.to_str().is_some_and(|name| built_in(name).is_some() && !path.exists());
-        if !is_recipe {
+        if !is_recipe(what) {
             if let Some(first) = overrides.first() {
                 let first = first.to_string_lossy();
                 return Err(Failure::Usage(format!(
@@ -36,14 +34,30 @@ impl Look {
             return Ok(Look { parts: vec![("data", rows)], target: target.map(str::to_string) });
         }
         let Loaded { recipe, .. } = load(what, overrides)?;
-        let tables = recipe.tables().map_err(data)?;
+        let look = Look::of(&recipe, recipe.tables().map_err(data)?);
+        Ok(Look { target: target.map(str::to_string).or(look.target), ..look })
+    }
+
+    /// Reads the data of a recipe, and looks at each fold of the cross-validation that `nerve train` does.
+    pub fn folds(what: &OsStr, overrides: &[OsString], k: usize) -> Result<Vec<Look>, Failure> {
+        if !is_recipe(what) {
+            let path = Path::new(what).display();
+            return Err(Failure::Usage(format!(
+                "folds are those of a recipe (.toml, or built in), and {path} is none; `nerve init` writes one"
+            )));
+        }
+        let Loaded { recipe, .. } = load(what, overrides)?;
+        let folds = recipe.folds(k).map_err(|error| Failure::Data(error.to_string()))?;
+        Ok(folds.into_iter().map(|tables| Look::of(&recipe, tables)).collect())
+    }
+
+    fn of(recipe: &Recipe, tables: Tables) -> Look {
         let others = [("validation", tables.validation), ("test", tables.test)];
         let others = others.into_iter().filter_map(|(name, rows)| Some((name, rows?)));
-        let own = recipe.outputs.first().map(|output| output.name.clone());
-        Ok(Look {
+        Look {
             parts: [("train", tables.train)].into_iter().chain(others).collect(),
-            target: target.map(str::to_string).or(own),
-        })
+            target: recipe.outputs.first().map(|output| output.name.clone()),
+        }
     }
 
     /// The parts as they are inspected.
@@ -51,4 +65,10 @@ impl Look {
         let views = self.parts.iter();
         views.map(|part| View { name: part.0, table: &part.1.table, rows: &part.1.rows }).collect()
     }
+}
+
+fn is_recipe(what: &OsStr) -> bool {
+    let path = Path::new(what);
+    path.extension().is_some_and(|extension| extension == "toml")
+        || what.to_str().is_some_and(|name| built_in(name).is_some() && !path.exists())
 }
