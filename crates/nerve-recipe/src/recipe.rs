@@ -419,7 +419,8 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
         refuse(Code::Contradiction, message, at(key, Target::Key), "labels of what?");
     }
     if !data.item("split").args.has("fractions") {
-        for key in ["name", "train", "validation"].into_iter().filter(|key| data.has(key)) {
+        let parts = |key: &&str| data.has(key) && (*key != "name" || has_test(data.text("name")));
+        for key in ["name", "train", "validation"].into_iter().filter(parts) {
             let message =
                 format!("`split = {}` and `{key}` are both given", data.item("split").name);
             let label = "this split chooses training, validation and test of one `path` by itself";
@@ -436,6 +437,11 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
         }
         check_known(data, at("name", Target::Value), problems);
     }
+}
+
+/// Whether a data set of the catalogue has a test of its own.
+fn has_test(name: &str) -> bool {
+    catalogue().iter().any(|entry| entry.name == name && entry.table.is_none())
 }
 
 fn check_known(data: &Args, span: Option<Span>, problems: &mut Vec<Diagnostic>) {
