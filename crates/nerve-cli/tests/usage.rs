@@ -195,5 +195,5 @@ fn data_that_are_missing_end_with_3() {
     let here = folder();
     let text = "[data]\ntrain = \"no-images\"\n[model]\nlayers = [\"Flatten\"]\n";
     fs::write(here.path().join("r.toml"), text).unwrap();
-    nerve(here.path(), &["check", "r.toml"]).ends(3).says("no-labels").quiet();
+    nerve(here.path(), &["check", "r.toml"]).ends(3).says("no-images").quiet();
 }

@@ -89,7 +89,7 @@ fn data_that_do_not_fit_name_the_file() {
         let error = error.err().unwrap().to_string();
         error.replace(&format!("{}/", folder.path().display()), "")
     };
-    assert!(error("train = \"none-images\"").contains("none-labels"));
+    assert!(error("train = \"none-images\"").contains("none-images"));
     assert!(error("train = \"x.bin\"").contains("x.bin"));
     let wrong = "train = \"train-images-idx3-ubyte\"\ntrain_labels = \"test-labels.gz\"";
     assert!(error(wrong).contains("expected 12 samples"), "{}", error(wrong));
