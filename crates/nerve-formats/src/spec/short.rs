@@ -52,8 +52,11 @@ impl Reader<'_> {
     }
 
     fn expected(&mut self, what: &str) -> String {
-        let found =
-            self.peek().map_or("the end".to_string(), |c| format!("`{}`", c.escape_debug()));
+        let found = match self.peek() {
+            None => "the end".to_string(),
+            Some(c) if c.is_control() => format!("`{}`", c.escape_debug()),
+            Some(c) => format!("`{c}`"),
+        };
         let place = self.text[..self.at].chars().count() + 1;
         format!("expected {what} at character {place}, found {found}")
     }
