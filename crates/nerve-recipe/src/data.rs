@@ -149,16 +149,23 @@ impl Recipe {
 
     /// The rows of a table that no column leaves out, in the order of their time where they have one.
     fn usable(&self, table: Table) -> Result<Rows, DataError> {
-        let mut rows = Rows::all(series::sorted(table, &Order::from_args(&self.data))?);
-        let table = rows.table.clone();
+        let mut table = series::sorted(table, &Order::from_args(&self.data))?;
+        let mut rows: Vec<usize> = (0..table.rows()).collect();
+        let mut notes = Vec::new();
         for (role, columns) in [(Role::Input, &self.inputs), (Role::Output, &self.outputs)] {
             for column in columns {
+                let before = rows.len();
                 let cells = &table.column(&column.name)?.cells;
                 let fitting = crate::features::begin(column, role, &table)?;
-                rows.rows.retain(|&row| !fitting.leaves_out(cells, row));
+                rows.retain(|&row| !fitting.leaves_out(cells, row));
+                if rows.len() < before {
+                    let (left, name) = (before - rows.len(), crate::source::escape(&column.name));
+                    notes.push(format!("{left} of {before} rows are left out: no `{name}`"));
+                }
             }
         }
-        Ok(rows)
+        notes.into_iter().for_each(|note| table.note(note));
+        Ok(Rows { table: Arc::new(table), rows })
     }
 
     /// Splits what has no files of its own.
@@ -293,6 +300,26 @@ impl Recipe {
 }
 
 impl Data {
+    /// What should be said about the data: rows that were passed over or left out, and what the columns hold.
+    pub fn notes(&self) -> Vec<String> {
+        let parts = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
+        let mut notes: Vec<String> = Vec::new();
+        for part in parts.into_iter().flatten() {
+            // Parts of one table have one set of notes.
+            notes.extend(
+                part.rows
+                    .table
+                    .notes()
+                    .iter()
+                    .filter(|note| !notes.contains(note))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
+        notes.extend(self.features.notes());
+        notes
+    }
+
     /// How many examples there are for training, validation and test.
     pub fn examples(&self) -> [usize; 3] {
         let length = |part: Option<&Part>| part.map_or(0, Part::len);

@@ -57,7 +57,7 @@ pub fn run(args: &Check) -> Result<(), Failure> {
         let line = format!("Precision     matrix products of {}, else f32\n", summary.precision);
         text.push_str(&line);
     }
-    for note in data.features.notes() {
+    for note in data.notes() {
         text.push_str(&format!("Note          {note}\n"));
     }
     Ok(output::result(&text)?)

@@ -49,7 +49,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
                 other => format!(" · matrix products of {other}"),
             }
         ));
-        session.data.features.notes().iter().for_each(|note| complain(&format!("note: {note}")));
+        session.data.notes().iter().for_each(|note| complain(&format!("note: {note}")));
         overrides(recipe);
     }
     let began = Instant::now();

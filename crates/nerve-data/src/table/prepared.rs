@@ -180,7 +180,8 @@ impl Dataset for Prepared {
     fn read(&self, index: usize, row: &mut Row<'_>) -> Result<(), DataError> {
         for (slot, kept) in self.kept.iter().enumerate() {
             match kept {
-                Some(values) => match self.slots[slot].reach() {
+                // The weights lie behind the slots.
+                Some(values) => match self.slots.get(slot).map_or(0..1, Slot::reach) {
                     Range { start: 0, end: 1 } => row.copy_from(slot, values, index),
                     reach => {
                         let start = self.start(index, &reach)?;

@@ -94,3 +94,43 @@ fn data_that_do_not_fit_name_the_file() {
     let wrong = "train = \"train-images-idx3-ubyte\"\ntrain_labels = \"test-labels.gz\"";
     assert!(error(wrong).contains("expected 12 samples"), "{}", error(wrong));
 }
+
+#[test]
+fn rows_that_are_left_out_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("t.csv"), "a,b\n1,x\n,y\n2,y\n3,x\n").unwrap();
+    let path = folder.path().join("r.toml");
+    let text = "[data]\npath = \"t.csv\"\nvalidation = 0.0\n\
+                [[input]]\nname = \"a\"\ntype = \"number\"\nmissing = \"drop\"\n\
+                [[output]]\nname = \"b\"\ntype = \"category\"\n";
+    std::fs::write(&path, text).unwrap();
+    let recipe = Recipe::load(Source::read(&path).unwrap(), &[]).unwrap();
+    let (_, data) = prepared(&recipe);
+    assert_eq!(data.examples(), [3, 0, 0]);
+    assert_eq!(data.notes()[0], "1 of 4 rows are left out: no `a`");
+}
+
+#[test]
+fn examples_count_what_the_recipe_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String =
+        (0..8).map(|i| format!("{i},{},{}\n", ["x", "y"][usize::from(i > 5)], i + 1)).collect();
+    std::fs::write(folder.path().join("t.csv"), format!("a,b,w\n{rows}")).unwrap();
+    let path = folder.path().join("r.toml");
+    let text = "[data]\npath = \"t.csv\"\nvalidation = 0.0\nweights = \"w\"\n\
+                [[input]]\nname = \"a\"\ntype = \"number\"\n\
+                [[output]]\nname = \"b\"\ntype = \"category\"\nclass_weights = \"balanced\"\n";
+    std::fs::write(&path, text).unwrap();
+    let recipe = Recipe::load(Source::read(&path).unwrap(), &[]).unwrap();
+    let (_, data) = prepared(&recipe);
+    let mut weights = Vec::new();
+    nerve_data::for_each_sample(&*data.train.dataset, |_, sample| {
+        weights.push(sample.last().unwrap().f32()[0]);
+        Ok(())
+    })
+    .unwrap();
+    // 8 / (2 × 6) for the six, 8 / (2 × 2) for the two, times 1 to 8.
+    let share = |i: usize| if i > 5 { 2.0 } else { 8.0f32 / 12.0 };
+    let expected: Vec<f32> = (0..8).map(|i| (i + 1) as f32 * share(i)).collect();
+    assert_eq!(weights, expected);
+}
