@@ -86,7 +86,7 @@ KEY=VALUE sets a place of the recipe; the value is read as TOML. Short names: ep
 optimizer, seed, name. The run goes to runs/NAME, or NAME-2, NAME-3, ...; nothing is overwritten.
 Ctrl-C saves what has been learned and stops; a second Ctrl-C stops at once.")]
 pub struct Train {
-    /// A recipe file, or the name of a built-in recipe: mnist
+    /// A recipe file, or the name of a built-in recipe: mnist, boston, titanic, reviews, ...
     #[arg(value_name = "RECIPE")]
     pub recipe: OsString,
     /// Settings to change, for instance trainer.epochs=3
@@ -208,7 +208,7 @@ Examples:
   nerve check digits.toml batch=256
   nerve check mnist --resolved > digits.toml")]
 pub struct Check {
-    /// A recipe file, or the name of a built-in recipe: mnist
+    /// A recipe file, or the name of a built-in recipe: mnist, boston, titanic, reviews, ...
     #[arg(value_name = "RECIPE")]
     pub recipe: OsString,
     /// Settings to change, for instance trainer.epochs=3
@@ -235,7 +235,7 @@ operands at the speed of the memory that they fit into, both measured beforehand
 time at that roof as a share of the time taken. Small instructions stay below: starting them counts.
 Convolutions by Winograd's algorithm pass it: they need fewer operations than are counted.")]
 pub struct Bench {
-    /// A recipe file, or the name of a built-in recipe: mnist
+    /// A recipe file, or the name of a built-in recipe: mnist, boston, titanic, reviews, ...
     #[arg(value_name = "RECIPE")]
     pub recipe: OsString,
     /// Settings to change, for instance trainer.optimizer=sgd
@@ -486,7 +486,7 @@ Examples:
 Pictures, masks and spectrograms of the training data, after all that is done to them; with
 --augment each in a row with what training sees of it in the first epochs.")]
 pub struct DataPreview {
-    /// A recipe file, or the name of a built-in recipe: mnist
+    /// A recipe file, or the name of a built-in recipe: mnist, boston, titanic, reviews, ...
     #[arg(value_name = "RECIPE")]
     pub recipe: OsString,
     /// Settings to change, for instance input.0.size=64
