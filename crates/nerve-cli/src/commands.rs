@@ -13,7 +13,8 @@ use crate::args::{Command, Common};
 use crate::failure::Failure;
 use crate::output;
 use nerve_recipe::source::escape;
-use nerve_recipe::{BUILT_IN, Predictor, Recipe, RunFolder, Source, built_in, machine};
+use nerve_recipe::{BUILT_IN, Predictor, Recipe, Source, built_in, machine};
+use nerve_track::RunFolder;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 

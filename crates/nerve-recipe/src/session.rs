@@ -8,7 +8,6 @@ use crate::model::Card;
 use crate::network::Network;
 use crate::predictor::Predictor;
 use crate::recipe::{Recipe, path};
-use crate::run::{HISTORY, RunFolder};
 use crate::summary::Summary;
 use nerve_core::{Precision, Step};
 use nerve_data::{DataError, Loader, LoaderOptions};
@@ -20,6 +19,7 @@ use nerve_nn::losses;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
 use nerve_nn::state::save_safetensors;
+use nerve_track::{HISTORY, RunFolder};
 use nerve_train::metrics;
 use nerve_train::{
     Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History, Options,

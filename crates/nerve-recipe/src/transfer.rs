@@ -54,8 +54,9 @@ impl Recipe {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Predictor, Recipe, RunFolder, Session, SessionError, Source};
+    use crate::{Predictor, Recipe, Session, SessionError, Source};
     use nerve_formats::{Idx, IdxData, write_idx};
+    use nerve_track::RunFolder;
     use std::path::Path;
     use std::sync::Arc;
 

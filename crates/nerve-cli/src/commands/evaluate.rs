@@ -13,7 +13,8 @@ use nerve::train::judge::{
 use nerve_recipe::recipe::texts;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
-use nerve_recipe::{Predictor, Rows, RunFolder};
+use nerve_recipe::{Predictor, Rows};
+use nerve_track::RunFolder;
 use serde_json::{Value, json};
 
 pub fn run(args: &Evaluate) -> Result<(), Failure> {

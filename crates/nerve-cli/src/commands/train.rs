@@ -11,10 +11,10 @@ use nerve::train::{
     Callback, CallbackError, Control, Evaluation, Fit, Outcome, Progress, StepEnd, TrainError,
 };
 use nerve_recipe::recipe::run_name;
-use nerve_recipe::run::HISTORY;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
-use nerve_recipe::{Keeper, Predictor, Recipe, RunFolder, Session, machine};
+use nerve_recipe::{Keeper, Predictor, Recipe, Session, machine};
+use nerve_track::{HISTORY, RunFolder};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -8,7 +8,8 @@ use crate::signals::Signals;
 use nerve::train::judge::{self, Bootstrap, Options};
 use nerve::train::{Callback, Outcome};
 use nerve_recipe::source::escape;
-use nerve_recipe::{Recipe, Rows, RunFolder, Session};
+use nerve_recipe::{Recipe, Rows, Session};
+use nerve_track::RunFolder;
 use serde_json::json;
 
 /// What a fold reached on its test rows.

@@ -5,13 +5,16 @@
 //!   config.toml         the recipe as given, comments and all
 //!   resolved.toml       every default filled; trains to the same bits
 //!   env.json            version, command line, seed, threads, rows
+//!   events.jsonl        what happened, line by line: all other pictures and tables come from it
+//!   state.json          running, done, stopped, failed, diverged; how far; the last heartbeat
 //!   history.csv         one row an epoch
 //!   model.safetensors   parameters, architecture, preprocessing, labels
+//!   checkpoints/        from which the training goes on
 //! ```
 //!
-//! Every file is written beside its place and then moved there: it is whole, or absent.
+//! Every file but the events is written beside its place and then moved there: it is whole, or absent.
 
-use crate::source::escape;
+use nerve_formats::escape;
 use nerve_formats::write_atomic;
 use std::fs;
 use std::io;
@@ -21,6 +24,18 @@ use std::path::{Path, PathBuf};
 pub const MODEL: &str = "model.safetensors";
 /// The name of the file with one row an epoch.
 pub const HISTORY: &str = "history.csv";
+/// The recipe as it was given.
+pub const CONFIG: &str = "config.toml";
+/// The recipe with every default filled.
+pub const RESOLVED: &str = "resolved.toml";
+/// Where the run comes from.
+pub const ENVIRONMENT: &str = "env.json";
+/// What happened: see [`Event`](crate::Event).
+pub const EVENTS: &str = "events.jsonl";
+/// How the run stands: see [`State`](crate::State).
+pub const STATE: &str = "state.json";
+/// The folder of the checkpoints.
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Why a run folder cannot be made, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +74,8 @@ impl RunFolder {
     /// # Errors
     /// The folder or one of the files cannot be written; then nothing of it is left.
     pub fn create(root: &Path, name: &str, files: &[(&str, &str)]) -> Result<Self, RunError> {
-        let refuse = |path: &Path, cause| RunError::Create {
-            folder: escape(&path.to_string_lossy()),
-            cause,
-        };
+        let refuse =
+            |path: &Path, cause| RunError::Create { folder: shown(&path.to_string_lossy()), cause };
         let made_root = !root.exists();
         fs::create_dir_all(root).map_err(|cause| refuse(root, cause))?;
         let mut number = 1u32;
@@ -89,13 +102,42 @@ impl RunFolder {
         Ok(run)
     }
 
+    /// Opens a run by its path or by its name under `root`, however far it came.
+    ///
+    /// # Errors
+    /// There is no such folder, or it is none of a run.
+    pub fn open(root: &Path, run: &Path) -> Result<Self, RunError> {
+        let candidates = [run.to_path_buf(), root.join(run)];
+        let path = candidates.iter().find(|path| is_run(path)).cloned();
+        path.map(|path| RunFolder { path }).ok_or_else(|| RunError::NoRun {
+            run: shown(&run.to_string_lossy()),
+            reason: match list(root).as_slice() {
+                [] => format!("there are none in `{}`", shown(&root.to_string_lossy())),
+                runs => {
+                    let names: Vec<String> = runs.iter().take(10).map(RunFolder::name).collect();
+                    format!("there are {}", names.join(", "))
+                }
+            },
+        })
+    }
+
+    /// Its name: the last part of its path, fit for a terminal.
+    pub fn name(&self) -> String {
+        shown(&self.path.file_name().unwrap_or_default().to_string_lossy())
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// Finds a run by its path, by its name under `root`, or by the path of its model file.
     ///
     /// # Errors
     /// There is no such folder, or it holds no model.
     pub fn find(root: &Path, run: &Path) -> Result<Self, RunError> {
         let missing =
-            |reason: String| RunError::NoRun { run: escape(&run.to_string_lossy()), reason };
+            |reason: String| RunError::NoRun { run: shown(&run.to_string_lossy()), reason };
         let candidates = [run.to_path_buf(), root.join(run)];
         for candidate in &candidates {
             if candidate.is_file() {
@@ -139,13 +181,33 @@ impl RunFolder {
     }
 }
 
+/// All runs in a folder, in the order of their names.
+pub fn list(root: &Path) -> Vec<RunFolder> {
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut runs: Vec<RunFolder> =
+        paths.filter(|path| is_run(path)).map(|path| RunFolder { path }).collect();
+    runs.sort_by(|a, b| a.path.cmp(&b.path));
+    runs
+}
+
+/// Whether a folder is that of a run: it has the recipe.
+fn is_run(path: &Path) -> bool {
+    path.join(RESOLVED).is_file()
+}
+
+/// A name from outside, fit for a terminal.
+fn shown(name: &str) -> String {
+    escape(name, 200)
+}
+
 /// The names of up to ten runs that hold a model, in the order of their names.
 fn runs(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .flatten()
         .filter(|entry| entry.path().join(MODEL).is_file())
-        .map(|entry| escape(&entry.file_name().to_string_lossy()))
+        .map(|entry| shown(&entry.file_name().to_string_lossy()))
         .collect();
     names.sort();
     names.truncate(10);

@@ -1,0 +1,29 @@
+//! What a training leaves behind, and what is made from it.
+//!
+//! | place | what lives there |
+//! |---|---|
+//! | [`RunFolder`] | the folder of one training, and its files |
+//! | [`Event`] | a line of `events.jsonl`: the one source of truth |
+//! | [`Reader`] | the events of a run, also while it grows |
+//! | [`Series`] | the curves in them |
+//! | [`State`] | `state.json`: how the run stands |
+//!
+//! The training only appends events. Curves, tables, TensorBoard files, reports and the dashboard
+//! are made from the folder by others, who can be slow, late or broken without the training
+//! noticing.
+#![forbid(unsafe_code)]
+
+mod event;
+mod folder;
+mod reader;
+mod series;
+mod state;
+
+pub use event::{Event, FORMAT, Number, What};
+pub use folder::{
+    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, HISTORY, MODEL, RESOLVED, RunError, RunFolder, STATE,
+    list,
+};
+pub use reader::Reader;
+pub use series::{Curve, Point, Series};
+pub use state::{Alive, State, Status};
