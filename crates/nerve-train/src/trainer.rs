@@ -303,6 +303,7 @@ impl<'a> Trainer<'a> {
         let mut plans = self.plans(train, run.heads.clone())?;
         let mut evaluator = self.evaluator();
         for epoch in self.options.done.epochs + 1..=self.options.epochs {
+            self.optimizer.begin_epoch(epoch);
             run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;
             let mut stopped = None;
             match self.epoch(run, &mut plans, train, epoch)? {

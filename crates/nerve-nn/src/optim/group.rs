@@ -39,6 +39,8 @@ pub struct Settings {
     pub weight_decay: Option<f64>,
     /// Whether its parameters stay as they are.
     pub frozen: bool,
+    /// In how many epochs from the first on they stay as they are.
+    pub freeze_epochs: u64,
     /// A penalty on the size of its parameters.
     pub regularizer: Option<Arc<dyn Regularizer>>,
     /// What its parameters are made to fulfil after each step.
@@ -51,6 +53,7 @@ impl Default for Settings {
             lr_factor: 1.0,
             weight_decay: None,
             frozen: false,
+            freeze_epochs: 0,
             regularizer: None,
             constraint: None,
         }
@@ -100,6 +103,39 @@ impl Group {
     #[must_use]
     pub fn frozen(mut self) -> Group {
         self.settings.frozen = true;
+        self
+    }
+
+    /// Left as they are in the first `epochs` epochs, and trained from then on: a body that was
+    /// trained before waits until a new head makes sense. What the optimizer remembers of them, its
+    /// count of steps too, stays at its beginning; they have no part in the length of the gradient,
+    /// no decay, no penalty. The trainer counts the epochs; a loop of one's own calls
+    /// [`begin_epoch`](super::Optimizer::begin_epoch). It is a choice between two values in the pass
+    /// of the update: gradients are computed all the same, and nothing is compiled anew.
+    ///
+    /// ```
+    /// use nerve_core::{Tensor, compile};
+    /// use nerve_nn::optim::{Group, Optimizer, Sgd};
+    /// use nerve_nn::{Params, init::Zeros};
+    /// let params = Params::new(1);
+    /// let body = params.var("body", [1], &Zeros);
+    /// let head = params.var("head", [1], &Zeros);
+    /// let sgd = Sgd::new(&params, 1.0).groups(&[Group::of(&["body"]).freeze_epochs(1)]);
+    /// let step = compile(|_: &[Tensor]| {
+    ///     sgd.minimize(&(body.get() + head.get()).sum());
+    ///     vec![]
+    /// });
+    /// let mut path = Vec::new();
+    /// for epoch in 1..=2 {
+    ///     sgd.begin_epoch(epoch);
+    ///     step.call(&[]);
+    ///     path.push((body.to_vec::<f32>()[0], head.to_vec::<f32>()[0]));
+    /// }
+    /// assert_eq!(path, [(0.0, -1.0), (-1.0, -2.0)]);
+    /// ```
+    #[must_use]
+    pub fn freeze_epochs(mut self, epochs: u64) -> Group {
+        self.settings.freeze_epochs = epochs;
         self
     }
 
@@ -180,6 +216,8 @@ pub struct Core {
     blocks: Vec<Block>,
     parameters: Vec<Var>,
     rate: Var,
+    /// The number of the epoch, where a block waits for one.
+    epoch: Option<Var>,
 }
 
 impl Core {
@@ -221,8 +259,11 @@ impl Core {
         }
         let parameters: Vec<Var> =
             blocks.iter().flat_map(|block| block.arena.parts()).cloned().collect();
-        let rate = Tensor::full([], learning_rate, parameters[0].dtype());
-        Ok(Core { blocks, parameters, rate: Var::new("learning_rate", rate) })
+        let number = |start: f64| Tensor::full([], start, parameters[0].dtype());
+        let rate = Var::new("learning_rate", number(learning_rate));
+        let waits = blocks.iter().any(|block| block.settings.freeze_epochs > 0);
+        let epoch = waits.then(|| Var::new("epoch", number(1.0)));
+        Ok(Core { blocks, parameters, rate, epoch })
     }
 
     /// The blocks.
@@ -240,6 +281,22 @@ impl Core {
         &self.rate
     }
 
+    /// Notes which epoch begins, counted from 1.
+    pub(super) fn begin_epoch(&self, epoch: u64) {
+        match &self.epoch {
+            Some(var) if var.dtype() == DType::F64 => var.write(&[epoch as f64]),
+            Some(var) => var.write(&[epoch as f32]),
+            None => {}
+        }
+    }
+
+    /// Whether the parameters of a block are trained in this epoch: one truth value, or none where
+    /// they always are. In a compiled function.
+    pub(super) fn learns(&self, block: &Block) -> Option<Tensor> {
+        let epoch = self.epoch.as_ref().filter(|_| block.settings.freeze_epochs > 0)?;
+        Some(epoch.get().gt(block.settings.freeze_epochs as f64))
+    }
+
     /// A number that starts with this, in the type of the parameters.
     pub fn number(&self, name: &str, start: f64) -> Var {
         Var::new(name, Tensor::full([], start, self.dtype()))
@@ -250,7 +307,8 @@ impl Core {
         self.rate.dtype()
     }
 
-    /// Tensors for each parameter as one tensor for each block.
+    /// Gradients of each parameter as one tensor for each block; zeros where the block waits for its
+    /// epoch.
     ///
     /// # Panics
     /// If their shapes are not those of the parameters.
@@ -262,7 +320,11 @@ impl Core {
         let mut take = |block: &Block| {
             let (of_block, others) = rest.split_at(block.arena.parts().len());
             rest = others;
-            block.arena.gather(of_block)
+            let all = block.arena.gather(of_block);
+            match self.learns(block) {
+                Some(learns) => learns.select(&all, &all.zeros_like()),
+                None => all,
+            }
         };
         self.blocks.iter().map(&mut take).collect()
     }

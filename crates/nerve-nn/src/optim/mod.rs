@@ -4,7 +4,7 @@
 //!
 //! - a [`Rule`] says what an optimizer is: what it remembers of each parameter, and a formula;
 //! - a [`Group`] gives parameters chosen by path settings of their own: learning rate, weight
-//!   decay, penalty, constraint, frozen. Its parameters lie in one [`Arena`], and so does each
+//!   decay, penalty, constraint, frozen, frozen at first. Its parameters lie in one [`Arena`], and so does each
 //!   kind of slot, so that a step is one pass over memory;
 //! - wrappers change what goes in or comes out of any optimizer: [`Clipped`] gradients,
 //!   [`Accumulated`] ones, [`Averaged`] weights, [`Lookahead`], [`Sam`].
@@ -84,6 +84,12 @@ pub trait Optimizer: Send + Sync {
     /// called between steps: before an evaluation, and once more after it.
     fn exchange_averages(&self) -> bool {
         false
+    }
+
+    /// Notes that an epoch begins, counted from 1: groups may wait for theirs
+    /// ([`Group::freeze_epochs`]). To be called between steps.
+    fn begin_epoch(&self, epoch: u64) {
+        self.core().begin_epoch(epoch);
     }
 
     /// Changes the parameters, given the gradient of each in the order of

@@ -1,6 +1,6 @@
 //! Rules: how one number follows its gradient; and what carries a rule out.
 
-use super::group::{Core, Group};
+use super::group::{Block, Core, Group};
 use super::{Memory, Optimizer};
 use crate::params::Params;
 use nerve_core::{Arena, Shape, Tensor, Var, grad};
@@ -117,8 +117,53 @@ pub struct Updater<R> {
     core: Core,
     /// What is remembered, for each block.
     kept: Vec<Kept>,
+    clock: Clock,
+    /// For each block that waits for its epoch a clock of its own, which starts then.
+    late: Vec<Option<Clock>>,
+}
+
+/// The steps that are done, and what a rule remembers once for all parameters.
+struct Clock {
     count: Option<Var>,
     numbers: Vec<Var>,
+}
+
+impl Clock {
+    /// Its variables have names that end with `of`.
+    fn new<R: Rule>(rule: &R, core: &Core, of: &str) -> Clock {
+        let number = |name: &str, start| core.number(&format!("{name}{of}"), start);
+        Clock {
+            count: rule.counts().then(|| number("step", 0.0)),
+            numbers: rule.numbers().iter().map(|&(name, start)| number(name, start)).collect(),
+        }
+    }
+
+    /// The number of this step, and the new values of the numbers; where it does not learn, they are
+    /// not kept.
+    fn next<R: Rule>(&self, rule: &R, learns: Option<&Tensor>) -> (Option<Tensor>, Vec<Tensor>) {
+        let count = self.count.as_ref().map(|count| count.get() + 1.0);
+        let mut numbers: Vec<Tensor> = self.numbers.iter().map(Var::get).collect();
+        if let Some(count) = &count {
+            numbers = rule.next_numbers(count, &numbers);
+        }
+        let vars = self.count.iter().chain(&self.numbers);
+        for (var, value) in vars.zip(count.iter().chain(&numbers)) {
+            var.set(chosen(learns, value.clone(), &var.get()));
+        }
+        (count, numbers)
+    }
+
+    fn memory(&self) -> impl Iterator<Item = Memory<'_>> {
+        self.count.iter().chain(&self.numbers).map(Memory::One)
+    }
+}
+
+/// The new value where a block learns, the old one where it waits.
+fn chosen(learns: Option<&Tensor>, new: Tensor, old: &Tensor) -> Tensor {
+    match learns {
+        Some(learns) => learns.select(&new, old),
+        None => new,
+    }
 }
 
 enum Kept {
@@ -150,10 +195,13 @@ impl<R: Rule> Updater<R> {
     ) -> Result<Updater<R>, String> {
         let core = Core::new(vars, groups, learning_rate)?;
         let kept = core.blocks().iter().map(|block| Kept::new(&rule, &block.arena)).collect();
-        let number = |&(name, start): &(&str, f64)| core.number(name, start);
+        let late = core.blocks().iter().map(|block| {
+            let first = format!(".{}", block.arena.parts()[0].name());
+            (block.settings.freeze_epochs > 0).then(|| Clock::new(&rule, &core, &first))
+        });
         Ok(Updater {
-            count: rule.counts().then(|| core.number("step", 0.0)),
-            numbers: rule.numbers().iter().map(number).collect(),
+            late: late.collect(),
+            clock: Clock::new(&rule, &core, ""),
             vars: vars.to_vec(),
             groups: groups.to_vec(),
             rule,
@@ -195,11 +243,26 @@ impl<R: Rule> Updater<R> {
         &self.rule
     }
 
-    fn count(&self) -> Option<Tensor> {
-        let count = self.count.as_ref()?;
-        let next = count.get() + 1.0;
-        count.set(next.clone());
-        Some(next)
+    /// The block after the step: what is remembered is written, where it learns.
+    fn follow(&self, block: &Block, kept: &Kept, now: &Now, mut g: Tensor) -> Tensor {
+        let (settings, w) = (&block.settings, block.arena.var().get());
+        if let Some(regularizer) = &settings.regularizer {
+            let penalty = match regularizer.elementwise() {
+                true => regularizer.penalty(&w),
+                false => (block.arena.split(&w).iter().map(|w| regularizer.penalty(w)))
+                    .reduce(|a, b| a + b)
+                    .expect("a block has parameters"),
+            };
+            g = g + grad(&penalty, &[&w]).remove(0);
+        }
+        let learns = self.core.learns(block);
+        let mut after = kept.step(&self.rule, &block.arena, now, [&w, &g], learns.as_ref());
+        if let Some(constraint) = &settings.constraint {
+            let parts = block.arena.split(&after);
+            let kept: Vec<Tensor> = parts.iter().map(|w| constraint.project(w)).collect();
+            after = block.arena.gather(&kept);
+        }
+        chosen(learns.as_ref(), after, &w)
     }
 }
 
@@ -238,12 +301,21 @@ impl Kept {
         }
     }
 
-    /// The block after the step; what is remembered is written.
-    fn step<R: Rule>(&self, rule: &R, arena: &Arena, now: &Now, w: &Tensor, g: &Tensor) -> Tensor {
+    /// The block after the step; what is remembered is written, where it learns.
+    fn step<R: Rule>(
+        &self,
+        rule: &R,
+        arena: &Arena,
+        now: &Now,
+        [w, g]: [&Tensor; 2],
+        learns: Option<&Tensor>,
+    ) -> Tensor {
         let one = |vars: &[&Var], w: &Tensor, g: &Tensor| {
             let mut slots: Vec<Tensor> = vars.iter().map(|var| var.get()).collect();
             let after = rule.update(now, w, g, &mut slots);
-            vars.iter().zip(slots).for_each(|(var, value)| var.set(value));
+            for (var, value) in vars.iter().zip(slots) {
+                var.set(chosen(learns, value, &var.get()));
+            }
             after
         };
         match self {
@@ -265,42 +337,26 @@ impl<R: Rule> Optimizer for Updater<R> {
     }
 
     fn update(&self, gradients: Vec<Tensor>) {
-        let count = self.count();
-        let mut numbers: Vec<Tensor> = self.numbers.iter().map(Var::get).collect();
-        if let Some(count) = &count {
-            numbers = self.rule.next_numbers(count, &numbers);
-            self.numbers.iter().zip(&numbers).for_each(|(var, value)| var.set(value.clone()));
-        }
-        for ((block, kept), mut g) in self.core.blocks().iter().zip(&self.kept).zip(gradients) {
-            let (settings, w) = (&block.settings, block.arena.var().get());
-            let rate = self.core.rate().get();
+        let shared = self.clock.next(&self.rule, None);
+        let blocks = self.core.blocks().iter().zip(&self.kept).zip(&self.late);
+        for (((block, kept), late), g) in blocks.zip(gradients) {
+            let (settings, rate) = (&block.settings, self.core.rate().get());
+            let (count, numbers) = match late {
+                Some(clock) => clock.next(&self.rule, self.core.learns(block).as_ref()),
+                None => shared.clone(),
+            };
             let now = Now {
                 rate: if settings.lr_factor == 1.0 { rate } else { rate * settings.lr_factor },
                 weight_decay: settings.weight_decay.unwrap_or_else(|| self.rule.weight_decay()),
-                numbers: numbers.clone(),
-                count: count.clone(),
+                numbers,
+                count,
             };
-            if let Some(regularizer) = &settings.regularizer {
-                let penalty = match regularizer.elementwise() {
-                    true => regularizer.penalty(&w),
-                    false => (block.arena.split(&w).iter().map(|w| regularizer.penalty(w)))
-                        .reduce(|a, b| a + b)
-                        .expect("a block has parameters"),
-                };
-                g = g + grad(&penalty, &[&w]).remove(0);
-            }
-            let mut after = kept.step(&self.rule, &block.arena, &now, &w, &g);
-            if let Some(constraint) = &settings.constraint {
-                let parts = block.arena.split(&after);
-                let kept: Vec<Tensor> = parts.iter().map(|w| constraint.project(w)).collect();
-                after = block.arena.gather(&kept);
-            }
-            block.arena.var().set(after);
+            block.arena.var().set(self.follow(block, kept, &now, g));
         }
     }
 
     fn memory(&self) -> Vec<Memory<'_>> {
-        let numbers = self.count.iter().chain(&self.numbers).map(Memory::One);
-        self.kept.iter().flat_map(Kept::memory).chain(numbers).collect()
+        let clocks = std::iter::once(&self.clock).chain(self.late.iter().flatten());
+        self.kept.iter().flat_map(Kept::memory).chain(clocks.flat_map(Clock::memory)).collect()
     }
 }

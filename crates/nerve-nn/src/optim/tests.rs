@@ -146,3 +146,92 @@ fn a_second_optimizer_takes_over_and_the_same_parameters_can_have_two() {
     let old = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| down(&first, &[&a, &b])));
     assert!(old.is_err(), "its block does not hold the parameters any more");
 }
+
+/// All optimizers of the registry with their samples, in all wrappers and none.
+fn everyone(params: &Params, groups: &[Group]) -> Vec<(String, Box<dyn Optimizer>)> {
+    let wrapped = std::iter::once(None).chain(WRAPPERS.iter().map(Some));
+    let mut all = Vec::new();
+    for wrapper in wrapped {
+        for entry in REGISTRY {
+            let args = nerve_formats::spec::check(&entry.spec, &[]);
+            let Ok(args) = args else { continue };
+            let mut optimizer = entry.build(&args, params, groups).unwrap();
+            let mut name = entry.spec.name.to_string();
+            if let Some(wrapper) = wrapper {
+                let max = [("max".to_string(), Value::Float(0.5))];
+                let given = if wrapper.spec.name.starts_with("clip") { &max[..] } else { &[] };
+                let Ok(args) = nerve_formats::spec::check(&wrapper.spec, given) else { continue };
+                optimizer = wrap(optimizer, &[Item { name: wrapper.spec.name, args }], params);
+                name = format!("{name} in {}", wrapper.spec.name);
+            }
+            all.push((name, optimizer));
+        }
+    }
+    assert!(all.len() > 3 * REGISTRY.len());
+    all
+}
+
+#[test]
+fn what_waits_for_its_epoch_keeps_its_bits_and_begins_fresh() {
+    let bits =
+        |var: &Var| -> Vec<u32> { var.to_vec::<f32>().iter().map(|x| x.to_bits()).collect() };
+    let groups = [Group::of(&["a"]).freeze_epochs(2).weight_decay(0.1)];
+    for at in 0.. {
+        let params = Params::new(1);
+        let [a, b] = [([3, 2], 1.5), ([2, 2], 2.0)].map(|(shape, start)| {
+            let name = if start == 1.5 { "a" } else { "b" };
+            params.at(name).var("w", shape, &Constant(start))
+        });
+        let mut all = everyone(&params, &groups);
+        if at == all.len() {
+            break;
+        }
+        let (name, optimizer) = all.swap_remove(at);
+        let step = compile(|_: &[Tensor]| {
+            let loss = (a.get().square().sum() + b.get().square().sum()) * 0.3;
+            optimizer.minimize(&loss);
+            vec![]
+        });
+        let of_a = || -> Vec<Var> {
+            let slots = optimizer.slots().into_iter();
+            slots.filter(|slot| slot.name().ends_with(".a.w")).chain([a.clone()]).collect()
+        };
+        let before: Vec<_> = of_a().iter().map(bits).collect();
+        for epoch in 1..=2 {
+            optimizer.begin_epoch(epoch);
+            (0..12).for_each(|_| _ = step.call(&[]));
+            let now: Vec<_> = of_a().iter().map(bits).collect();
+            assert_eq!(now, before, "{name} in epoch {epoch}");
+        }
+        assert_ne!(b.to_vec::<f32>(), [2.0; 4], "{name}");
+        optimizer.begin_epoch(3);
+        (0..12).for_each(|_| _ = step.call(&[]));
+        assert_ne!(a.to_vec::<f32>(), [1.5; 6], "{name} learns from epoch 3 on");
+        assert_eq!(step.plans(), 1);
+    }
+}
+
+#[test]
+fn a_group_that_waited_goes_the_way_of_a_new_optimizer() {
+    let path = |waits: u64| -> Vec<f32> {
+        let params = Params::new(1);
+        let [a, b] = two(&params);
+        let adam = NAdam::new(&params, 0.1).groups(&[Group::of(&["a"]).freeze_epochs(waits)]);
+        let step = compile(|_: &[Tensor]| {
+            adam.minimize(&(a.get().square().sum() + b.get().square().sum()));
+            vec![]
+        });
+        for epoch in 1..=waits {
+            adam.begin_epoch(epoch);
+            (0..5).for_each(|_| _ = step.call(&[]));
+        }
+        adam.begin_epoch(waits + 1);
+        let mut path = Vec::new();
+        for _ in 0..5 {
+            step.call(&[]);
+            path.push(a.to_vec::<f32>()[0]);
+        }
+        path
+    };
+    assert_eq!(path(3), path(0));
+}

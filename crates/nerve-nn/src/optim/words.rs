@@ -229,6 +229,12 @@ macro_rules! settings {
                 "the weight decay; without it the optimizer's",
             ),
             Param::with_default("frozen", Kind::Bool, Value::Bool(false), "left as they are"),
+            Param::with_default(
+                "freeze_epochs",
+                Kind::int(0, 1_000_000),
+                Value::Int(0),
+                "left as they are in so many epochs from the first on",
+            ),
             Param::optional("regularizer", regularize::KIND, "a penalty on them"),
             Param::optional("constraint", regularize::CONSTRAINT, "what they are kept to"),
         ]
@@ -285,6 +291,7 @@ pub fn group(item: &Item) -> Group {
         lr_factor: args.float("lr_factor"),
         weight_decay: args.has("weight_decay").then(|| args.float("weight_decay")),
         frozen: args.bool("frozen"),
+        freeze_epochs: args.usize("freeze_epochs") as u64,
         regularizer: args.has("regularizer").then(|| regularize::build(args.item("regularizer"))),
         constraint: args
             .has("constraint")
