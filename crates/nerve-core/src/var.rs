@@ -309,6 +309,29 @@ impl Var {
     }
 }
 
+/// The bytes of elements are theirs in files, too.
+const _: () = assert!(cfg!(target_endian = "little"), "big-endian processors are not supported");
+
+impl Var {
+    /// Its elements as bytes, row-major, each little-endian, in the place of what was in `into`. A
+    /// buffer that is used again is not allocated again: this is how a training is captured between
+    /// two steps.
+    ///
+    /// # Panics
+    /// Inside a compiled function.
+    #[track_caller]
+    pub fn read_bytes(&self, into: &mut Vec<u8>) {
+        self.expect_no_trace("read_bytes", "get it");
+        if self.0.derived.is_some() {
+            *into = compile::evaluate(&self.get()).to_vec(0..self.bytes());
+            return;
+        }
+        into.resize(self.bytes(), 0);
+        let home = self.home();
+        home.buffer.read_into(home.offset, into);
+    }
+}
+
 impl PartialEq for Var {
     fn eq(&self, other: &Var) -> bool {
         self.0.id == other.0.id

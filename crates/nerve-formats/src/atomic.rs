@@ -93,9 +93,13 @@ fn create_beside(folder: &Path) -> io::Result<(File, Temporary)> {
     }
 }
 
-/// A rename is only safe from a power failure once the folder is on the disk as well.
+/// Puts the names in a folder on the disk: a rename is only safe from a power failure once that is
+/// done as well.
+///
+/// # Errors
+/// Those of the disk.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         // Some network file systems cannot sync a folder; the file itself is synced.
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
@@ -106,8 +110,11 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Elsewhere a folder cannot be opened as a file, and the rename is journalled.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
+pub fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

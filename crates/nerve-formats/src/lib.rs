@@ -33,7 +33,7 @@ pub mod spec;
 pub mod wav;
 mod zip;
 
-pub use atomic::write_atomic;
+pub use atomic::{sync_folder, write_atomic};
 pub use error::{ErrorKind, FormatError, escape};
 pub use idx::{Idx, IdxData, read_idx, write_idx};
 pub use limits::Limits;

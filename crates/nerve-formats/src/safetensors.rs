@@ -20,7 +20,7 @@ mod write;
 pub use compare::{Mismatch, compare};
 pub(crate) use convert::f16_to_f32;
 pub use dtype::Dtype;
-pub use write::{Elements, NewTensor, to_bytes, write_safetensors};
+pub use write::{Elements, NewTensor, to_bytes, write_safetensors, write_safetensors_to};
 
 use std::fmt;
 use std::ops::Range;

@@ -23,24 +23,46 @@ pub struct StateTensor {
     pub bytes: Vec<u8>,
 }
 
+impl StateTensor {
+    /// The content of a variable, under this name.
+    pub fn of(name: impl Into<String>, var: &Var) -> StateTensor {
+        let (dtype, shape) = (var.dtype(), var.shape().clone());
+        let mut tensor = StateTensor { name: name.into(), dtype, shape, bytes: Vec::new() };
+        tensor.capture(var);
+        tensor
+    }
+
+    /// Takes over the content of a variable of the same type and shape, into the memory it has.
+    ///
+    /// # Panics
+    /// If type or shape differ.
+    pub fn capture(&mut self, var: &Var) {
+        assert!(
+            self.dtype == var.dtype() && self.shape == *var.shape(),
+            "`{}` is {} {}, `{}` is {} {}",
+            self.name,
+            self.dtype,
+            self.shape,
+            var.name(),
+            var.dtype(),
+            var.shape()
+        );
+        var.read_bytes(&mut self.bytes);
+    }
+}
+
 /// The contents of variables, in their order.
 pub fn of(vars: &[Var]) -> Vec<StateTensor> {
-    fn bytes<const N: usize, T>(values: Vec<T>, to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-        values.into_iter().flat_map(to).collect()
+    vars.iter().map(|var| StateTensor::of(var.name(), var)).collect()
+}
+
+/// They as what a safetensors file is written from.
+pub fn tensors(state: &[StateTensor]) -> Vec<NewTensor<'_>> {
+    fn one(tensor: &StateTensor) -> NewTensor<'_> {
+        let data = Elements::Raw(stored(tensor.dtype), &tensor.bytes);
+        NewTensor { name: &tensor.name, shape: &tensor.shape, data }
     }
-    let one = |var: &Var| StateTensor {
-        name: var.name().to_string(),
-        dtype: var.dtype(),
-        shape: var.shape().clone(),
-        bytes: match var.dtype() {
-            DType::F32 => bytes(var.to_vec::<f32>(), f32::to_le_bytes),
-            DType::F64 => bytes(var.to_vec::<f64>(), f64::to_le_bytes),
-            DType::I32 => bytes(var.to_vec::<i32>(), i32::to_le_bytes),
-            DType::U8 => var.to_vec::<u8>(),
-            DType::Bool => bytes(var.to_vec::<bool>(), |b| [u8::from(b)]),
-        },
-    };
-    vars.iter().map(one).collect()
+    state.iter().map(one).collect()
 }
 
 /// One way in which a state does not fit the variables it is loaded into.
@@ -144,10 +166,22 @@ pub(crate) enum Ready {
 /// Lists all that is missing, unexpected or of another shape or type; nothing has then been
 /// written.
 pub fn load(vars: &[Var], state: &[StateTensor]) -> Result<(), LoadError> {
-    let find = |name: &str| state.iter().find(|tensor| tensor.name == name);
-    let names = state.iter().map(|tensor| (tensor.name.as_str(), &*tensor.shape));
-    load_by(vars, Vec::new(), names, |var| {
-        let tensor = find(var.name())?;
+    let named: Vec<_> = vars.iter().map(|var| (var.name().to_string(), var.clone())).collect();
+    load_named(&named, state.iter())
+}
+
+/// As [`load`], for variables that are known under these names.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_named<'a>(
+    vars: &[(String, Var)],
+    state: impl Iterator<Item = &'a StateTensor> + Clone,
+) -> Result<(), LoadError> {
+    let find = |name: &str| state.clone().find(|tensor| tensor.name == name);
+    let names = state.clone().map(|tensor| (tensor.name.as_str(), &*tensor.shape));
+    load_by(vars, Vec::new(), names, |name, var| {
+        let tensor = find(name)?;
         Some((tensor.shape.clone(), decode(tensor, var.dtype())))
     })
 }
@@ -158,9 +192,10 @@ pub fn load(vars: &[Var], state: &[StateTensor]) -> Result<(), LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_safetensors(vars: &[Var], file: &SafeTensors) -> Result<(), LoadError> {
+    let named: Vec<_> = vars.iter().map(|var| (var.name().to_string(), var.clone())).collect();
     let names = file.iter().map(|tensor| (tensor.name, tensor.shape));
-    load_by(vars, Vec::new(), names, |var| {
-        let tensor = file.get(var.name())?;
+    load_by(&named, Vec::new(), names, |name, var| {
+        let tensor = file.get(name)?;
         Some((tensor.shape.into(), ready(&tensor, var.dtype())))
     })
 }
@@ -175,15 +210,7 @@ pub fn save_safetensors(
     metadata: &[(String, String)],
 ) -> Result<(), FormatError> {
     let state = of(vars);
-    let tensors: Vec<NewTensor<'_>> = state
-        .iter()
-        .map(|tensor| NewTensor {
-            name: &tensor.name,
-            shape: &tensor.shape,
-            data: Elements::Raw(stored(tensor.dtype), &tensor.bytes),
-        })
-        .collect();
-    write_safetensors(path, &tensors, metadata)
+    write_safetensors(path, &tensors(&state), metadata)
 }
 
 fn stored(dtype: DType) -> Dtype {
@@ -199,16 +226,16 @@ fn stored(dtype: DType) -> Dtype {
 /// Writes what `find` gives into variables, unless one of them, one of the names, or `others` says
 /// that it does not fit.
 pub(crate) fn load_by<'a>(
-    vars: &[Var],
+    vars: &[(String, Var)],
     others: Vec<Mismatch>,
     names: impl Iterator<Item = (&'a str, &'a [usize])>,
-    find: impl Fn(&Var) -> Option<(Shape, Result<Ready, String>)>,
+    find: impl Fn(&str, &Var) -> Option<(Shape, Result<Ready, String>)>,
 ) -> Result<(), LoadError> {
     let mut mismatches = Vec::new();
     let mut ready = Vec::new();
-    for var in vars {
-        let name = var.name().to_string();
-        match find(var) {
+    for (name, var) in vars {
+        let name = name.clone();
+        match find(&name, var) {
             None => mismatches.push(Mismatch::Missing { name, shape: var.shape().clone() }),
             Some((found, _)) if found != *var.shape() => {
                 mismatches.push(Mismatch::Shape { name, expected: var.shape().clone(), found });
@@ -220,7 +247,7 @@ pub(crate) fn load_by<'a>(
         }
     }
     for (name, shape) in names {
-        if !vars.iter().any(|var| var.name() == name) {
+        if !vars.iter().any(|(known, _)| known == name) {
             mismatches.push(Mismatch::Unexpected { name: name.into(), shape: shape.into() });
         }
     }

@@ -135,8 +135,10 @@ impl Transfer {
         let find = |name: &str| {
             names.iter().find(|(here, _)| here == name).and_then(|(_, there)| file.get(there))
         };
-        load_by(&wanted, others, std::iter::empty(), |var| {
-            let tensor = find(var.name())?;
+        let named: Vec<_> =
+            wanted.iter().map(|var| (var.name().to_string(), var.clone())).collect();
+        load_by(&named, others, std::iter::empty(), |name, var| {
+            let tensor = find(name)?;
             Some((tensor.shape.into(), ready(&tensor, var.dtype())))
         })?;
         report.loaded = wanted.iter().map(|var| var.name().to_string()).collect();

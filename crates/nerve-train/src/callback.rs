@@ -1,5 +1,6 @@
 //! Callbacks: what looks on while a network is trained.
 
+use crate::checkpoint::{Memory, Position, Snapshot};
 use crate::history::History;
 use crate::trainer::Outcome;
 
@@ -22,8 +23,10 @@ pub struct TrainBegin<'a> {
     pub epochs: u64,
     /// Steps in an epoch; `None` where the length of the data is not known.
     pub steps: Option<u64>,
-    /// The names of the metrics.
-    pub metrics: &'a [String],
+    /// Where it begins: at the start, or where a training that is continued was stopped.
+    pub position: Position,
+    /// The epochs so far, the names of the metrics, and by what epochs are compared.
+    pub history: &'a History,
 }
 
 /// Loss and metrics since the epoch began.
@@ -48,6 +51,40 @@ pub struct StepEnd<'a> {
     pub loss: f64,
     /// Loss and metrics of this epoch so far.
     pub scores: Scores<'a>,
+}
+
+/// Between two steps: when a training can be captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the first step of this process.
+    Begin,
+    /// After a step.
+    Step {
+        /// The step of the whole training, counted from 1.
+        step: u64,
+    },
+    /// After a whole epoch, which has been measured.
+    Epoch {
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// After the last step, however the training ends, unless it diverged: then the snapshot before
+    /// is the last good one.
+    End,
+}
+
+/// A training that stands still, ready to be captured.
+pub struct Capture<'a> {
+    pub(crate) take: &'a dyn Fn(&mut Snapshot),
+}
+
+impl Capture<'_> {
+    /// Copies all that the training needs to go on, into the memory that the snapshot has.
+    pub fn take(&self, snapshot: &mut Snapshot) {
+        (self.take)(snapshot);
+    }
 }
 
 /// Looks on while a network is trained, and may stop it. Every method does nothing by default.
@@ -86,6 +123,38 @@ pub trait Callback {
     fn on_epoch_end(&mut self, history: &History) -> Result<Control, CallbackError> {
         let _ = history;
         Ok(Control::Continue)
+    }
+
+    /// Whether the training should be captured now. Asked after each step: what is done here costs
+    /// time in every step.
+    fn wants_snapshot(&mut self, moment: &Moment) -> bool {
+        let _ = moment;
+        false
+    }
+
+    /// The training stands still and can be captured, since a callback
+    /// [wanted](Callback::wants_snapshot) it. Called only for those that did.
+    ///
+    /// # Errors
+    /// Ends the training with this error.
+    fn on_snapshot(&mut self, moment: &Moment, capture: &Capture<'_>) -> Result<(), CallbackError> {
+        let _ = (moment, capture);
+        Ok(())
+    }
+
+    /// What it has to remember where a training is continued, under a name of its own: the best
+    /// epoch, counters. What can be found in the history need not be.
+    fn memory(&self) -> Option<(&'static str, Memory)> {
+        None
+    }
+
+    /// Goes on from what [`memory`](Callback::memory) gave; the history is that of the training so far.
+    ///
+    /// # Errors
+    /// It does not fit: ends the training with this error.
+    fn restore(&mut self, memory: Memory) -> Result<(), CallbackError> {
+        let _ = memory;
+        Ok(())
     }
 
     /// After the last step, also when the training was stopped or diverged.

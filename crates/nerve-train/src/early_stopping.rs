@@ -1,10 +1,12 @@
 //! Early stopping, with the best parameters restored.
 
 use crate::callback::{Callback, CallbackError, Control};
+use crate::checkpoint::Memory;
 use crate::history::History;
 use crate::trainer::Outcome;
 use nerve_nn::Params;
 use nerve_nn::state::{self, StateTensor};
+use std::sync::Arc;
 
 /// Keeps the parameters of the best epoch, puts them back at the end of the training, and may end it
 /// when no epoch has been better for a while.
@@ -18,7 +20,7 @@ pub struct EarlyStopping {
     params: Params,
     patience: Option<u64>,
     /// The epoch that was the best, and what the network was then.
-    best: Option<(u64, Vec<StateTensor>)>,
+    best: Option<(u64, Arc<Vec<StateTensor>>)>,
 }
 
 impl EarlyStopping {
@@ -46,7 +48,7 @@ impl Callback for EarlyStopping {
             return Err(format!("early stopping follows `{name}`; there are {known}").into());
         }
         if history.last_is_best() {
-            self.best = Some((last.epoch, state::of(&self.params.vars())));
+            self.best = Some((last.epoch, Arc::new(state::of(&self.params.vars()))));
             return Ok(Control::Continue);
         }
         let since = last.epoch - self.best().unwrap_or(0);
@@ -57,6 +59,17 @@ impl Callback for EarlyStopping {
             }
             _ => Ok(Control::Continue),
         }
+    }
+
+    fn memory(&self) -> Option<(&'static str, Memory)> {
+        let (epoch, tensors) = self.best.clone().unzip();
+        let numbers = epoch.map(|epoch| epoch as f64).into_iter().collect();
+        Some(("early_stopping", Memory { numbers, tensors: tensors.unwrap_or_default() }))
+    }
+
+    fn restore(&mut self, memory: Memory) -> Result<(), CallbackError> {
+        self.best = memory.numbers.first().map(|&epoch| (epoch as u64, memory.tensors));
+        Ok(())
     }
 
     fn on_train_end(&mut self, outcome: &Outcome, _: &History) -> Result<(), CallbackError> {

@@ -36,6 +36,15 @@ pub enum TrainError {
         error: RunError,
     },
 
+    /// What a training should go on from is of another one.
+    #[error("the snapshot of step {step} does not fit this training: {reason}")]
+    Resume {
+        /// The step of the snapshot.
+        step: u64,
+        /// All that does not fit.
+        reason: String,
+    },
+
     /// A callback failed, for instance because the disk is full.
     #[error("{0}")]
     Callback(CallbackError),

@@ -1,6 +1,7 @@
 //! Loss and metrics over a data set.
 
 use crate::callback::{CallbackError, Scores};
+use crate::checkpoint::Snapshot;
 use crate::error::TrainError;
 use crate::heads::{Head, Heads, View};
 use crate::metrics::{Kept, Metric, Seen};
@@ -182,6 +183,30 @@ impl Tally {
         self.values.fill(f64::NAN);
     }
 
+    /// What it has summed up, to be continued.
+    pub fn put(&self, into: &mut Snapshot) {
+        into.put_numbers("epoch/sums", &[self.examples as f64, self.sums.0, self.sums.1]);
+        for (i, kept) in self.kept.iter().enumerate() {
+            into.put_numbers(&format!("epoch/{i}.sums"), &kept.sums);
+            into.put_numbers(&format!("epoch/{i}.maxima"), &kept.maxima);
+            into.put_numbers(&format!("epoch/{i}.width"), &[kept.width as f64]);
+            into.put_numbers(&format!("epoch/{i}.rows"), &kept.rows);
+        }
+    }
+
+    /// Goes on from what [`put`](Tally::put) gave; `None` if that was of another training.
+    pub fn restore(&mut self, from: &Snapshot) -> Option<()> {
+        let [examples, loss, count] = from.numbers("epoch/sums")?.try_into().ok()?;
+        (self.examples, self.sums) = (examples as u64, (loss, count));
+        for (i, kept) in self.kept.iter_mut().enumerate() {
+            kept.sums = from.numbers(&format!("epoch/{i}.sums"))?;
+            kept.maxima = from.numbers(&format!("epoch/{i}.maxima"))?;
+            kept.width = *from.numbers(&format!("epoch/{i}.width"))?.first()? as usize;
+            kept.rows = from.numbers(&format!("epoch/{i}.rows"))?;
+        }
+        Some(())
+    }
+
     /// Adds `batch`, whose results are in `self.batch`, and whose targets are the fields from
     /// `first` on; if they are `shown`, with the values that are worth computing after each step.
     pub fn add(&mut self, batch: &Batch, first: usize, heads: &Heads<'_>, shown: bool) {
@@ -218,6 +243,7 @@ impl Tally {
     /// Computes the values of all metrics, at the end. Without examples there are none: NaN.
     pub fn finish(&mut self, heads: &Heads<'_>) {
         if self.examples > 0 {
+            self.lose(heads);
             for (i, score) in heads.scores().iter().enumerate() {
                 if let Some(metric) = score.metric {
                     self.values[i] = metric.value(&self.kept[i]);

@@ -11,6 +11,7 @@
 //! | [`picture`] | drawing: charts and heat maps as SVG, pixels as PNG |
 //! | [`Callback`] | looks on, and may stop the training |
 //! | [`EarlyStopping`], [`Goal`] | when to stop, and which epoch is the best |
+//! | [`checkpoint`] | a training as it stands between two steps; saving it and going on from it |
 //! | [`History`] | a row for each epoch, as CSV |
 //! | [`Progress`] | a bar on a terminal, a line an epoch elsewhere |
 //!
@@ -44,6 +45,7 @@
 #![forbid(unsafe_code)]
 
 mod callback;
+pub mod checkpoint;
 mod early_stopping;
 mod error;
 mod evaluate;
@@ -58,7 +60,10 @@ mod predictions;
 mod progress;
 mod trainer;
 
-pub use callback::{Callback, CallbackError, Control, Scores, StepEnd, TrainBegin};
+pub use callback::{
+    Callback, CallbackError, Capture, Control, Moment, Scores, StepEnd, TrainBegin,
+};
+pub use checkpoint::{Background, Checkpoints, Every, Saver, Snapshot};
 pub use early_stopping::EarlyStopping;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Evaluator};
@@ -68,4 +73,4 @@ pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;
 pub use predictions::{Given, Predictions, first_use};
 pub use progress::Progress;
-pub use trainer::{Done, Fit, Options, Outcome, Trainer};
+pub use trainer::{Fit, Options, Outcome, Trainer};

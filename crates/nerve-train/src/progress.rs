@@ -129,7 +129,8 @@ impl Callback for Progress {
     fn on_train_begin(&mut self, begin: &TrainBegin<'_>) -> Result<(), CallbackError> {
         (self.epochs, self.steps) = (begin.epochs, begin.steps);
         // `acc` is what everybody calls it, and a line should fit a terminal.
-        self.names = begin.metrics.iter().map(|name| name.replace("accuracy", "acc")).collect();
+        self.names =
+            begin.history.metrics.iter().map(|name| name.replace("accuracy", "acc")).collect();
         Ok(())
     }
 
@@ -196,6 +197,7 @@ impl Callback for Progress {
 mod tests {
     use super::*;
     use crate::callback::Scores;
+    use crate::checkpoint::Position;
     use crate::history::Row;
     use std::sync::{Arc, Mutex};
 
@@ -229,7 +231,8 @@ mod tests {
         let shared = Shared::default();
         let mut progress = Progress::lines(shared.clone());
         let mut history = History { metrics: vec!["accuracy".into()], ..History::default() };
-        let begin = TrainBegin { epochs: 10, steps: Some(2), metrics: &history.metrics };
+        let position = Position::default();
+        let begin = TrainBegin { epochs: 10, steps: Some(2), position, history: &history };
         progress.on_train_begin(&begin).unwrap();
         for row in rows {
             progress.on_epoch_begin(row.epoch).unwrap();

@@ -1,6 +1,9 @@
 //! `Trainer`: epochs over the data.
 
-use crate::callback::{Callback, Control, StepEnd, TrainBegin};
+mod resume;
+
+use crate::callback::{Callback, Control, Moment, StepEnd, TrainBegin};
+use crate::checkpoint::{Position, Snapshot};
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, Evaluator, Tally};
 use crate::goal::Goal;
@@ -8,7 +11,7 @@ use crate::heads::{Head, Heads};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
-use nerve_core::{Precision, Step};
+use nerve_core::{Precision, Step, Var};
 use nerve_data::Loader;
 use nerve_nn::losses::Loss;
 use nerve_nn::optim::Optimizer;
@@ -31,6 +34,8 @@ pub struct Trainer<'a> {
     optimizer: &'a dyn Optimizer,
     schedule: Box<dyn Schedule>,
     weighted: bool,
+    /// Parameters and statistics of the network: what a snapshot holds of it.
+    state: Vec<Var>,
     options: Options,
 }
 
@@ -48,23 +53,12 @@ pub struct Options {
     /// By what epochs are compared.
     pub goal: Goal,
     /// How long it may take: when the time is up, the epoch ends with the step in hand, is measured,
-    /// and is the last. Counted from the start of this training.
+    /// and is the last. Counted from the start of this process.
     pub max_time: Option<Duration>,
     /// Once true, the training stops after the step in hand. For signal handlers.
     pub stop: Arc<AtomicBool>,
-    /// Epochs and steps that are done already: a training that continues another, from its
-    /// parameters and the slots of its optimizer, ends with the same bits as one that was never
-    /// stopped.
-    pub done: Done,
-}
-
-/// How much of a training is done already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    /// Whole epochs.
-    pub epochs: u64,
-    /// The steps in them.
-    pub steps: u64,
+    /// What it goes on from: it ends with the same bits as one that was never stopped.
+    pub from: Option<Arc<Snapshot>>,
 }
 
 impl Default for Options {
@@ -77,7 +71,7 @@ impl Default for Options {
             goal: Goal::default(),
             max_time: None,
             stop: Arc::default(),
-            done: Done::default(),
+            from: None,
         }
     }
 }
@@ -131,13 +125,16 @@ enum Ended {
 /// What goes from epoch to epoch.
 struct Run<'r, 'c> {
     history: History,
-    step: u64,
     /// The rate of the optimizer before a schedule changed it.
     base_rate: f64,
     rate: f64,
     /// Steps of the whole training, and of an epoch.
     total: u64,
     epoch: u64,
+    /// Where the epoch that is running stands.
+    position: Position,
+    /// What the clock showed when the training began, had it never been stopped.
+    began: Instant,
     heads: Arc<Heads<'r>>,
     tally: Tally,
     /// When the time is up.
@@ -189,7 +186,7 @@ impl<'a> Trainer<'a> {
     ) -> Trainer<'a> {
         assert!(!heads.is_empty(), "a network is trained for one head or more");
         let (schedule, options) = (Box::new(Constant), Options::default());
-        Trainer { model, heads, optimizer, schedule, weighted: false, options }
+        Trainer { model, heads, optimizer, schedule, weighted: false, state: Vec::new(), options }
     }
 
     /// With these metrics of the first head.
@@ -204,6 +201,14 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn weighted(self, weighted: bool) -> Self {
         Trainer { weighted, ..self }
+    }
+
+    /// With these variables as what a snapshot holds of the network: its parameters and statistics,
+    /// [`Params::vars`](nerve_nn::Params::vars). Needed where callbacks capture the training, or it
+    /// goes on from a snapshot.
+    #[must_use]
+    pub fn state(self, vars: Vec<Var>) -> Self {
+        Trainer { state: vars, ..self }
     }
 
     /// With these options.
@@ -239,35 +244,47 @@ impl<'a> Trainer<'a> {
         validation: Option<&Loader>,
         callbacks: &mut [&mut dyn Callback],
     ) -> Result<Fit, TrainError> {
-        let rate = self.optimizer.learning_rate();
-        let batches = train.batches();
-        let heads = self.heads();
-        let mut run = Run {
-            history: History {
-                metrics: heads.names(),
-                rows: Vec::new(),
-                goal: self.options.goal.clone(),
-            },
-            step: self.options.done.steps,
-            base_rate: rate,
-            rate,
-            total: batches.unwrap_or(0) * self.options.epochs,
-            epoch: batches.unwrap_or(0).max(1),
-            tally: Tally::new(heads.scores().len()),
-            heads,
-            end: self.options.max_time.and_then(|time| Instant::now().checked_add(time)),
-            callbacks,
-        };
-        let epochs = self.options.epochs;
+        let mut run = self.begin(train, callbacks);
+        if let Some(snapshot) = &self.options.from {
+            self.go_on(&mut run, snapshot)?;
+        }
+        let (epochs, steps, position) = (self.options.epochs, train.batches(), run.position);
         run.tell(|callback, _, history| {
-            let begin = TrainBegin { epochs, steps: batches, metrics: &history.metrics };
+            let begin = TrainBegin { epochs, steps, position, history };
             callback.on_train_begin(&begin).map(|()| Control::Continue)
         })?;
+        self.snapshot(&mut run, Moment::Begin)?;
         let outcome = self.epochs(&mut run, train, validation)?;
         run.tell(|callback, _, history| {
             callback.on_train_end(&outcome, history).map(|()| Control::Continue)
         })?;
-        Ok(Fit { outcome, history: run.history, steps: run.step })
+        Ok(Fit { outcome, history: run.history, steps: run.position.step })
+    }
+
+    /// A training before its first step.
+    fn begin<'r, 'c>(
+        &'r self,
+        train: &Loader,
+        callbacks: &'r mut [&'c mut dyn Callback],
+    ) -> Run<'r, 'c> {
+        let rate = self.optimizer.learning_rate();
+        let batches = train.batches();
+        let heads = self.heads();
+        let began = Instant::now();
+        let goal = self.options.goal.clone();
+        Run {
+            history: History { metrics: heads.names(), rows: Vec::new(), goal },
+            base_rate: rate,
+            rate,
+            total: batches.unwrap_or(0) * self.options.epochs,
+            epoch: batches.unwrap_or(0).max(1),
+            position: Position::default(),
+            began,
+            tally: Tally::new(heads.scores().len()),
+            heads,
+            end: self.options.max_time.and_then(|time| began.checked_add(time)),
+            callbacks,
+        }
     }
 
     /// Loss and metrics on data, without training.
@@ -299,22 +316,17 @@ impl<'a> Trainer<'a> {
         train: &Loader,
         validation: Option<&Loader>,
     ) -> Result<Outcome, TrainError> {
-        let begin = Instant::now();
         let mut plans = self.plans(train, run.heads.clone())?;
         let mut evaluator = self.evaluator();
-        for epoch in self.options.done.epochs + 1..=self.options.epochs {
+        while run.position.epoch <= self.options.epochs {
+            let epoch = run.position.epoch;
             self.optimizer.begin_epoch(epoch);
             run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;
             let mut stopped = None;
-            match self.epoch(run, &mut plans, train, epoch)? {
+            match self.epoch(run, &mut plans, train)? {
                 Ended::Whole => {}
                 Ended::Late(time) => stopped = Some(Outcome::Stopped(time)),
-                Ended::With(outcome) => {
-                    if let Outcome::Stopped(_) = outcome {
-                        self.optimizer.exchange_averages();
-                    }
-                    return Ok(outcome);
-                }
+                Ended::With(outcome) => return self.leave(run, outcome),
             }
             // Averaged parameters are what is judged, and what callbacks save.
             self.optimizer.exchange_averages();
@@ -324,34 +336,53 @@ impl<'a> Trainer<'a> {
                 Some(loader) => match evaluator.evaluate_unless(loader, stop)? {
                     None => {
                         self.optimizer.exchange_averages();
-                        return Ok(Outcome::Interrupted { epoch, step: run.step });
+                        let step = run.position.step;
+                        return self.leave(run, Outcome::Interrupted { epoch, step });
                     }
                     all => all,
                 },
             };
             run.tally.finish(&run.heads);
-            let scores = run.tally.scores();
-            let row = Row {
-                epoch,
-                step: run.step,
-                time_s: begin.elapsed().as_secs_f64(),
-                lr: run.rate,
-                loss: scores.loss,
-                metrics: scores.metrics.to_vec(),
-                val_loss: validated.as_ref().map(|all| all.loss),
-                val_metrics: validated.map(|all| all.metrics).unwrap_or_default(),
-            };
-            self.tell_schedule(&row, &run.history.metrics);
-            run.history.rows.push(row);
+            self.record(run, validated);
             let wish = run.tell(|callback, _, history| callback.on_epoch_end(history))?;
+            self.optimizer.exchange_averages();
+            run.position = Position { epoch: epoch + 1, samples: 0, ..run.position };
+            let best = run.history.last_is_best();
+            self.snapshot(run, Moment::Epoch { epoch, best })?;
             if let Some(outcome) = wish.or(stopped) {
-                return Ok(outcome);
-            }
-            if epoch < self.options.epochs {
-                self.optimizer.exchange_averages();
+                return self.leave(run, outcome);
             }
         }
-        Ok(Outcome::Finished)
+        self.leave(run, Outcome::Finished)
+    }
+
+    /// The end: the training is captured, and averages take the place of the parameters for good,
+    /// unless it is to be continued or lost.
+    fn leave(&self, run: &mut Run<'_, '_>, outcome: Outcome) -> Result<Outcome, TrainError> {
+        if !matches!(outcome, Outcome::Diverged { .. }) {
+            self.snapshot(run, Moment::End)?;
+        }
+        if matches!(outcome, Outcome::Finished | Outcome::Stopped(_)) {
+            self.optimizer.exchange_averages();
+        }
+        Ok(outcome)
+    }
+
+    /// A row of the history for the epoch that has ended.
+    fn record(&self, run: &mut Run<'_, '_>, validated: Option<Evaluation>) {
+        let scores = run.tally.scores();
+        let row = Row {
+            epoch: run.position.epoch,
+            step: run.position.step,
+            time_s: run.began.elapsed().as_secs_f64(),
+            lr: run.rate,
+            loss: scores.loss,
+            metrics: scores.metrics.to_vec(),
+            val_loss: validated.as_ref().map(|all| all.loss),
+            val_metrics: validated.map(|all| all.metrics).unwrap_or_default(),
+        };
+        self.tell_schedule(&row, &run.history.metrics);
+        run.history.rows.push(row);
     }
 
     fn heads(&self) -> Arc<Heads<'_>> {
@@ -379,32 +410,38 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// One epoch.
+    /// One epoch, or what is left of it.
     fn epoch(
         &self,
         run: &mut Run<'_, '_>,
         plans: &mut Plans<'_>,
         train: &Loader,
-        epoch: u64,
     ) -> Result<Ended, TrainError> {
-        run.tally.clear();
+        let Position { epoch, samples, .. } = run.position;
+        if samples == 0 {
+            run.tally.clear();
+        }
+        let done = samples.div_ceil(train.options().batch_size as u64);
         // The loader counts epochs from 0.
-        for (i, batch) in train.epoch(epoch - 1, 0).enumerate() {
+        for (i, batch) in train.epoch(epoch - 1, samples).enumerate() {
             if self.options.stop.load(Ordering::Relaxed) {
-                return Ok(Ended::With(Outcome::Interrupted { epoch, step: run.step }));
+                let step = run.position.step;
+                return Ok(Ended::With(Outcome::Interrupted { epoch, step }));
             }
             let batch = batch?;
             self.follow_schedule(run);
-            run.step += 1;
-            let key = (self.options.seed, run.step);
+            let step = run.position.step + 1;
+            let key = (self.options.seed, step);
             plans.run(&batch, epoch, key, &mut run.tally.batch)?;
-            let (step, loss) = (run.step, f64::from(run.tally.batch.loss));
+            run.position.step = step;
+            let loss = f64::from(run.tally.batch.loss);
             if !loss.is_finite() {
                 return Ok(Ended::With(Outcome::Diverged { epoch, step, loss }));
             }
+            run.position.samples = batch.end();
             run.tally.add(&batch, self.model.input_count(), &run.heads, true);
             let wish = run.tell(|callback, tally, _| {
-                let (step_in_epoch, scores) = (i as u64 + 1, tally.scores());
+                let (step_in_epoch, scores) = (done + i as u64 + 1, tally.scores());
                 callback.on_step_end(&StepEnd { epoch, step_in_epoch, step, loss, scores })
             })?;
             if let Some(outcome) = wish {
@@ -414,6 +451,7 @@ impl<'a> Trainer<'a> {
                 let time = self.options.max_time.unwrap_or_default();
                 return Ok(Ended::Late(format!("the time of {time:?} is up")));
             }
+            self.snapshot(run, Moment::Step { step })?;
         }
         Ok(Ended::Whole)
     }
@@ -429,7 +467,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn follow_schedule(&self, run: &mut Run<'_, '_>) {
-        let at = Progress { step: run.step, total: run.total, epoch: run.epoch };
+        let at = Progress { step: run.position.step, total: run.total, epoch: run.epoch };
         let rate = self.schedule.rate(run.base_rate, at);
         if rate != run.rate {
             self.optimizer.set_learning_rate(rate);

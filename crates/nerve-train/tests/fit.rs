@@ -13,8 +13,8 @@ use nerve_nn::schedules::{Plateau, Progress, Schedule};
 use nerve_nn::state::{self, StateTensor};
 use nerve_train::metrics::{self, Accuracy, TopK};
 use nerve_train::{
-    Callback, CallbackError, Control, Done, Evaluator, Fit, History, Metric, Options, Outcome,
-    StepEnd, TrainBegin, TrainError, Trainer,
+    Callback, CallbackError, Control, Evaluator, Fit, History, Metric, Options, Outcome, StepEnd,
+    TrainBegin, TrainError, Trainer,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,15 +74,11 @@ struct Trained {
     slots: Vec<StateTensor>,
 }
 
-/// Trains on 200 images, so that the last batch is smaller, from a saved state if there is one.
-fn train(options: Options, from: Option<&Trained>, callbacks: &mut [&mut dyn Callback]) -> Trained {
+/// Trains on 200 images, so that the last batch is smaller.
+fn train(options: Options, callbacks: &mut [&mut dyn Callback]) -> Trained {
     let params = Params::new(42);
     let model = network(&params);
     let adam = Adam::new(&params, 0.01);
-    if let Some(from) = from {
-        params.load(&from.state).unwrap();
-        state::load(&adam.slots(), &from.slots).unwrap();
-    }
     let loss = CrossEntropy::default();
     let metrics: Vec<Box<dyn Metric>> = vec![Box::new(Accuracy), Box::new(TopK { k: 2 })];
     let trainer = Trainer::new(&model, &loss, &adam).metrics(metrics).options(options);
@@ -97,7 +93,7 @@ fn options(epochs: u64) -> Options {
 
 #[test]
 fn a_network_learns_and_the_history_says_so() {
-    let Trained { fit, .. } = train(options(12), None, &mut []);
+    let Trained { fit, .. } = train(options(12), &mut []);
     assert_eq!((fit.outcome, fit.steps), (Outcome::Finished, 12 * 7));
     let (first, last) = (&fit.history.rows[0], fit.history.last().unwrap());
     assert_eq!(fit.history.metrics, ["accuracy", "top_2_accuracy"]);
@@ -111,8 +107,8 @@ fn a_network_learns_and_the_history_says_so() {
 /// Products of bf16 change the numbers a little, what is learned not at all.
 #[test]
 fn products_of_bf16_learn_as_well() {
-    let full = train(options(12), None, &mut []);
-    let rounded = || train(Options { precision: Precision::Bf16, ..options(12) }, None, &mut []);
+    let full = train(options(12), &mut []);
+    let rounded = || train(Options { precision: Precision::Bf16, ..options(12) }, &mut []);
     let runs = [1, 2].map(|threads| {
         nerve_core::set_threads(threads);
         rounded()
@@ -128,7 +124,7 @@ fn products_of_bf16_learn_as_well() {
 fn the_same_seed_gives_the_same_bits_with_one_and_two_threads() {
     let runs = [1, 2, 2].map(|threads| {
         nerve_core::set_threads(threads);
-        let trained = train(options(3), None, &mut []);
+        let trained = train(options(3), &mut []);
         let rows = trained.fit.history.rows.into_iter();
         let losses: Vec<[u64; 2]> =
             rows.map(|row| [row.loss, row.val_loss.unwrap()].map(f64::to_bits)).collect();
@@ -136,20 +132,8 @@ fn the_same_seed_gives_the_same_bits_with_one_and_two_threads() {
     });
     assert!(runs[0] == runs[1], "one and two threads");
     assert!(runs[1] == runs[2], "twice the same");
-    let other = train(Options { seed: 43, ..options(3) }, None, &mut []);
+    let other = train(Options { seed: 43, ..options(3) }, &mut []);
     assert!(other.state != runs[0].0, "another seed drops others");
-}
-
-#[test]
-fn a_training_in_two_parts_ends_with_the_same_bits() {
-    let whole = train(options(4), None, &mut []);
-    let first = train(options(2), None, &mut []);
-    let done = Done { epochs: 2, steps: first.fit.steps };
-    let second = train(Options { done, ..options(4) }, Some(&first), &mut []);
-    assert_eq!(second.fit.steps, whole.fit.steps);
-    assert!(second.state == whole.state && second.slots == whole.slots);
-    assert_eq!(second.fit.history.rows[0].epoch, 3);
-    assert_eq!(second.fit.history.rows[1].loss, whole.fit.history.rows[3].loss);
 }
 
 /// Writes down what it is told, and stops or fails where it is asked to.
@@ -207,7 +191,7 @@ impl Callback for Notes {
 #[test]
 fn callbacks_are_told_everything_in_order() {
     let mut notes = Notes { stop_at_epoch: Some(2), ..Notes::default() };
-    let trained = train(options(9), None, &mut [&mut notes]);
+    let trained = train(options(9), &mut [&mut notes]);
     assert_eq!(trained.fit.outcome, Outcome::Stopped("good enough".into()));
     let mut expected = vec!["begin 9 Some(7)".to_string()];
     for epoch in 1..=2 {
@@ -222,7 +206,7 @@ fn callbacks_are_told_everything_in_order() {
 #[test]
 fn a_callback_stops_within_an_epoch_or_fails() {
     let mut notes = Notes { stop_at_step: Some(9), ..Notes::default() };
-    let trained = train(options(9), None, &mut [&mut notes]);
+    let trained = train(options(9), &mut [&mut notes]);
     assert_eq!(trained.fit.outcome, Outcome::Stopped("enough".into()));
     assert_eq!((trained.fit.steps, trained.fit.history.rows.len()), (9, 1));
 
@@ -240,13 +224,13 @@ fn a_callback_stops_within_an_epoch_or_fails() {
 fn a_signal_interrupts_after_the_step_in_hand() {
     let stop = Arc::new(AtomicBool::new(false));
     let mut notes = Notes { flag: Some((10, stop.clone())), ..Notes::default() };
-    let trained = train(Options { stop, ..options(9) }, None, &mut [&mut notes]);
+    let trained = train(Options { stop, ..options(9) }, &mut [&mut notes]);
     assert_eq!(trained.fit.outcome, Outcome::Interrupted { epoch: 2, step: 10 });
     assert_eq!(notes.events.last().unwrap(), "Interrupted { epoch: 2, step: 10 } 1");
     // During the validation after the last step of an epoch, too.
     let stop = Arc::new(AtomicBool::new(false));
     let mut notes = Notes { flag: Some((7, stop.clone())), ..Notes::default() };
-    let trained = train(Options { stop, ..options(9) }, None, &mut [&mut notes]);
+    let trained = train(Options { stop, ..options(9) }, &mut [&mut notes]);
     assert_eq!(trained.fit.outcome, Outcome::Interrupted { epoch: 1, step: 7 });
     assert!(trained.fit.history.rows.is_empty());
 }

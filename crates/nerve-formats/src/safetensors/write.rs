@@ -113,6 +113,20 @@ pub fn write_safetensors(
     write_atomic(path, |w| plan.write(w))
 }
 
+/// The same file into a writer; `path` is for messages alone.
+///
+/// # Errors
+/// As [`write_safetensors`].
+pub fn write_safetensors_to(
+    to: &mut dyn Write,
+    path: &Path,
+    tensors: &[NewTensor<'_>],
+    metadata: &[(String, String)],
+) -> Result<(), FormatError> {
+    let plan = Plan::new(path, tensors, metadata)?;
+    plan.write(to).map_err(|e| FormatError::io(path, "cannot write", &e))
+}
+
 /// The same file as bytes in memory.
 ///
 /// # Errors
