@@ -9,6 +9,7 @@
 //! | [`pickle`] | objects of Python as plain data; nothing is called |
 //! | [`rdata`] | data frames of R |
 //! | [`safetensors`] | named tensors in one file |
+//! | [`tfevents`] | event files of TensorBoard |
 //! | [`wav`] | uncompressed sound |
 //! | [`write_atomic`] | files that are whole or absent |
 //! | [`FormatError`] | file, place, expected, found, in one line |
@@ -30,6 +31,7 @@ pub mod rdata;
 mod reader;
 pub mod safetensors;
 pub mod spec;
+pub mod tfevents;
 pub mod wav;
 mod zip;
 
