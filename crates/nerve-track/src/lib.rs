@@ -6,6 +6,9 @@
 //! | [`Event`] | a line of `events.jsonl`: the one source of truth |
 //! | [`Reader`] | the events of a run, also while it grows |
 //! | [`Series`] | the curves in them |
+//! | [`TensorBoard`] | the files of TensorBoard |
+//! | [`settings()`] | the recipe as a list of settings |
+//! | [`Overview`] | a run in one line, with its tags |
 //! | [`State`] | `state.json`: how the run stands |
 //!
 //! The training only appends events. Curves, tables, TensorBoard files, reports and the dashboard
@@ -15,15 +18,21 @@
 
 mod event;
 mod folder;
+mod overview;
 mod reader;
 mod series;
+mod settings;
 mod state;
+mod tensorboard;
 
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{
     CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, HISTORY, MODEL, RESOLVED, RunError, RunFolder, STATE,
     list,
 };
+pub use overview::{Overview, TAGS};
 pub use reader::Reader;
 pub use series::{Curve, Point, Series};
+pub use settings::{Setting, settings};
 pub use state::{Alive, State, Status};
+pub use tensorboard::{TENSORBOARD, TensorBoard, is_over};
