@@ -1,5 +1,9 @@
 //! What can be typed: commands, flags and their help.
 
+mod runs;
+
+pub use runs::{ExportTo, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow, RunsTag};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,6 +57,8 @@ pub enum Command {
     /// Fetch and examine data
     #[command(subcommand)]
     Data(Data),
+    /// List the runs, show, tag, remove or export them
+    Runs(Runs),
     /// Write a recipe from the columns of a file
     Init(Init),
     /// Write a ready recipe to begin with

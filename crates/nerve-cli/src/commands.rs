@@ -7,6 +7,7 @@ mod evaluate;
 mod init;
 mod list;
 mod predict;
+mod runs;
 mod train;
 
 use crate::args::{Command, Common};
@@ -29,6 +30,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::List(args) => list::run(&args),
         Command::Schema(_) => Ok(output::json(&nerve_recipe::schema::schema())?),
         Command::Data(command) => data::run(&command),
+        Command::Runs(args) => runs::run(&args),
         Command::Init(args) => init::init(&args),
         Command::New(args) => init::new(&args),
     }

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::List(args) => args.json,
         Command::Schema(args) => args.json,
         Command::Data(command) => command.json(),
+        Command::Runs(args) => args.json(),
         Command::Init(args) => args.json,
         Command::New(args) => args.json,
     };

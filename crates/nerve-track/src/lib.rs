@@ -6,6 +6,7 @@
 //! | [`Event`] | a line of `events.jsonl`: the one source of truth |
 //! | [`Reader`] | the events of a run, also while it grows |
 //! | [`Series`] | the curves in them |
+//! | [`Epochs`] | its epochs with their scores |
 //! | [`TensorBoard`] | the files of TensorBoard |
 //! | [`settings()`] | the recipe as a list of settings |
 //! | [`Overview`] | a run in one line, with its tags |
@@ -16,6 +17,7 @@
 //! noticing.
 #![forbid(unsafe_code)]
 
+mod epochs;
 mod event;
 mod folder;
 mod overview;
@@ -25,6 +27,7 @@ mod settings;
 mod state;
 mod tensorboard;
 
+pub use epochs::{Epoch, Epochs};
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{
     CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, HISTORY, MODEL, RESOLVED, RunError, RunFolder, STATE,

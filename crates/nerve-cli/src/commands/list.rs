@@ -77,7 +77,7 @@ fn table(words: &Words) -> String {
 }
 
 /// Cells in columns as wide as they need, two spaces apart.
-fn columns<const N: usize, T: AsRef<str>>(rows: &[[T; N]]) -> String {
+pub fn columns<const N: usize, T: AsRef<str>>(rows: &[[T; N]]) -> String {
     let width = |i: usize| rows.iter().map(|row| row[i].as_ref().chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|i| width(i).unwrap_or(0));
     let mut text = String::new();
