@@ -178,12 +178,12 @@ impl Loader {
         &self.shared.options
     }
 
-    /// Samples in an epoch; `None` for a stream.
+    /// Samples in an epoch; `None` for a stream that nobody has counted.
     pub fn samples(&self) -> Option<u64> {
         self.shared.source.len().map(|len| len as u64)
     }
 
-    /// Batches in an epoch, counted from its start; `None` for a stream.
+    /// Batches in an epoch, counted from its start; `None` for a stream that nobody has counted.
     pub fn batches(&self) -> Option<u64> {
         let (samples, size) = (self.samples()?, self.shared.options.batch_size as u64);
         Some(if self.shared.options.drop_last { samples / size } else { samples.div_ceil(size) })
@@ -239,14 +239,14 @@ fn check(
                 options.batch_size
             ),
         }),
-        None if options.shuffle && options.shuffle_buffer == 0 => {
+        _ if !matches!(source, Source::Stream(_)) || !options.shuffle => Ok(()),
+        _ if options.shuffle_buffer == 0 => {
             out_of_range("shuffle buffer", "1 or more".into(), "0".into())
         }
-        None if options.shuffle => {
+        _ => {
             let rows = options.shuffle_buffer;
             fits("shuffle buffer", rows, bytes(source.fields(), rows))
         }
-        _ => Ok(()),
     }
 }
 

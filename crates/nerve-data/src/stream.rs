@@ -5,13 +5,18 @@ use std::sync::Arc;
 use crate::random::Random;
 use crate::{Array, DataError, Dataset, Field, Row, Values};
 
-/// Samples that come one after the other, once an epoch; how many is not known beforehand.
+/// Samples that come one after the other, once an epoch; how many need not be known beforehand.
 ///
 /// Opened twice for the same epoch, it gives the same samples in the same order: resuming in the middle of an epoch
 /// depends on it.
 pub trait Stream: Send + Sync {
     /// The fields of each sample.
     fn fields(&self) -> &[Field];
+
+    /// How many samples an epoch has, where somebody has counted them.
+    fn count(&self) -> Option<u64> {
+        None
+    }
 
     /// Begins an epoch.
     ///

@@ -307,7 +307,7 @@ impl Table {
         let lines = match self.origin.lines.is_empty() {
             // Rows that are counted would be counted anew.
             true if self.origin.files.len() <= 1 => {
-                rows.iter().map(|&row| (0, row as u64 + 1)).collect()
+                rows.iter().map(|&row| (0, self.before + row as u64 + 1)).collect()
             }
             true => Vec::new(),
             false => rows.iter().map(|&row| self.origin.lines[row]).collect(),

@@ -5,13 +5,13 @@ use crate::features::Features;
 use crate::recipe::Recipe;
 use nerve_data::features::Role;
 use nerve_data::series::{self, Order, Timeline};
-use nerve_data::source::{self, Options};
+use nerve_data::source::{self, Options, TableStream};
 use nerve_data::table::Prepared;
 use nerve_data::{
-    Arrays, Cells, DataError, Dataset, Origin, Subset, Table, catalogue, mnist, split,
+    Arrays, Cells, DataError, Dataset, Field, Origin, Stream, Subset, Table, catalogue, mnist,
+    split,
 };
 use nerve_formats::spec::{Item, Value};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Rows of a table.
@@ -55,26 +55,60 @@ pub struct Data {
     pub validation: Option<Part>,
     /// None where the recipe has no test data.
     pub test: Option<Part>,
+    /// What should be said about how the data were read.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A part of the data through its features.
 #[derive(Clone)]
-pub struct Part {
-    /// The examples.
-    pub dataset: Arc<dyn Dataset>,
-    /// Where they come from.
-    pub rows: Rows,
+pub enum Part {
+    /// All of it is in memory.
+    Kept {
+        /// The examples.
+        dataset: Arc<dyn Dataset>,
+        /// Where they come from.
+        rows: Rows,
+    },
+    /// It is read from its files in each epoch: `[data] stream = true`.
+    Streamed(Arc<TableStream>),
 }
 
 impl Part {
     /// How many examples there are.
     pub fn len(&self) -> usize {
-        self.rows.rows.len()
+        match self {
+            Part::Kept { rows, .. } => rows.rows.len(),
+            Part::Streamed(stream) => stream.count().unwrap_or(0) as usize,
+        }
     }
 
     /// Whether there are none; never so in a recipe's data.
     pub fn is_empty(&self) -> bool {
-        self.rows.rows.is_empty()
+        self.len() == 0
+    }
+
+    /// The fields of an example as it is stored.
+    pub fn fields(&self) -> &[Field] {
+        match self {
+            Part::Kept { dataset, .. } => dataset.fields(),
+            Part::Streamed(stream) => stream.fields(),
+        }
+    }
+
+    /// The examples, if they are in memory.
+    pub fn dataset(&self) -> Option<&Arc<dyn Dataset>> {
+        match self {
+            Part::Kept { dataset, .. } => Some(dataset),
+            Part::Streamed(_) => None,
+        }
+    }
+
+    /// Where the examples come from, if they are in memory.
+    pub fn rows(&self) -> Option<&Rows> {
+        match self {
+            Part::Kept { rows, .. } => Some(rows),
+            Part::Streamed(_) => None,
+        }
     }
 }
 
@@ -95,17 +129,7 @@ impl Recipe {
 
     /// Reads what a key of `[data]` names.
     fn files(&self, key: &str) -> Result<Table, DataError> {
-        let names = match self.data.get(key) {
-            Some(Value::Text(name)) => vec![name.to_string()],
-            _ => self.data.texts(key),
-        };
-        let mut options = Options::from_args(&self.data);
-        let labels = format!("{key}_labels");
-        if self.data.has(&labels) {
-            options.labels = Some(PathBuf::from(self.data.text(&labels)));
-        }
-        let paths: Vec<PathBuf> = names.into_iter().map(PathBuf::from).collect();
-        source::read_files(&paths, &options)
+        source::read_all(&*self.source(key)?)
     }
 
     /// The data `k` times, each time with another part of them for the test: cross-validation. A test with files of its
@@ -137,6 +161,14 @@ impl Recipe {
     /// What the recipe names to learn from, and its test where that has files of its own.
     fn whole(&self) -> Result<(Table, Option<Table>), DataError> {
         let data = &self.data;
+        if data.bool("stream") {
+            return Err(DataError::Option {
+                option: "stream",
+                expected: "false, since this needs all rows in memory (-o data.stream=false)"
+                    .into(),
+                found: "true".into(),
+            });
+        }
         if data.has("name") {
             return named(data.text("name"), &Options::from_args(data));
         }
@@ -148,7 +180,7 @@ impl Recipe {
     }
 
     /// The rows of a table that no column leaves out, in the order of their time where they have one.
-    fn usable(&self, table: Table) -> Result<Rows, DataError> {
+    pub(crate) fn usable(&self, table: Table) -> Result<Rows, DataError> {
         let mut table = series::sorted(table, &Order::from_args(&self.data))?;
         let mut rows: Vec<usize> = (0..table.rows()).collect();
         let mut notes = Vec::new();
@@ -156,7 +188,7 @@ impl Recipe {
             for column in columns {
                 let before = rows.len();
                 let cells = &table.column(&column.name)?.cells;
-                let fitting = crate::features::begin(column, role, &table)?;
+                let fitting = crate::features::begin(column, role, &table.origin().folder)?;
                 rows.retain(|&row| !fitting.leaves_out(cells, row));
                 if rows.len() < before {
                     let (left, name) = (before - rows.len(), crate::source::escape(&column.name));
@@ -193,7 +225,7 @@ impl Recipe {
     }
 
     /// The way in which the data are split; `None` where nothing is. What has files of its own takes no share.
-    fn way(&self, validation: bool, test: bool) -> Option<Item> {
+    pub(crate) fn way(&self, validation: bool, test: bool) -> Option<Item> {
         let mut way = self.data.item("split").clone();
         // A way without shares, by time or as the data say, stands alone: the recipe has checked that.
         if !way.args.has("fractions") {
@@ -226,11 +258,17 @@ impl Recipe {
     /// # Errors
     /// [`DataError::Column`] for other data.
     pub fn described(&self, table: &Table) -> Result<Recipe, DataError> {
+        let names: Vec<String> = table.columns().iter().map(|it| it.name.clone()).collect();
+        self.described_by(&names)
+    }
+
+    /// The same for data with these columns.
+    pub(crate) fn described_by(&self, names: &[String]) -> Result<Recipe, DataError> {
         let mut recipe = self.clone();
         if !self.inputs.is_empty() {
             return Ok(recipe);
         }
-        let names: Vec<&str> = table.columns().iter().map(|column| &*column.name).collect();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
         let [input, "label"] = names[..] else {
             return Err(DataError::Column {
                 column: names.first().copied().unwrap_or("").into(),
@@ -260,14 +298,22 @@ impl Recipe {
                 prepared = prepared.weighted(weights.of(&features, rows)?);
             }
             let dataset = Arc::new(Subset::new(prepared, rows.rows.clone())?);
-            Ok(Part { dataset, rows: rows.clone() })
+            Ok(Part::Kept { dataset, rows: rows.clone() })
         };
         let train = part(&tables.train, true)?;
         let judged = |rows: &Rows| part(rows, false);
         let validation = tables.validation.as_ref().map(judged).transpose()?;
         let test = tables.test.as_ref().map(judged).transpose()?;
         let weighted = weights.is_some();
-        Ok(Data { features, weighted, train, validation, test })
+        // Parts of one table have one set of notes.
+        let mut notes: Vec<String> = Vec::new();
+        for part in [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten() {
+            let all = part.rows().map_or(&[][..], |rows| rows.table.notes());
+            let new: Vec<String> =
+                all.iter().filter(|note| !notes.contains(note)).cloned().collect();
+            notes.extend(new);
+        }
+        Ok(Data { features, weighted, train, validation, test, notes })
     }
 }
 
@@ -302,20 +348,7 @@ impl Recipe {
 impl Data {
     /// What should be said about the data: rows that were passed over or left out, and what the columns hold.
     pub fn notes(&self) -> Vec<String> {
-        let parts = [Some(&self.train), self.validation.as_ref(), self.test.as_ref()];
-        let mut notes: Vec<String> = Vec::new();
-        for part in parts.into_iter().flatten() {
-            // Parts of one table have one set of notes.
-            notes.extend(
-                part.rows
-                    .table
-                    .notes()
-                    .iter()
-                    .filter(|note| !notes.contains(note))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
-        }
+        let mut notes = self.notes.clone();
         notes.extend(self.features.notes());
         notes
     }

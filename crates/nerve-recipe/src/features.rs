@@ -6,7 +6,7 @@ use crate::recipe::Recipe;
 use nerve_data::features::{self, Feature, Fitting, Head, Role, Setting};
 use nerve_data::table::Slot;
 use nerve_data::transform::Pipeline;
-use nerve_data::{DataError, Element, Field, Table};
+use nerve_data::{DataError, Element, Field};
 use nerve_formats::Meaning;
 use serde_json::{Value as Json, json};
 use std::ops::Range;
@@ -79,6 +79,24 @@ impl Features {
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
         Features::new(inputs, outputs)
+    }
+
+    /// From features that were fitted in the order of the recipe's inputs and outputs.
+    ///
+    /// # Errors
+    /// A column that cannot be an output.
+    pub(crate) fn learned(
+        recipe: &Recipe,
+        features: Vec<Arc<dyn Feature>>,
+    ) -> Result<Features, DataError> {
+        let mut features = features.into_iter();
+        let mut all = |columns: &[Column]| -> Vec<Fitted> {
+            let fitted =
+                |(column, feature): (&Column, _)| Fitted { column: column.clone(), feature };
+            columns.iter().zip(&mut features).map(fitted).collect()
+        };
+        let inputs = all(&recipe.inputs);
+        Features::new(inputs, all(&recipe.outputs))
     }
 
     /// From what [`Features::state`] gave. `folder` is where file names in new data start from.
@@ -183,13 +201,13 @@ fn whole(column: &Column, message: String) -> DataError {
     DataError::Column { column: column.name.clone(), message }
 }
 
-/// Begins to learn about a column of a table.
+/// Begins to learn about a column of data whose file names start from `folder`.
 pub(crate) fn begin(
     column: &Column,
     role: Role,
-    table: &Table,
+    folder: &Path,
 ) -> Result<Box<dyn Fitting>, DataError> {
-    let setting = Setting { role, folder: table.origin().folder.clone() };
+    let setting = Setting { role, folder: folder.to_path_buf() };
     let begun = (entry(column).begin)(&column.feature.args, &setting);
     begun.map_err(|message| whole(column, message))
 }
@@ -198,7 +216,7 @@ pub(crate) fn begin(
 fn fit(column: &Column, role: Role, train: &Rows) -> Result<Fitted, DataError> {
     let cells = &train.table.column(&column.name)?.cells;
     let refuse = |message| whole(column, message);
-    let mut fitting = begin(column, role, &train.table)?;
+    let mut fitting = begin(column, role, &train.table.origin().folder)?;
     for &row in &train.rows {
         let observed = fitting.observe(cells, row);
         observed.map_err(|refusal| train.table.refuse(row, &column.name, refusal))?;

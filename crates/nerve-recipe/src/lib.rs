@@ -24,6 +24,7 @@ pub mod schema;
 pub mod session;
 pub mod source;
 pub mod starter;
+mod streaming;
 pub mod summary;
 mod training;
 mod transfer;

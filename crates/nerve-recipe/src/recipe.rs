@@ -106,6 +106,7 @@ impl Recipe {
         let outputs = columns::read(&tree, Role::Output, &mut problems);
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
+            check_stream(&tree, data, [&inputs, &outputs], &mut problems);
         }
         check_columns(&tree, [&inputs, &outputs], &mut problems);
         if let Some(trainer) = &trainer {
@@ -436,6 +437,56 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
             }
         }
         check_known(data, at("name", Target::Value), problems);
+    }
+}
+
+/// What `stream = true` cannot do, since it never has all rows.
+fn check_stream(
+    tree: &Node,
+    data: &Args,
+    [inputs, outputs]: [&[Column]; 2],
+    problems: &mut Vec<Diagnostic>,
+) {
+    if !data.bool("stream") {
+        return;
+    }
+    let mut refuse = |message: String, at: &[Segment], label: &str| {
+        let span = Some(tree.find(at, Target::Key));
+        problems.push(Diagnostic::new(Code::Contradiction, message, span).label(label));
+    };
+    for (key, label) in [
+        ("weights", "weights are kept in memory: leave `stream` out"),
+        ("balance", "to draw examples of a class, all of them must be known: leave `stream` out"),
+        ("time", "rows are read in the order of their files, which cannot be sorted"),
+        ("series", "rows are read in the order of their files, which cannot be sorted"),
+    ] {
+        if data.has(key) {
+            refuse(
+                format!("`stream = true` and `{key}` are both given"),
+                &path("data", key),
+                label,
+            );
+        }
+    }
+    for (role, columns) in [(Role::Input, inputs), (Role::Output, outputs)] {
+        for column in columns {
+            if column.feature.name == "timeseries" {
+                let message = format!("`stream = true` and the timeseries `{}`", column.name);
+                let label = "it needs the rows around its own, which a stream does not keep";
+                refuse(message, &column.path(role, Some("type")), label);
+            }
+            if column.args.has("class_weights") {
+                let message = "`stream = true` and `class_weights` are both given".to_string();
+                let label = "weights are kept in memory: leave `stream` out";
+                refuse(message, &column.path(role, Some("class_weights")), label);
+            }
+            if matches!(column.feature.args.get("threshold"), Some(Value::Text(_))) {
+                let message = "`stream = true` and a threshold that is to be chosen".to_string();
+                let label =
+                    "write a number; `nerve evaluate --threshold` chooses on rows in memory";
+                refuse(message, &column.path(role, Some("threshold")), label);
+            }
+        }
     }
 }
 

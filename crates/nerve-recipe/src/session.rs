@@ -63,8 +63,7 @@ impl Session {
     /// # Errors
     /// The data cannot be read, the layers do not fit them, or the memory does not suffice.
     pub fn new(recipe: &Recipe) -> Result<Self, SessionError> {
-        let tables = recipe.tables()?;
-        Session::with(recipe, &tables)
+        Session::of(recipe.read()?)
     }
 
     /// The same with data that were read already.
@@ -72,7 +71,10 @@ impl Session {
     /// # Errors
     /// As [`Session::new`].
     pub fn with(recipe: &Recipe, tables: &Tables) -> Result<Self, SessionError> {
-        let Checked { recipe, data, summary } = recipe.checked(tables)?;
+        Session::of(recipe.checked(tables)?)
+    }
+
+    fn of(Checked { recipe, data, summary }: Checked) -> Result<Self, SessionError> {
         let network = Network::new(&recipe, &data.features).map_err(|message| {
             let span = recipe.place(&path("model", "layers"), Target::Key);
             recipe.refuse(Diagnostic::new(Code::Shape, message, Some(span)))
@@ -205,21 +207,24 @@ impl Session {
     fn loader(&self, part: &Part, training: bool) -> Result<Loader, DataError> {
         let options = LoaderOptions {
             batch_size: self.recipe.trainer.usize("batch_size"),
-            shuffle: training,
+            shuffle: training && self.recipe.trainer.bool("shuffle"),
             seed: self.recipe.seed(),
+            shuffle_buffer: self.recipe.data.usize("shuffle_buffer"),
             ..LoaderOptions::default()
         };
-        let mut pipeline = self.data.features.pipeline(part.dataset.fields(), training)?;
-        let dataset = part.dataset.clone();
-        if !training {
-            return Loader::new(dataset, options)?.with_pipeline(pipeline);
-        }
-        if self.recipe.trainer.has("mix") {
+        let mut pipeline = self.data.features.pipeline(part.fields(), training)?;
+        if training && self.recipe.trainer.has("mix") {
             pipeline = self.recipe.mixed(&self.data.features, pipeline)?;
         }
-        let loader = match self.recipe.sampler(&self.data.features, &part.rows)? {
-            Some(sampler) => Loader::sampled(dataset, Arc::new(sampler), options)?,
-            None => Loader::new(dataset, options)?,
+        let loader = match part {
+            Part::Streamed(stream) => Loader::stream(stream.clone(), options)?,
+            Part::Kept { dataset, rows } => {
+                let draws = training.then(|| self.recipe.sampler(&self.data.features, rows));
+                match draws.transpose()?.flatten() {
+                    Some(sampler) => Loader::sampled(dataset.clone(), Arc::new(sampler), options)?,
+                    None => Loader::new(dataset.clone(), options)?,
+                }
+            }
         };
         loader.with_pipeline(pipeline)
     }
@@ -243,8 +248,25 @@ impl Recipe {
     pub fn checked(&self, tables: &Tables) -> Result<Checked, SessionError> {
         let recipe = self.described(&tables.train.table)?;
         let data = recipe.prepare(tables)?;
-        let summary = recipe.summary(&data.features, data.examples(), machine::memory())?;
-        Ok(Checked { recipe, data, summary })
+        recipe.fits(data)
+    }
+
+    /// Reads the data as far as it must, compares the recipe with them, and prepares them: all rows are read into memory,
+    /// or, with `stream = true`, read through once.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn read(&self) -> Result<Checked, SessionError> {
+        if !self.data.bool("stream") {
+            return self.checked(&self.tables()?);
+        }
+        let (recipe, data) = self.streamed()?;
+        recipe.fits(data)
+    }
+
+    fn fits(self, data: Data) -> Result<Checked, SessionError> {
+        let summary = self.summary(&data.features, data.examples(), machine::memory())?;
+        Ok(Checked { recipe: self, data, summary })
     }
 }
 

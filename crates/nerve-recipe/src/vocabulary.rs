@@ -46,7 +46,7 @@ pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
     }
 });
 
-static FILES_AND_SPLIT: [Param; 10] = [
+static FILES_AND_SPLIT: [Param; 12] = [
     Param::optional("name", Kind::Text, "a data set of the catalogue, for instance \"mnist\""),
     Param::optional(
         "path",
@@ -82,6 +82,18 @@ static FILES_AND_SPLIT: [Param; 10] = [
         "weights",
         Kind::Text,
         "the column with the weight of each example in the loss",
+    ),
+    Param::with_default(
+        "stream",
+        Kind::Bool,
+        Value::Bool(false),
+        "whether the rows are read from their files in each epoch, since memory does not hold them",
+    ),
+    Param::with_default(
+        "shuffle_buffer",
+        Kind::int(1, 1 << 30),
+        Value::Int(10_000),
+        "with `stream`: among how many rows in memory the next example is drawn",
     ),
 ];
 
@@ -293,6 +305,12 @@ pub static TRAINER: Spec = Spec {
             "how many examples go into one step",
         )
         .alias(&["batch"]),
+        Param::with_default(
+            "shuffle",
+            Kind::Bool,
+            Value::Bool(true),
+            "whether each epoch goes through the training examples in an order of its own",
+        ),
         Param::optional(
             "loss",
             nerve_nn::losses::KIND,

@@ -13,8 +13,7 @@ use serde_json::json;
 pub fn run(args: &Check) -> Result<(), Failure> {
     set_threads(&args.common)?;
     let Loaded { recipe, .. } = load(&args.recipe, &args.overrides)?;
-    let tables = recipe.tables().map_err(|error| Failure::Data(error.to_string()))?;
-    let Checked { recipe, data, summary } = recipe.checked(&tables)?;
+    let Checked { recipe, data, summary } = recipe.read()?;
     if args.resolved {
         return Ok(output::result(&recipe.resolved())?);
     }

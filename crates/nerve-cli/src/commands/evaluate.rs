@@ -97,6 +97,12 @@ fn choose(predictor: &mut Predictor, rule: &Rule) -> Result<Vec<(String, Thresho
 /// The rows that are judged, with what the network says of them.
 fn rows(predictor: &Predictor, args: &Evaluate) -> Result<Judged, Failure> {
     let recipe = &predictor.card.recipe;
+    if recipe.data.bool("stream") && args.data.is_none() {
+        let (part, rows) =
+            recipe.streamed_to_judge().map_err(|error| Failure::Data(error.to_string()))?;
+        complain("no baseline: the training data are streamed, not kept");
+        return Ok(predictor.judged(part, &rows, None)?);
+    }
     let tables = recipe.tables();
     let Some(path) = &args.data else {
         let tables = tables.map_err(|error| Failure::Data(error.to_string()))?;

@@ -146,12 +146,13 @@ fn thresholds(session: &Session, folder: &RunFolder) -> Result<(), Failure> {
     let asks = |column: &nerve_recipe::Column| {
         matches!(column.feature.args.get("threshold"), Some(nerve::formats::spec::Value::Text(_)))
     };
-    let Some(validation) = &session.data.validation else { return Ok(()) };
+    let validation = session.data.validation.as_ref();
+    let Some(validation) = validation.and_then(|part| part.rows()) else { return Ok(()) };
     if !session.recipe.outputs.iter().any(asks) {
         return Ok(());
     }
     let mut predictor = Predictor::open(&folder.model())?;
-    for (name, threshold) in predictor.choose_thresholds(&validation.rows, None)? {
+    for (name, threshold) in predictor.choose_thresholds(validation, None)? {
         let (name, value, rule) = (escape(&name), threshold.value, threshold.rule);
         complain(&format!("{name}: yes above {value:.4} ({rule} on the validation data)"));
     }

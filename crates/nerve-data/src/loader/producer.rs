@@ -29,7 +29,7 @@ impl Source {
         match self {
             Source::Dataset(dataset) => Some(dataset.len()),
             Source::Sampled(_, sampler) => usize::try_from(sampler.len()).ok(),
-            Source::Stream(_) => None,
+            Source::Stream(stream) => stream.count().and_then(|len| usize::try_from(len).ok()),
         }
     }
 }

@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 pub use format::{Extra, Open, register};
 pub(crate) use idx::pair as idx_pair;
 pub use options::{FORMATS, Options, PARAMS};
-pub use stream::{TableStream, fit};
+pub use stream::{Choice, Learned, TableStream, fit, fit_parts};
 
 use crate::{DataError, Origin, Table};
 

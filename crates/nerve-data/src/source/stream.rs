@@ -10,10 +10,13 @@ use crate::{DataError, Feature, Field, Row, Samples, Stream, Table, Values};
 /// How many rows are read at a time.
 const CHUNK: usize = 4096;
 
+/// Whether a row of a table belongs to a stream.
+pub type Choice = Arc<dyn Fn(&Table, usize) -> Result<bool, DataError> + Send + Sync>;
+
 /// A source through its features, read from front to back in each epoch: memory holds one chunk of rows.
 ///
-/// Rows that a feature leaves out (`missing = "drop"`) are passed over. There is no random access, so the order is that of
-/// the files; a [`Loader`](crate::Loader) shuffles within a window.
+/// Rows that a feature leaves out (`missing = "drop"`) are passed over, and so are those that are not chosen. There is no
+/// random access, so the order is that of the files; a [`Loader`](crate::Loader) shuffles within a window.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -47,6 +50,10 @@ pub struct TableStream {
     fields: Vec<Field>,
     /// For each slot the place of the column of each of its features.
     places: Arc<[Vec<usize>]>,
+    /// Which rows are taken; `None` for all.
+    choice: Option<Choice>,
+    /// How many they are, if they were counted.
+    count: Option<u64>,
 }
 
 impl TableStream {
@@ -71,7 +78,43 @@ impl TableStream {
             places.push(of_slot);
         }
         let fields = slots.iter().map(Slot::field).collect();
-        Ok(TableStream { source, slots: slots.into(), fields, places: places.into() })
+        let (slots, places) = (slots.into(), places.into());
+        Ok(TableStream { source, slots, fields, places, choice: None, count: None })
+    }
+
+    /// The same of these rows alone: a part of a split.
+    #[must_use]
+    pub fn choosing(self, choice: Choice) -> TableStream {
+        TableStream { choice: Some(choice), count: None, ..self }
+    }
+
+    /// The same, whose samples were counted before: an epoch has as many steps as they make.
+    #[must_use]
+    pub fn counted(self, count: u64) -> TableStream {
+        TableStream { count: Some(count), ..self }
+    }
+
+    fn rows(&self) -> Result<TableRows, DataError> {
+        Ok(TableRows {
+            rows: Rows::of(&*self.source)?,
+            slots: Arc::clone(&self.slots),
+            places: Arc::clone(&self.places),
+            choice: self.choice.clone(),
+            table: Table::default(),
+            next: 0,
+        })
+    }
+
+    /// Reads through the source to count the samples.
+    ///
+    /// # Errors
+    /// Those of the source, and of the choice of rows.
+    pub fn count_samples(self) -> Result<TableStream, DataError> {
+        let (mut rows, mut count) = (self.rows()?, 0);
+        while rows.advance()?.is_some() {
+            count += 1;
+        }
+        Ok(self.counted(count))
     }
 }
 
@@ -93,16 +136,51 @@ fn place(source: &dyn Source, column: &str) -> Result<usize, DataError> {
 /// [`DataError::Column`] when what was seen does not suffice, and those of the source.
 pub fn fit(
     source: &dyn Source,
-    mut fittings: Vec<(String, Box<dyn Fitting>)>,
+    fittings: Vec<(String, Box<dyn Fitting>)>,
 ) -> Result<Vec<Arc<dyn Feature>>, DataError> {
+    fit_parts(source, fittings, |_, _| Ok(0)).map(|learned| learned.features)
+}
+
+/// What one pass over a source has shown.
+pub struct Learned {
+    /// The features, in the order of their fittings.
+    pub features: Vec<Arc<dyn Feature>>,
+    /// How many rows each part has: training, validation, test. Those that are left out do not count.
+    pub rows: [u64; 3],
+    /// What should be said about how it was read: rows that were passed over or left out.
+    pub notes: Vec<String>,
+}
+
+/// The same where `part` says of each row whether it is for training (0), for validation (1) or for the test (2): features
+/// learn from the training rows alone.
+///
+/// # Errors
+/// As [`fit`], and those of `part`.
+///
+/// # Panics
+/// If `part` gives another number.
+pub fn fit_parts(
+    source: &dyn Source,
+    mut fittings: Vec<(String, Box<dyn Fitting>)>,
+    part: impl Fn(&Table, usize) -> Result<usize, DataError>,
+) -> Result<Learned, DataError> {
     let places = fittings.iter().map(|(column, _)| place(source, column));
     let places = places.collect::<Result<Vec<usize>, DataError>>()?;
+    let (mut rows, mut all) = ([0; 3], 0u64);
+    let mut left_out = vec![0u64; fittings.len()];
     let mut chunks = Rows::of(source)?;
     while let Some(table) = chunks.next()? {
+        all += table.rows() as u64;
         for row in 0..table.rows() {
             let cells = |at: usize| &table.columns()[places[at]].cells;
-            let mut all = fittings.iter().enumerate();
-            if all.any(|(at, (_, fitting))| fitting.leaves_out(cells(at), row)) {
+            let leaves_out = |at: &usize| fittings[*at].1.leaves_out(cells(*at), row);
+            if let Some(at) = (0..fittings.len()).find(leaves_out) {
+                left_out[at] += 1;
+                continue;
+            }
+            let part = part(&table, row)?;
+            rows[part] += 1;
+            if part > 0 {
                 continue;
             }
             for (at, (column, fitting)) in fittings.iter_mut().enumerate() {
@@ -111,10 +189,16 @@ pub fn fit(
             }
         }
     }
+    let mut notes = chunks.chunks.notes();
+    for (left, (column, _)) in left_out.iter().zip(&fittings).filter(|(left, _)| **left > 0) {
+        let column = nerve_formats::escape(column, 200);
+        notes.push(format!("{left} of {all} rows are left out: no `{column}`"));
+        all -= left;
+    }
     let finished = fittings.into_iter().map(|(column, fitting)| {
         fitting.finish().map_err(|message| DataError::Column { column, message })
     });
-    finished.collect()
+    Ok(Learned { features: finished.collect::<Result<_, _>>()?, rows, notes })
 }
 
 /// Chunks whose tables know how many rows stand before them.
@@ -142,33 +226,49 @@ impl Stream for TableStream {
         &self.fields
     }
 
+    fn count(&self) -> Option<u64> {
+        self.count
+    }
+
     fn open(&self, _epoch: u64) -> Result<Box<dyn Samples>, DataError> {
         let parts = self.fields.iter().zip(&*self.slots).map(|(field, slot)| {
             let several = slot.parts.len() > 1;
             Values::zeros(field.element, if several { field.values_per_sample() } else { 0 })
         });
-        Ok(Box::new(TableSamples {
-            rows: Rows::of(&*self.source)?,
-            slots: Arc::clone(&self.slots),
-            places: Arc::clone(&self.places),
-            side_by_side: parts.collect(),
-            table: Table::default(),
-            next: 0,
-        }))
+        Ok(Box::new(TableSamples { side_by_side: parts.collect(), rows: self.rows()? }))
     }
 }
 
-struct TableSamples {
+/// The rows of a stream, one after the other.
+struct TableRows {
     rows: Rows,
     slots: Arc<[Slot]>,
     places: Arc<[Vec<usize>]>,
-    /// For each slot of several features room for their values.
-    side_by_side: Vec<Values>,
+    choice: Option<Choice>,
     table: Table,
     next: usize,
 }
 
-impl TableSamples {
+impl TableRows {
+    /// Goes to the next row that belongs to the stream, and gives its number in the table.
+    fn advance(&mut self) -> Result<Option<usize>, DataError> {
+        loop {
+            if self.next == self.table.rows() {
+                match self.rows.next()? {
+                    Some(table) => (self.table, self.next) = (table, 0),
+                    None => return Ok(None),
+                }
+            }
+            let row = self.next;
+            self.next += 1;
+            if !self.leaves_out(row)
+                && self.choice.as_ref().map_or(Ok(true), |choice| choice(&self.table, row))?
+            {
+                return Ok(Some(row));
+            }
+        }
+    }
+
     fn leaves_out(&self, row: usize) -> bool {
         let columns = self.table.columns();
         self.slots.iter().zip(&*self.places).any(|(slot, places)| {
@@ -176,10 +276,19 @@ impl TableSamples {
             parts.any(|((_, feature), &at)| feature.leaves_out(&columns[at].cells, row))
         })
     }
+}
 
-    fn store(&mut self, index: usize, row: &mut Row<'_>) -> Result<(), DataError> {
-        let table = &self.table;
-        for (slot, (parts, places)) in self.slots.iter().zip(&*self.places).enumerate() {
+struct TableSamples {
+    rows: TableRows,
+    /// For each slot of several features room for their values.
+    side_by_side: Vec<Values>,
+}
+
+impl Samples for TableSamples {
+    fn read(&mut self, row: &mut Row<'_>) -> Result<bool, DataError> {
+        let Some(index) = self.rows.advance()? else { return Ok(false) };
+        let TableRows { table, slots, places, .. } = &self.rows;
+        for (slot, (parts, places)) in slots.iter().zip(&**places).enumerate() {
             let several = parts.parts.len() > 1;
             let mut from = 0;
             for ((column, feature), &at) in parts.parts.iter().zip(places) {
@@ -198,25 +307,7 @@ impl TableSamples {
                 row.copy_from(slot, &self.side_by_side[slot], 0);
             }
         }
-        Ok(())
-    }
-}
-
-impl Samples for TableSamples {
-    fn read(&mut self, row: &mut Row<'_>) -> Result<bool, DataError> {
-        loop {
-            if self.next == self.table.rows() {
-                match self.rows.next()? {
-                    Some(table) => (self.table, self.next) = (table, 0),
-                    None => return Ok(false),
-                }
-            }
-            self.next += 1;
-            if !self.leaves_out(self.next - 1) {
-                self.store(self.next - 1, row)?;
-                return Ok(true);
-            }
-        }
+        Ok(true)
     }
 }
 
@@ -290,6 +381,53 @@ mod tests {
             assert_eq!(sample, arrays, "row {index}");
         }
         assert_eq!(rows(&stream), streamed, "each epoch is the same");
+    }
+
+    #[test]
+    fn a_part_is_counted_read_alone_and_resumed_in_the_middle() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let count = CHUNK + 900;
+        let row = |i: usize| match i % 10 {
+            3 => format!(",{i},x\n"),
+            _ => format!("{i},{i},{}\n", ["x", "y"][i % 2]),
+        };
+        fs::write(&path, "a,b,c\n".to_string() + &(0..count).map(row).collect::<String>()).unwrap();
+        let source: Arc<dyn Source> = open(&path, &Options::default()).unwrap().into();
+        let mut fittings = fittings();
+        fittings[0].1 = fitting("number", &[("missing", "drop")], Role::Input);
+        let by_five = |row: usize| if row.is_multiple_of(5) { 2 } else { 0 };
+        // The number in `b` is that of the row.
+        let number = |table: &Table, row: usize| match table.columns()[1].cells.get(row) {
+            crate::Cell::Text(text) => text.parse::<usize>().unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let part = move |table: &Table, row| Ok(by_five(number(table, row)));
+        let learned = fit_parts(&*source, fittings, part).unwrap();
+        let used: Vec<usize> = (0..count).filter(|i| i % 10 != 3).collect();
+        let mine = used.iter().filter(|i| !i.is_multiple_of(5)).count();
+        assert_eq!(learned.rows, [mine as u64, 0, (used.len() - mine) as u64]);
+        let left = count - used.len();
+        assert_eq!(learned.notes, [format!("{left} of {count} rows are left out: no `a`")]);
+        let stream = TableStream::new(source, slots(&learned.features)).unwrap();
+        let choice: Choice = Arc::new(move |table, row| Ok(part(table, row)? == 0));
+        let stream = Arc::new(stream.choosing(choice).count_samples().unwrap());
+        assert_eq!(stream.count(), Some(mine as u64));
+        let options = crate::LoaderOptions {
+            batch_size: 64,
+            shuffle: true,
+            shuffle_buffer: 100,
+            seed: 5,
+            ..crate::LoaderOptions::default()
+        };
+        let loader = crate::Loader::stream(stream, options).unwrap();
+        assert_eq!(loader.batches(), Some(mine.div_ceil(64) as u64));
+        let read = |from: u64| -> Vec<Vec<f32>> {
+            loader.epoch(3, from).map(|batch| batch.unwrap().array(0).f32().to_vec()).collect()
+        };
+        let whole = read(0);
+        assert_eq!(whole.len(), mine.div_ceil(64));
+        assert_eq!(read(20 * 64), whole[20..], "resumed");
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! A recipe names the way to split a table, `split = { type = "stratify", column = "label" }`: [`KIND`], [`parts`] and
 //! [`folds`].
 
+mod by_row;
 mod ways;
 
 use nerve_formats::spec::{Item, Kind, Spec};
 
-pub(crate) use ways::hash;
+pub use by_row::ByRow;
+pub(crate) use by_row::hash;
 
 use crate::random::Random;
 use crate::{DataError, Permutation, Table};
@@ -48,6 +50,18 @@ pub fn specs() -> Vec<&'static Spec> {
 /// If `item` is not of this registry.
 pub fn parts(item: &Item, table: &Table, rows: &[usize], seed: u64) -> Result<Parts, DataError> {
     way(item).parts(&item.args, table, rows, seed)
+}
+
+/// The same for rows that come one after the other: how each finds its part by itself. `None` for a way that must know the
+/// other rows: all but `hash`, and `fixed` with a column.
+///
+/// # Errors
+/// As [`parts`].
+///
+/// # Panics
+/// If `item` is not of this registry.
+pub fn by_row(item: &Item, seed: u64) -> Result<Option<ByRow>, DataError> {
+    way(item).by_row(&item.args, seed)
 }
 
 /// `k` pairs of what is learned from and what is judged by: each row is in the test of one fold. Of the other rows of a

@@ -247,3 +247,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_row_that_comes_alone_finds_the_part_it_has_among_the_others() {
+    let ids = table("x", &numbers(500, |i| format!("id {i}")));
+    let named = table("x", &numbers(500, |i| ["train", "dev", "TEST"][i % 3].to_string()));
+    let hash =
+        |shares: &[f64]| item("hash", &[("column", text("x")), ("fractions", fractions(shares))]);
+    for (item, table) in [
+        (hash(&[0.8, 0.1, 0.1]), &ids),
+        (hash(&[0.7, 0.0, 0.3]), &ids),
+        (hash(&[0.9, 0.1]), &ids),
+        (item("fixed", &[("column", text("x"))]), &named),
+    ] {
+        let together = parts(&item, table, &all(500), 7).unwrap();
+        let alone = by_row(&item, 7).unwrap().unwrap();
+        let mut found = [vec![], vec![], vec![]];
+        all(500).into_iter().for_each(|row| found[alone.part(table, row).unwrap()].push(row));
+        assert_eq!(found, [together.train, together.validation, together.test]);
+    }
+    assert!(by_row(&item("random", &[]), 7).unwrap().is_none());
+    let group = item("group", &[("column", text("x"))]);
+    assert!(by_row(&group, 7).unwrap().is_none());
+    let split = by_row(&item("fixed", &[("column", text("x"))]), 7).unwrap().unwrap();
+    let error = split.part(&ids, 3).unwrap_err().to_string();
+    assert!(error.contains("expected train, val or test, found `id 3`"), "{error}");
+}

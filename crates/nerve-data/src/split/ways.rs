@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 
+use super::by_row::{ByRow, fixed_part, hash_part};
 use super::{Parts, SPLIT, check, refuse};
 use crate::civil;
-use crate::features::name_of;
-use crate::random::{Random, key, mix};
+use crate::features::{Refusal, name_of};
+use crate::random::Random;
 use crate::{DataError, Permutation, Table};
 
 /// A way to split a table.
@@ -144,6 +145,17 @@ fn named(fractions: &[f64], dealt: Vec<Vec<usize>>) -> Parts {
 }
 
 impl Way {
+    /// How each row finds its part by itself; `None` for a way that must know the other rows.
+    pub(super) fn by_row(&self, args: &Args, seed: u64) -> Result<Option<ByRow>, DataError> {
+        match self.sort {
+            Sort::Hash => Ok(Some(ByRow::hash(args.text("column"), &shares(args)?, seed))),
+            Sort::Fixed if args.has("column") && !args.has("counts") => {
+                Ok(Some(ByRow::named(args.text("column"))))
+            }
+            _ => Ok(None),
+        }
+    }
+
     pub(super) fn parts(
         &self,
         args: &Args,
@@ -155,12 +167,8 @@ impl Way {
             Sort::Time => time(args, table, rows)?,
             Sort::Fixed => fixed(args, table, rows)?,
             _ => {
-                let fractions = args.floats("fractions");
+                let fractions = shares(args)?;
                 let used: Vec<f64> = fractions.iter().copied().filter(|f| *f > 0.0).collect();
-                check(&used)?;
-                if fractions[0] == 0.0 {
-                    return Err(refuse("a share for training", format!("{fractions:?}")));
-                }
                 named(&fractions, self.deal(args, table, rows, &used, seed)?)
             }
         };
@@ -212,6 +220,17 @@ impl Way {
             Sort::Stratify => Ok(rounds(&classes(args, table, rows)?, rows, k, seed)),
             Sort::Random | Sort::Fixed => Ok(rounds(&vec![0; rows.len()], rows, k, seed)),
         }
+    }
+}
+
+/// The shares of the parts, of which some may be 0.
+fn shares(args: &Args) -> Result<Vec<f64>, DataError> {
+    let fractions = args.floats("fractions");
+    let used: Vec<f64> = fractions.iter().copied().filter(|f| *f > 0.0).collect();
+    check(&used)?;
+    match fractions[0] == 0.0 {
+        true => Err(refuse("a share for training", format!("{fractions:?}"))),
+        false => Ok(fractions),
     }
 }
 
@@ -299,27 +318,10 @@ fn hashed(
     let cells = &table.column(column)?.cells;
     let mut parts = vec![Vec::new(); shares.len()];
     for &row in rows {
-        let refuse = |no| table.refuse(row, column, no);
-        let name = name_of(cells.get(row)).map_err(refuse)?;
-        let name = name.ok_or_else(|| {
-            refuse(crate::features::Refusal::new("an id to split by", cells.get(row)))
-        })?;
-        // The upper 53 bits as a number from 0 to 1.
-        let place = (key(&[SPLIT, seed, hash(name.as_bytes())]) >> 11) as f64 / (1u64 << 53) as f64;
-        let mut end = 0.0;
-        let part = shares.iter().position(|share| {
-            end += share;
-            place < end
-        });
-        parts[part.unwrap_or(shares.len() - 1)].push(row);
+        let part = hash_part(cells.get(row), shares, seed);
+        parts[part.map_err(|no| table.refuse(row, column, no))?].push(row);
     }
     Ok(parts)
-}
-
-/// A hash of bytes that does not change between versions: FNV-1a, finished by the mixer of SplitMix64.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let fnv = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-    mix(bytes.iter().fold(0xCBF2_9CE4_8422_2325, fnv))
 }
 
 fn fixed(args: &Args, table: &Table, rows: &[usize]) -> Result<Parts, DataError> {
@@ -345,16 +347,10 @@ fn fixed(args: &Args, table: &Table, rows: &[usize]) -> Result<Parts, DataError>
     let cells = &table.column(column)?.cells;
     let mut parts = Parts::default();
     for &row in rows {
-        let refuse = |no| table.refuse(row, column, no);
-        let name = name_of(cells.get(row)).map_err(refuse)?.unwrap_or_default().to_lowercase();
-        match &name[..] {
-            "train" | "training" => parts.train.push(row),
-            "val" | "valid" | "validation" | "dev" => parts.validation.push(row),
-            "test" | "testing" => parts.test.push(row),
-            _ => {
-                let no = crate::features::Refusal::new("train, val or test", cells.get(row));
-                return Err(refuse(no));
-            }
+        match fixed_part(cells.get(row)).map_err(|no| table.refuse(row, column, no))? {
+            0 => parts.train.push(row),
+            1 => parts.validation.push(row),
+            _ => parts.test.push(row),
         }
     }
     Ok(parts)
@@ -374,8 +370,7 @@ fn moments(args: &Args, table: &Table, rows: &[usize]) -> Result<Vec<f64>, DataE
     let mut names = Vec::with_capacity(rows.len());
     for &row in rows {
         let refuse = |no| table.refuse(row, column, no);
-        let missing =
-            || refuse(crate::features::Refusal::new("a time to split by", cells.get(row)));
+        let missing = || refuse(Refusal::new("a time to split by", cells.get(row)));
         names.push(name_of(cells.get(row)).map_err(refuse)?.ok_or_else(missing)?);
     }
     let number = |name: &str| name.parse::<f64>().ok().filter(|number| number.is_finite());
@@ -388,7 +383,7 @@ fn moments(args: &Args, table: &Table, rows: &[usize]) -> Result<Vec<f64>, DataE
         let fits = |format: &String| civil::read(name, format).is_some();
         if !formats.iter().any(fits) {
             let expected = format!("a date written as {}", formats[0]);
-            let no = crate::features::Refusal::new(expected, cells.get(row));
+            let no = Refusal::new(expected, cells.get(row));
             return Err(table.refuse(row, column, no));
         }
         formats.retain(fits);

@@ -35,7 +35,12 @@ fn prepared(recipe: &Recipe) -> (Recipe, Data) {
 
 /// The class of each example of a part.
 fn classes(data: &Data, part: &Part) -> Vec<i32> {
-    nerve_data::labels(&*part.dataset, "label", data.features.outputs[0].head().shape[0]).unwrap()
+    nerve_data::labels(
+        &**part.dataset().unwrap(),
+        "label",
+        data.features.outputs[0].head().shape[0],
+    )
+    .unwrap()
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn idx_files_are_found_from_the_recipe_and_split() {
     let mut seen = classes(&data, data.validation.as_ref().unwrap());
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2]);
-    let pipeline = data.features.pipeline(data.train.dataset.fields(), true).unwrap();
+    let pipeline = data.features.pipeline(data.train.fields(), true).unwrap();
     assert_eq!(pipeline.output_fields()[0].element, nerve_data::Element::F32);
     // The resolved recipe finds them from anywhere.
     let again = Recipe::load(Source::new("resolved", recipe.resolved()), &[]).unwrap();
@@ -124,7 +129,7 @@ fn examples_count_what_the_recipe_says() {
     let recipe = Recipe::load(Source::read(&path).unwrap(), &[]).unwrap();
     let (_, data) = prepared(&recipe);
     let mut weights = Vec::new();
-    nerve_data::for_each_sample(&*data.train.dataset, |_, sample| {
+    nerve_data::for_each_sample(&**data.train.dataset().unwrap(), |_, sample| {
         weights.push(sample.last().unwrap().f32()[0]);
         Ok(())
     })

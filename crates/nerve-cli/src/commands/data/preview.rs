@@ -18,7 +18,8 @@ pub fn run(args: &DataPreview) -> Result<(), Failure> {
     let tables = recipe.tables().map_err(of_data)?;
     let recipe = recipe.described(&tables.train.table).map_err(of_data)?;
     let data = recipe.prepare(&tables).map_err(of_data)?;
-    let dataset = &*data.train.dataset;
+    let kept = data.train.dataset().ok_or_else(|| Failure::Usage("nothing is in memory".into()));
+    let dataset = &**kept?;
     let fields = dataset.fields();
     let plain = data.features.pipeline(fields, false).map_err(of_data)?;
     let training = data.features.pipeline(fields, true).map_err(of_data)?;
