@@ -1,5 +1,6 @@
 //! Gradients: a walk backwards over the graph that adds nodes.
 
+use crate::scope;
 use crate::tensor::{Tensor, topological};
 use crate::var::Var;
 use std::collections::{HashMap, HashSet};
@@ -111,7 +112,9 @@ fn backward(y: &Tensor, dy: &Tensor, wrt: &[Tensor], stop: bool) -> Vec<Option<T
         if !node.inputs().iter().any(|t| leads.contains(&t.id())) {
             continue;
         }
-        let parts = node.op().rule().gradient(node.inputs(), node, &dy);
+        let parts = scope::within(node.scope_handle(), || {
+            node.op().rule().gradient(node.inputs(), node, &dy)
+        });
         let parts = match parts {
             Ok(parts) => parts,
             Err(why) => panic!("grad: {why}, built at {}", node.location()),

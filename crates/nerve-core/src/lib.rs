@@ -27,12 +27,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backup;
 mod bind;
 pub mod compile;
 mod dtype;
 mod grad;
 mod op;
 pub mod ops;
+mod scope;
 mod shape;
 mod substitute;
 mod tensor;
@@ -41,12 +43,17 @@ mod testing;
 mod trace;
 mod var;
 
+pub use backup::Backup;
 pub use bind::bind;
-pub use compile::{Compiled, Cost, Plan, Step, VariableRole, compile};
+pub use compile::{
+    Census, Compiled, Cost, Diagnosis, Origin, OriginKind, Plan, Spoilt, Step, VariableRole,
+    compile,
+};
 pub use dtype::{DType, Element};
 pub use grad::{Source, grad};
 pub use nerve_cpu::{Precision, RunError, set_threads, threads};
 pub use op::Op;
+pub use scope::{current_scope, scope};
 pub use shape::Shape;
 pub use substitute::substitute;
 pub use tensor::{ShapeError, Tensor};

@@ -4,6 +4,7 @@ use crate::compile;
 use crate::dtype::{DType, Element};
 use crate::op::Op;
 use crate::ops::{Constant, Full};
+use crate::scope;
 use crate::shape::Shape;
 use crate::trace;
 use nerve_cpu::Buffer;
@@ -43,6 +44,7 @@ pub(crate) struct Node {
     /// The elements, once computed: contiguous, row-major.
     value: OnceLock<Arc<Buffer>>,
     location: &'static Location<'static>,
+    scope: Option<Arc<str>>,
 }
 
 /// Inputs that do not fit an operation.
@@ -102,7 +104,8 @@ impl Tensor {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (trace, location) = (trace::current(), Location::caller());
-        Tensor(Arc::new(Node { id, op, inputs, shape, dtype, trace, value, location }))
+        let scope = scope::current_scope();
+        Tensor(Arc::new(Node { id, op, inputs, shape, dtype, trace, value, location, scope }))
     }
 
     /// A leaf of the graph.
@@ -192,6 +195,15 @@ impl Tensor {
     /// Where in the source the node was built.
     pub fn location(&self) -> &'static Location<'static> {
         self.0.location
+    }
+
+    /// The part of a network that it was built in, if that was said; see [`scope`](crate::scope()).
+    pub fn scope(&self) -> Option<&str> {
+        self.0.scope.as_deref()
+    }
+
+    pub(crate) fn scope_handle(&self) -> Option<Arc<str>> {
+        self.0.scope.clone()
     }
 
     /// A number for this node: larger than those of the nodes it is computed from.

@@ -162,7 +162,7 @@ impl Var {
     }
 
     /// Notes that the elements have changed.
-    fn touch(&self) {
+    pub(crate) fn touch(&self) {
         self.home().versions.written.iter().for_each(|version| tick(version));
     }
 

@@ -1,6 +1,6 @@
 //! `Context`: whether a network is trained or used, and where its random numbers come from.
 
-use nerve_core::{DType, Shape, Tensor};
+use nerve_core::{DType, Shape, Tensor, current_scope, scope};
 use std::cell::{Cell, RefCell};
 
 /// What a layer has to know beside its input: whether the network is being trained, and where
@@ -40,6 +40,8 @@ pub struct Context {
     masks: RefCell<Vec<(u64, Tensor)>>,
     /// What layers want added to the loss.
     penalties: RefCell<Vec<Tensor>>,
+    /// What the parts of the network gave, where that is wanted.
+    observed: RefCell<Option<Vec<(String, Tensor)>>>,
 }
 
 impl Context {
@@ -56,7 +58,48 @@ impl Context {
             streams: Cell::new(0),
             masks: RefCell::default(),
             penalties: RefCell::default(),
+            observed: RefCell::default(),
         }
+    }
+
+    /// Keeps what the parts of the network give, for [`observed`](Context::observed).
+    #[must_use]
+    pub fn observing(self) -> Context {
+        Context { observed: RefCell::new(Some(Vec::new())), ..self }
+    }
+
+    /// Applies a part of the network, for instance `2.ReLU`: messages name it, and what it gives can
+    /// be [`observed`](Context::observed). A part inside of another is called `1.Residual.0.Conv2d`;
+    /// one without a name is as if it were not there. Containers of layers call it for each.
+    ///
+    /// ```
+    /// use nerve_core::Tensor;
+    /// use nerve_nn::Context;
+    /// let cx = Context::eval().observing();
+    /// let y = cx.part("body", || cx.part("0.Exp", || Tensor::zeros([2]).exp()) + 1.0);
+    /// assert_eq!(y.to_vec::<f32>(), [2.0; 2]);
+    /// let names: Vec<String> = cx.observed().into_iter().map(|(name, _)| name).collect();
+    /// assert_eq!(names, ["body.0.Exp", "body"]);
+    /// ```
+    pub fn part(&self, name: &str, f: impl FnOnce() -> Tensor) -> Tensor {
+        if name.is_empty() {
+            return f();
+        }
+        scope(name, || {
+            let y = f();
+            if let (Some(observed), Some(path)) =
+                (&mut *self.observed.borrow_mut(), current_scope())
+            {
+                observed.push((path.to_string(), y.clone()));
+            }
+            y
+        })
+    }
+
+    /// What the parts of the network gave so far, in the order in which they were done; nothing
+    /// unless it is [`observing`](Context::observing).
+    pub fn observed(&self) -> Vec<(String, Tensor)> {
+        self.observed.borrow_mut().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Wants `penalty`, one number, added to the loss that is minimised: for layers that regularise

@@ -7,6 +7,7 @@ use crate::ops::Argument;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use crate::trace;
+use crate::var::Var;
 use nerve_cpu::{Buffer, Precision, Replay, RunError};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -152,8 +153,28 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
     #[track_caller]
     fn trace(&self, signature: Signature) -> Arc<Plan> {
         self.complain(&signature);
+        let (outputs, writes) = self.graph(&signature);
+        let plan = Plan::new(&Graph {
+            outputs: &outputs,
+            writes: &writes,
+            arguments: &[],
+            precision: self.precision,
+        });
+        let mut plans = self.locked();
+        // Another thread may have been faster.
+        if let Some((_, known)) = plans.iter().find(|(s, _)| *s == signature) {
+            return known.clone();
+        }
+        let plan = Arc::new(plan);
+        plans.push((signature, plan.clone()));
+        plan
+    }
+
+    /// The function's graph for these arguments: results, and what variables become.
+    #[track_caller]
+    pub(super) fn graph(&self, signature: &[(Shape, DType)]) -> (Vec<Tensor>, Vec<(Var, Tensor)>) {
         let arguments: Vec<Tensor> = Vec::new();
-        let ((arguments, outputs), id, writes) = trace::record(|| {
+        let ((_arguments, outputs), id, writes) = trace::record(|| {
             let mut arguments = arguments;
             for (index, (shape, dtype)) in signature.iter().enumerate() {
                 arguments.push(Tensor::leaf(Argument { index }, shape.clone(), *dtype));
@@ -173,21 +194,11 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
                 node.location()
             );
         }
-        let plan = Plan::new(&Graph {
-            outputs: &outputs,
-            writes: &writes,
-            arguments: &[],
-            precision: self.precision,
-        });
-        drop(arguments);
-        let mut plans = self.locked();
-        // Another thread may have been faster.
-        if let Some((_, known)) = plans.iter().find(|(s, _)| *s == signature) {
-            return known.clone();
-        }
-        let plan = Arc::new(plan);
-        plans.push((signature, plan.clone()));
-        plan
+        (outputs, writes)
+    }
+
+    pub(super) fn exactness(&self) -> Precision {
+        self.precision
     }
 
     /// Says which argument makes yet another plan necessary.
@@ -314,6 +325,20 @@ impl Step {
         assert!(T::DTYPE == *dtype, "read: result {index} is {dtype}, asked for {}", T::DTYPE);
         let stored: Vec<T::Stored> = self.outputs[index].to_vec(0..shape.numel());
         stored.into_iter().map(T::load).collect()
+    }
+
+    /// The variables that a run changes: with its arguments, all that the next run can depend on, if
+    /// nobody else changes any.
+    pub fn written(&self) -> &[Var] {
+        self.plan.written()
+    }
+
+    pub(super) fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    pub(super) fn argument_buffers(&self) -> &[Arc<Buffer>] {
+        &self.arguments
     }
 
     /// How many results there are.

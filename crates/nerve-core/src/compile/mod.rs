@@ -11,11 +11,13 @@
 //! | `memory` | gives the values addresses in one arena |
 //! | `plan` | binds the program to arguments, variables and results |
 //! | `cost` | says what each instruction costs, for profiles |
+//! | `diagnose` | says where numbers came from that are not finite |
 //! | `cached` | keeps plans: for compiled functions by signature, for single values by graph |
 
 mod absorb;
 mod cached;
 mod cost;
+mod diagnose;
 mod explain;
 mod lowering;
 mod memory;
@@ -29,6 +31,7 @@ mod units;
 pub(crate) use cached::evaluate;
 pub use cached::{Compiled, Step, compile};
 pub use cost::{Cost, VariableRole};
+pub use diagnose::{Census, Diagnosis, Origin, OriginKind, Spoilt};
 pub use lowering::{Epilogue, Lowering, Matrices, Placed, float};
 pub use plan::Plan;
 pub use strided::Strided;

@@ -35,6 +35,8 @@ pub struct Plan {
     outputs: Vec<(usize, Shape, DType)>,
     /// The variables, and where they were when the plan was made.
     homes: Vec<(Var, Home)>,
+    /// The variables that it gives new values.
+    changed: Vec<Var>,
     /// The versions to count up after a run.
     written: Vec<Arc<AtomicU64>>,
     /// How often variables had moved when the homes were last compared.
@@ -177,6 +179,11 @@ impl Plan {
     /// The variables, and where they lie.
     pub(super) fn homes(&self) -> &[(Var, Home)] {
         &self.homes
+    }
+
+    /// The variables that it gives new values.
+    pub(super) fn written(&self) -> &[Var] {
+        &self.changed
     }
 
     /// The instructions, groups, bytes and estimated operations, for people to read.
@@ -449,6 +456,7 @@ impl<'a> Planner<'a> {
             arguments,
             outputs: outputs.collect(),
             homes: self.homes,
+            changed: self.graph.writes.iter().map(|(var, _)| var.clone()).collect(),
             written,
             moves: AtomicU64::new(moves),
             text,

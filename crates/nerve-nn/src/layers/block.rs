@@ -191,11 +191,11 @@ impl Block {
                 let mut shape = input.to_vec();
                 let mut layers = Vec::with_capacity(parts.len());
                 for part in parts {
-                    layers.push(part.make(&shape, params));
+                    layers.push((part.label(), part.make(&shape, params)));
                     shape =
                         part.block.infer(&shape).expect("`infer` has accepted it").shape.to_vec();
                 }
-                Box::new(Sequential::new(layers))
+                Box::new(Sequential::named(layers))
             }
             Block::Residual { body, shortcut, activation } => Box::new(Residual {
                 body: body.make(input, params),
@@ -211,6 +211,16 @@ impl Block {
 }
 
 impl Named {
+    /// What it is called in messages: a number alone says too little.
+    fn label(&self) -> String {
+        match &self.block {
+            Block::Layer(item) if self.name.parse::<usize>().is_ok() => {
+                format!("{}.{}", self.name, item.name)
+            }
+            _ => self.name.to_string(),
+        }
+    }
+
     fn make(&self, input: &[usize], params: &Params) -> Box<dyn Layer> {
         match self.name.is_empty() {
             true => self.block.make(input, params),

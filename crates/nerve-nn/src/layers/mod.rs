@@ -136,6 +136,13 @@ pub trait Layer: Send + Sync {
     fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
         (y.rank() > 2 && y.shape().starts_with(mask.shape())).then(|| mask.clone())
     }
+
+    /// What kind of layer it is, for messages: the name of its type.
+    fn kind(&self) -> &'static str {
+        let name = std::any::type_name::<Self>();
+        let plain = name.split('<').next().unwrap_or(name);
+        plain.rsplit("::").next().unwrap_or(plain)
+    }
 }
 
 impl<L: Layer + ?Sized> Layer for Box<L> {
@@ -146,6 +153,10 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
         (**self).mask(mask, y)
     }
+
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
 }
 
 impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
@@ -155,6 +166,10 @@ impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
 
     fn mask(&self, mask: &Tensor, y: &Tensor) -> Option<Tensor> {
         (**self).mask(mask, y)
+    }
+
+    fn kind(&self) -> &'static str {
+        (**self).kind()
     }
 }
 

@@ -30,6 +30,8 @@ use std::fmt;
 pub struct Sequential {
     /// The layers, first to last.
     pub layers: Vec<Box<dyn Layer>>,
+    /// What each is called in messages; those behind the last have their number and kind.
+    names: Vec<String>,
 }
 
 /// A layer in a list that cannot take what it gets.
@@ -57,7 +59,18 @@ impl std::error::Error for SequenceError {}
 impl Sequential {
     /// These layers, first to last.
     pub fn new(layers: Vec<Box<dyn Layer>>) -> Sequential {
-        Sequential { layers }
+        Sequential { layers, names: Vec::new() }
+    }
+
+    /// These layers, each with its name in messages.
+    pub(crate) fn named(layers: Vec<(String, Box<dyn Layer>)>) -> Sequential {
+        let (names, layers) = layers.into_iter().unzip();
+        Sequential { layers, names }
+    }
+
+    fn name(&self, index: usize) -> String {
+        let known = self.names.get(index).cloned();
+        known.unwrap_or_else(|| format!("{index}.{}", self.layers[index].kind()))
     }
 
     /// What each layer of a checked list does to an example of shape `input`; nothing is created.
@@ -108,6 +121,7 @@ impl Sequential {
             let entry = find(item.name).expect("`describe` has found it");
             let place = if alone { params.clone() } else { params.at(index) };
             model.layers.push((entry.make)(&item.args, &shape, &place));
+            model.names.push(if alone { String::new() } else { format!("{index}.{}", item.name) });
             shape = effect.shape;
         }
         Ok((model, shape))
@@ -122,8 +136,8 @@ pub(crate) fn is_network(items: &[Item]) -> bool {
 
 impl Layer for Sequential {
     fn forward(&self, x: &Tensor, cx: &Context) -> Tensor {
-        self.layers.iter().fold(x.clone(), |x, layer| {
-            let y = layer.forward(&x, cx);
+        self.layers.iter().enumerate().fold(x.clone(), |x, (i, layer)| {
+            let y = cx.part(&self.name(i), || layer.forward(&x, cx));
             // A layer may have made a mask of its own.
             if cx.mask(&y).is_none()
                 && let Some(mask) = cx.mask(&x).and_then(|mask| layer.mask(&mask, &y))

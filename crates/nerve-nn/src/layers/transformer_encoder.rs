@@ -228,7 +228,9 @@ impl TransformerEncoder {
     /// If a shape does not fit.
     #[track_caller]
     pub fn forward_masked(&self, x: &Tensor, mask: Option<&Tensor>, cx: &Context) -> Tensor {
-        let y = self.layers.iter().fold(x.clone(), |x, l| l.forward_masked(&x, mask, cx));
+        let y = self.layers.iter().enumerate().fold(x.clone(), |x, (i, layer)| {
+            cx.part(&format!("layers.{i}"), || layer.forward_masked(&x, mask, cx))
+        });
         match &self.norm {
             Some(norm) => norm.forward(&y, cx),
             None => y,

@@ -137,6 +137,8 @@ pub struct FeatureModel {
     /// None: the single encoded input as it is.
     combiner: Option<Box<dyn Combiner>>,
     decoders: Vec<Sequential>,
+    /// What encoders and decoders are called in messages.
+    names: [Vec<String>; 2],
 }
 
 /// The layers of all parts.
@@ -283,7 +285,8 @@ impl FeatureModel {
             let list = [&encoder.list[..], &decoder.list].concat();
             let network = make(&list, &encoder.input, params);
             let decoders = vec![Sequential::default()];
-            return Ok(FeatureModel { inputs, encoders: vec![network], combiner: None, decoders });
+            let (encoders, names) = (vec![network], [vec![String::new()], vec![String::new()]]);
+            return Ok(FeatureModel { inputs, encoders, combiner: None, decoders, names });
         }
         let at = params.at("encoders");
         let encoder = |(layers, input): (&Layers, &Input)| {
@@ -299,7 +302,11 @@ impl FeatureModel {
             make(&layers.list, &layers.input, &at.at(&output.name))
         };
         let decoders = plan.decoders.iter().zip(&features.outputs).map(decoder).collect();
-        Ok(FeatureModel { inputs, encoders, combiner, decoders })
+        let names = [
+            features.inputs.iter().map(|input| format!("encoders.{}", input.name)).collect(),
+            features.outputs.iter().map(|output| format!("decoders.{}", output.name)).collect(),
+        ];
+        Ok(FeatureModel { inputs, encoders, combiner, decoders, names })
     }
 
     /// What goes in.
@@ -332,12 +339,18 @@ impl Model for FeatureModel {
             self.inputs.len(),
             inputs.len()
         );
-        let encode = |(x, encoder): (&Tensor, &Sequential)| encoder.forward(x, cx);
-        let encoded: Vec<Tensor> = inputs.iter().zip(&self.encoders).map(encode).collect();
+        let apply = |part: &Sequential, name: &str, x: &Tensor| match part.layers.is_empty() {
+            true => x.clone(),
+            false => cx.part(name, || part.forward(x, cx)),
+        };
+        let [encoders, decoders] = &self.names;
+        let parts = self.encoders.iter().zip(encoders).zip(inputs);
+        let encoded: Vec<Tensor> = parts.map(|((part, name), x)| apply(part, name, x)).collect();
         let all = match &self.combiner {
-            Some(combiner) => combiner.combine(&encoded, cx),
+            Some(combiner) => cx.part("combiner", || combiner.combine(&encoded, cx)),
             None => encoded[0].clone(),
         };
-        self.decoders.iter().map(|decoder| decoder.forward(&all, cx)).collect()
+        let parts = self.decoders.iter().zip(decoders);
+        parts.map(|(part, name)| apply(part, name, &all)).collect()
     }
 }
