@@ -275,6 +275,10 @@ impl Var {
         self.touch();
     }
 
+    pub(crate) fn is_derived(&self) -> bool {
+        self.0.derived.is_some()
+    }
+
     #[track_caller]
     fn expect_own(&self, method: &str) {
         let own = self.0.derived.is_none();

@@ -73,4 +73,4 @@ pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;
 pub use predictions::{Given, Predictions, first_use};
 pub use progress::Progress;
-pub use trainer::{Fit, Options, Outcome, Trainer};
+pub use trainer::{Cause, Fit, Options, Outcome, Trainer};

@@ -2,7 +2,7 @@
 
 use crate::error::TrainError;
 use nerve_core::ops::random_key;
-use nerve_core::{Compiled, DType, Precision, Shape, Step, Tensor, compile};
+use nerve_core::{Compiled, DType, Diagnosis, Precision, Shape, Step, Tensor, compile};
 use nerve_data::{Array, Batch, DataError, Element, Field, Loader, Values};
 
 /// Rows of the arguments: the fields of the data that are used (inputs, targets, perhaps the weights
@@ -33,7 +33,8 @@ impl<'a> Plans<'a> {
         Ok(Plans { compiled, fields, steps: Vec::new() })
     }
 
-    fn step(&mut self, rows: usize) -> &Step {
+    /// The step for so many rows.
+    pub fn step(&mut self, rows: usize) -> &Step {
         let known = self.steps.iter().position(|(r, _)| *r == rows);
         let at = known.unwrap_or_else(|| {
             let argument = |field: &Field| {
@@ -64,6 +65,18 @@ impl<'a> Plans<'a> {
         self.load(&batch, key);
         let at = self.steps.iter().position(|(rows, _)| *rows == batch.size());
         Ok((self.steps.remove(at.expect("just made")).1, batch.size()))
+    }
+
+    /// Where a number comes from that is not finite, with this batch and the variables as they are.
+    pub fn diagnose(&mut self, batch: &Batch, key: (u64, u64)) -> Option<Diagnosis> {
+        self.load(batch, key);
+        let at = self.steps.iter().position(|(rows, _)| *rows == batch.size())?;
+        self.compiled.diagnose(&self.steps[at].1)
+    }
+
+    /// The name of the field that is argument number `index`.
+    pub fn field(&self, index: usize) -> Option<String> {
+        self.fields.get(index).map(|field| field.name.clone())
     }
 
     /// Runs one batch; its results are in the step.

@@ -1,6 +1,9 @@
 //! `Trainer`: epochs over the data.
 
+mod cause;
 mod resume;
+
+pub use cause::Cause;
 
 use crate::callback::{Callback, Control, Moment, StepEnd, TrainBegin};
 use crate::checkpoint::{Position, Snapshot};
@@ -90,7 +93,9 @@ pub enum Outcome {
         /// Steps since the training began.
         step: u64,
     },
-    /// The loss of a batch was not a finite number: the parameters are of no use any more.
+    /// The loss of a batch was not a finite number; or a parameter was not, at the end of an epoch.
+    /// Where the cause is known, the parameters are those before the step that it came up in; else
+    /// they are of no use any more.
     Diverged {
         /// The epoch, counted from 1.
         epoch: u64,
@@ -98,6 +103,9 @@ pub enum Outcome {
         step: u64,
         /// The loss.
         loss: f64,
+        /// Where it came from, where that can be said: the state of the training is copied now and
+        /// then, as long as it has less than a gigabyte, and the last steps are repeated from there.
+        cause: Option<Box<Cause>>,
     },
 }
 
@@ -135,6 +143,7 @@ struct Run<'r, 'c> {
     position: Position,
     /// What the clock showed when the training began, had it never been stopped.
     began: Instant,
+    past: cause::Past,
     heads: Arc<Heads<'r>>,
     tally: Tally,
     /// When the time is up.
@@ -280,6 +289,7 @@ impl<'a> Trainer<'a> {
             epoch: batches.unwrap_or(0).max(1),
             position: Position::default(),
             began,
+            past: cause::Past::default(),
             tally: Tally::new(heads.scores().len()),
             heads,
             end: self.options.max_time.and_then(|time| began.checked_add(time)),
@@ -324,7 +334,11 @@ impl<'a> Trainer<'a> {
             run.tell(|callback, _, _| callback.on_epoch_begin(epoch).map(|()| Control::Continue))?;
             let mut stopped = None;
             match self.epoch(run, &mut plans, train)? {
-                Ended::Whole => {}
+                Ended::Whole if self.is_finite() => {}
+                Ended::Whole => {
+                    let outcome = self.diverged(run, &mut plans, train)?;
+                    return self.leave(run, outcome);
+                }
                 Ended::Late(time) => stopped = Some(Outcome::Stopped(time)),
                 Ended::With(outcome) => return self.leave(run, outcome),
             }
@@ -432,11 +446,14 @@ impl<'a> Trainer<'a> {
             self.follow_schedule(run);
             let step = run.position.step + 1;
             let key = (self.options.seed, step);
+            if !self.keep(&mut run.past, plans, &batch, run.position) {
+                return Ok(Ended::With(self.diverged(run, plans, train)?));
+            }
             plans.run(&batch, epoch, key, &mut run.tally.batch)?;
             run.position.step = step;
             let loss = f64::from(run.tally.batch.loss);
             if !loss.is_finite() {
-                return Ok(Ended::With(Outcome::Diverged { epoch, step, loss }));
+                return Ok(Ended::With(self.diverged(run, plans, train)?));
             }
             run.position.samples = batch.end();
             run.tally.add(&batch, self.model.input_count(), &run.heads, true);

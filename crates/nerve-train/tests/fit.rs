@@ -244,7 +244,7 @@ fn a_loss_that_is_not_finite_ends_the_training_and_names_the_step() {
         .options(options(5))
         .fit(&loader(bars(96, 1), 32, true), None, &mut [])
         .unwrap();
-    let Outcome::Diverged { epoch: 1, step, loss } = fit.outcome else { panic!("{fit:?}") };
+    let Outcome::Diverged { epoch: 1, step, loss, .. } = fit.outcome else { panic!("{fit:?}") };
     assert!((2..=3).contains(&step) && !loss.is_finite(), "{step} {loss}");
     assert_eq!(fit.steps, step);
 }

@@ -115,20 +115,26 @@ fn train_failure(error: &TrainError) -> Failure {
 /// Writes what the training left, and says so where it did not come to its end.
 fn end(fit: &Fit, session: &Session, folder: &RunFolder, signals: &Signals) -> Result<(), Failure> {
     let shown = escape(&folder.path().to_string_lossy());
-    if let Outcome::Diverged { epoch, step, loss } = fit.outcome {
+    if let Outcome::Diverged { epoch, step, loss, cause } = &fit.outcome {
+        let cause = cause.as_ref().map(|cause| format!("{}\n", escape(&cause.to_string())));
+        let what = match loss.is_finite() {
+            true => "a parameter is no longer finite".to_string(),
+            false => format!("the loss is {loss}"),
+        };
         let kept = match folder.model().exists() {
             true => format!("the model of epoch {} is kept in {shown}", epoch - 1),
             false => format!("nothing was learned that is worth keeping; see {shown}"),
         };
         return Err(Failure::Diverged(format!(
-            "training diverged: the loss is {loss} at step {step}, in epoch {epoch}; {kept}\n\
-             a lower learning rate helps most often: trainer.optimizer.lr"
+            "training diverged: {what} at step {step}, in epoch {epoch}; {kept}\n{}\
+             a lower learning rate helps most often: trainer.optimizer.lr",
+            cause.unwrap_or_default()
         )));
     }
     let write = |error: nerve::formats::FormatError| Failure::Runtime(error.to_string());
     session.save(folder, &fit.history).map_err(write)?;
     fit.history.write_csv(folder.path().join(HISTORY)).map_err(write)?;
-    match fit.outcome {
+    match &fit.outcome {
         Outcome::Interrupted { epoch, step } => {
             let signal = signals.number().unwrap_or(signal_hook::consts::SIGINT);
             complain(&format!(

@@ -175,7 +175,11 @@ struct State {
 }
 
 /// All nodes, looked at.
-struct Seen(HashMap<u64, State>);
+struct Seen {
+    states: HashMap<u64, State>,
+    /// The variables that held such numbers before.
+    before: Vec<crate::Var>,
+}
 
 impl Seen {
     /// Each node counts for itself, so that none has to be kept.
@@ -189,25 +193,38 @@ impl Seen {
             let infinite = finite + nan < node.numel() as f64;
             (node.id(), State { nan: nan > 0.0, infinite })
         };
-        Some(Seen(nodes.iter().zip(counts.chunks(2)).map(state).collect()))
+        let states: HashMap<u64, State> = nodes.iter().zip(counts.chunks(2)).map(state).collect();
+        let bad = nodes.iter().filter(|node| states[&node.id()].nan || states[&node.id()].infinite);
+        let read = bad.filter_map(|node| match node.op() {
+            Op::ReadVar(read) => Some(read.var.clone()),
+            _ => None,
+        });
+        let before = read.collect();
+        Some(Seen { states, before })
     }
 
     fn state(&self, node: &Tensor) -> State {
-        self.0.get(&node.id()).copied().unwrap_or_default()
+        self.states.get(&node.id()).copied().unwrap_or_default()
     }
 
-    /// The first result that is not finite; else the first variable that becomes so.
+    /// The first result if it is not finite: the loss; else the first variable that becomes so, and
+    /// was not; else another result.
     fn spoilt(
         &self,
         outputs: &[Tensor],
         writes: &[(crate::Var, Tensor)],
     ) -> Option<(Spoilt, Tensor)> {
         let bad = |node: &Tensor| self.state(node).nan || self.state(node).infinite;
-        if let Some(i) = outputs.iter().position(bad) {
-            return Some((Spoilt::Result(i), outputs[i].clone()));
+        let result = |i: usize| (Spoilt::Result(i), outputs[i].clone());
+        if outputs.first().is_some_and(bad) {
+            return Some(result(0));
         }
-        let (var, value) = writes.iter().find(|(_, value)| bad(value))?;
-        Some((Spoilt::Variable(var.name().to_string()), value.clone()))
+        let before = |var: &crate::Var| self.before.iter().any(|known| known == var);
+        let became = writes.iter().find(|(var, value)| bad(value) && !before(var));
+        let variable = |(var, value): &(crate::Var, Tensor)| {
+            (Spoilt::Variable(var.name().to_string()), value.clone())
+        };
+        became.map(variable).or_else(|| outputs.iter().position(bad).map(result))
     }
 
     /// The earliest input that is so.
