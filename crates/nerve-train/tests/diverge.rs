@@ -35,7 +35,7 @@ fn numbers(x: Vec<f32>) -> Loader {
 fn train(x: Vec<f32>, rate: f64, layers: fn(&Params) -> Sequential) -> (Outcome, Vec<Var>) {
     let params = Params::new(3);
     let model = layers(&params);
-    let (loss, sgd) = (Mse::default(), Sgd::new(&params, rate).momentum(0.9));
+    let (loss, sgd) = (Mse, Sgd::new(&params, rate).momentum(0.9));
     let options = Options { epochs: 50, ..Options::default() };
     let trainer = Trainer::new(&model, &loss, &sgd).options(options);
     let fit = trainer.fit(&numbers(x), None, &mut []).unwrap();
