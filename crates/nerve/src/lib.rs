@@ -10,6 +10,7 @@
 //! | [`data`] | data sets, transforms, splits, the loader |
 //! | [`formats`] | readers and writers of files from outside |
 //! | [`train`] | the trainer, metrics, callbacks |
+//! | [`tune`] | searching for the best parameters of a training |
 //! | [`recipe`] | networks described in a file |
 //!
 //! ```
@@ -25,6 +26,7 @@ pub use nerve_formats as formats;
 pub use nerve_nn as nn;
 pub use nerve_recipe as recipe;
 pub use nerve_train as train;
+pub use nerve_tune as tune;
 
 /// What most programs need: `use nerve::prelude::*;`.
 pub mod prelude {
