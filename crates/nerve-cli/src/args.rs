@@ -26,6 +26,7 @@ Examples:
   nerve check recipe.toml                  layers, parameters, memory and time, without training
   nerve bench mnist --top 10               where the time of a training step goes
   nerve list layers                        every layer, beside its names in PyTorch and Keras
+  nerve ui                                 the runs in the browser, while they train
 
 Results go to standard output, progress and errors to standard error.
 Exit codes: 0 done, 1 failure, 2 wrong usage or recipe, 3 wrong data, 4 a gate failed,
@@ -63,6 +64,57 @@ pub enum Command {
     Init(Init),
     /// Write a ready recipe to begin with
     New(New),
+    /// Watch and compare runs in the browser
+    Ui(Ui),
+    /// Write all about a run into one HTML file
+    Report(Report),
+}
+
+/// `nerve ui`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve ui                                 the runs in runs/, at http://127.0.0.1:6006
+  nerve ui results --port 0 --no-open      those of another folder, at any free port
+
+The page shows curves while they grow, confusion matrices with their examples, the health of the
+layers, and runs side by side. It is in the binary: no request leaves this machine, and none from
+outside is answered. The trainings do not notice whether anybody watches. Ctrl-C ends it.")]
+pub struct Ui {
+    /// The folder that holds the run folders, or one run folder
+    #[arg(value_name = "RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// The port; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 6006)]
+    pub port: u16,
+    /// Do not open the browser
+    #[arg(long)]
+    pub no_open: bool,
+    /// Print the address as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `nerve report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve report mnist -o report.html
+
+The file is the page of `nerve ui` with the data of the run in it: it needs no server and no network.")]
+pub struct Report {
+    /// A run: its name or its folder
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The file [default: report.html in the run folder]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `nerve schema`.

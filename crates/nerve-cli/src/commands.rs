@@ -9,6 +9,7 @@ mod list;
 mod predict;
 mod runs;
 mod train;
+mod ui;
 
 use crate::args::{Command, Common};
 use crate::failure::Failure;
@@ -33,6 +34,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Runs(args) => runs::run(&args),
         Command::Init(args) => init::init(&args),
         Command::New(args) => init::new(&args),
+        Command::Ui(args) => ui::serve(&args),
+        Command::Report(args) => ui::report(&args),
     }
 }
 

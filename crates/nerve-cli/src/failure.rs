@@ -25,6 +25,8 @@ pub enum Failure {
     Gate(String),
     /// Exit 5: the loss is no number any more.
     Diverged(String),
+    /// Exit 6: the address is in use, or the server could not start.
+    Address(String),
     /// Exit 128 + the number of the signal: stopped after saving.
     Stopped(i32),
     /// Whoever read the output has gone. Not a failure of ours: quiet, and exit 0.
@@ -41,6 +43,7 @@ impl Failure {
             Failure::Data(_) => 3,
             Failure::Gate(_) => 4,
             Failure::Diverged(_) => 5,
+            Failure::Address(_) => 6,
             Failure::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(1),
         }
     }
@@ -62,6 +65,7 @@ impl Failure {
             | Failure::Usage(text)
             | Failure::Data(text)
             | Failure::Gate(text)
+            | Failure::Address(text)
             | Failure::Diverged(text) => text,
         };
         let text = text.trim_end();

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         Command::Runs(args) => args.json(),
         Command::Init(args) => args.json,
         Command::New(args) => args.json,
+        Command::Ui(args) => args.json,
+        Command::Report(args) => args.json,
     };
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

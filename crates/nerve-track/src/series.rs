@@ -67,7 +67,8 @@ impl Series {
         Ok(Some(event))
     }
 
-    fn push(&mut self, tag: &str, point: Point) {
+    /// Adds a point to the end of a curve: for numbers that stand in other events than scalars.
+    pub fn push(&mut self, tag: &str, point: Point) {
         match self.curves.get_mut(tag) {
             Some(curve) => curve.push(point),
             None => drop(self.curves.insert(tag.to_string(), vec![point])),
