@@ -22,6 +22,7 @@
 //! | `/api/runs/RUN/evaluation`, `worst?part&output&truth&said&wrong&n` | verdicts, and the examples behind them |
 //! | `/api/runs/RUN/recipe`, `model` | the recipe with its settings; the layers |
 //! | `/api/runs/RUN/picture?name` | a picture that an event or an example named |
+//! | `/api/tunings`, `/api/tunings/NAME` | the tunings of the folder; the trials of one, and which parameters decided |
 //!
 //! Names of runs are looked up among those that are there; no path is made of what a request says.
 //! Everything is asked with GET, from this machine, by its own name.
@@ -37,6 +38,7 @@ mod report;
 mod runs;
 mod server;
 mod thin;
+mod tuning;
 
 pub use api::Refusal;
 pub use report::{report, write_report};

@@ -58,6 +58,11 @@ impl Runs {
         Runs { root, known: Mutex::default(), books: Mutex::default() }
     }
 
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// All runs by their names.
     pub fn all(&self) -> Vec<RunFolder> {
         match self.root.join(RESOLVED).is_file() {

@@ -5,6 +5,7 @@ use crate::examples;
 use crate::live;
 use crate::page::{ASSETS, ICON, INDEX, POLICY, version};
 use crate::runs::{Runs, now};
+use crate::tuning;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
@@ -116,6 +117,8 @@ fn router(runs: Runs) -> Router {
         .route("/api/runs/{run}/events", get(events))
         .route("/api/runs/{run}/picture", get(picture))
         .route("/api/runs/{run}/{what}", get(about))
+        .route("/api/tunings", get(tunings))
+        .route("/api/tunings/{name}", get(tuning))
         .fallback(async || refuse(StatusCode::NOT_FOUND, "there is nothing here"))
         .layer(middleware::from_fn(guard))
         .with_state(shared)
@@ -200,6 +203,14 @@ fn refused(refusal: &Refusal) -> Response {
 
 async fn list(State(shared): State<Shared>) -> Response {
     answer(move || Ok(shared.runs.list(now()))).await
+}
+
+async fn tunings(State(shared): State<Shared>) -> Response {
+    answer(move || Ok(tuning::list(shared.runs.root()))).await
+}
+
+async fn tuning(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    answer(move || tuning::trials(shared.runs.root(), &name)).await
 }
 
 /// What can be asked of a run.

@@ -3,6 +3,7 @@
 // for the part that is zoomed into.
 
 const X_NAMES = { step: "Step", epoch: "Epoch", seconds: "Seconds of training" };
+// Other axes say their own names.
 
 class Chart {
   // `load(window)` gives the lines: `{ key, label, color, dash, points: { x, value, smooth, total, exact } }`.

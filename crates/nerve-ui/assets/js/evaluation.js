@@ -135,7 +135,7 @@
       const right = counts.reduce((sum, row, i) => sum + row[i], 0);
       const total = counts.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0);
       const rows = source.output?.classes ?? perClass(labels, counts);
-      const bars = (share) => (typeof share === "number" ? el("span", {}, meter(share), text.number(share)) : "–");
+      const bars = (share) => (typeof share === "number" ? metered(share, text.number(share)) : "–");
       put(this.place.body, labels.length > 0 && el("div", { class: "two wide-first" },
         section("Confusion", el("p", { class: "soft" }, `${text.count(right)} of ${text.count(total)} right. A click on a cell shows its examples.`), labels.length <= 40 ? matrix(labels, counts, this.by, this.chosen, pick) : large(labels, counts, this.by, pick)),
         el("div", {}, section("Confused most", confused(labels, counts, pick)), source.output?.reliability?.length > 0 && section("Reliability", reliability(source.output.reliability)))));
@@ -183,6 +183,9 @@
     ], groups, { most: 60 });
   }
 }
+
+// A number and a bar for its share, one below the other in every row of a table.
+const metered = (share, said, bad) => el("span", {}, meter(share, bad), el("span", { class: "num" }, said));
 
 // A bar for a share from 0 to 1.
 function meter(share, bad = false) {

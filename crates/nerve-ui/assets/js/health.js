@@ -80,9 +80,9 @@
       if (!rows.length && !tags.length) return put(this.place.layers, nothing("Nothing was measured yet. The first figures come with the end of an epoch."));
       put(this.place.layers, rows.length > 0 && section("Layers", table([
         { name: "layer", of: (row) => row.name, left: true },
-        { name: "dead units", of: (row) => row.dead, text: (v) => (v === undefined ? "" : el("span", {}, meter(numeric(v), v > 0.4), text.percent(numeric(v), 0))) },
+        { name: "dead units", of: (row) => row.dead, text: (v) => (v === undefined ? "" : metered(numeric(v), text.percent(numeric(v), 0), v > 0.4)) },
         { name: "update ‖Δw‖/‖w‖", of: (row) => row.update_ratio, text: (v) => (v === undefined ? "" : text.number(v)) },
-        { name: "time", of: (row) => row.time_ms, text: (v) => (v === undefined ? "" : el("span", {}, meter(numeric(v) / longest), `${text.number(v)} ms`)) },
+        { name: "time", of: (row) => row.time_ms, text: (v) => (v === undefined ? "" : metered(numeric(v) / longest, `${text.number(v)} ms`)) },
         { name: "", of: judged, left: true, text: (said) => el("span", { class: "soft" }, said) },
       ], rows)));
       this.lineCharts(rows);

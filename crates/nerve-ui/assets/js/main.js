@@ -38,8 +38,9 @@
   function runRow(run) {
     const chosen = run.name === state.run;
     const beside = el("input", {
-      type: "checkbox", checked: chosen || state.with.includes(run.name), disabled: chosen, title: chosen ? undefined : "Show it beside the chosen run", "aria-label": `Show ${run.name} beside the chosen run`,
+      type: "checkbox", checked: chosen || state.with.includes(run.name), title: chosen ? "The chosen run" : "Show it beside the chosen run", "aria-label": `Show ${run.name} beside the chosen run`,
       onchange: () => {
+        if (chosen) return void (beside.checked = true);
         state.with = beside.checked ? [...state.with, run.name] : state.with.filter((name) => name !== run.name);
         writeAddress();
         drawRuns();

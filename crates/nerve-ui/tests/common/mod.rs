@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Every test uses some of it.
 
 use nerve_track::{EVENTS, Event, HISTORY, Number, RunFolder, STATE, State, Status, What};
+use nerve_tune::{Domain, Parameter, Settings, Space, Study};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -460,6 +461,41 @@ pub fn demo(root: &Path) {
         ..Fixture::default()
     }
     .write(root);
+}
+
+/// A tuning of a valley that one can see.
+pub fn tuning(root: &Path) {
+    let parameter = |name: &str, domain| Parameter { name: name.into(), domain, points: None };
+    let space = Space::new(vec![
+        parameter("trainer.optimizer.lr", Domain::log_float(1e-4, 1e-1)),
+        parameter(
+            "trainer.batch_size",
+            Domain::Choice(["32", "64", "128"].map(String::from).into()),
+        ),
+        parameter(
+            "model.layers[0].units",
+            Domain::Int { low: 16, high: 256, log: false, step: 16 },
+        ),
+    ])
+    .unwrap();
+    fs::create_dir_all(root.join("mnist-tune")).unwrap();
+    let mut study =
+        Study::open(&root.join("mnist-tune/journal.jsonl"), space, Settings::default()).unwrap();
+    for i in 0..40 {
+        let trial = study.ask().unwrap().unwrap();
+        let settings: Vec<f64> = study.trials()[trial]
+            .settings
+            .iter()
+            .map(|s| s.json().as_f64().unwrap_or(0.0))
+            .collect();
+        let lr = (settings[0].log10() + 2.5).powi(2);
+        let value = 0.1 + 0.2 * lr + 0.0004 * (settings[2] - 160.0).abs() + 0.01 * noise(30, i);
+        match i % 9 {
+            4 => study.prune(trial, 1.5).unwrap(),
+            7 if i > 20 => study.fail(trial, "the loss is no number", 0.4).unwrap(),
+            _ => study.tell(trial, value, 3.0).unwrap(),
+        }
+    }
 }
 
 /// A run with so many points on four curves.
