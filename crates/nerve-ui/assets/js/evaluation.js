@@ -94,7 +94,7 @@
     async start(place) {
       Object.assign(this, { by: "counts", source: null, chosen: null, epoch: null });
       this.place = { bar: el("div", { class: "bar" }), body: el("div"), examples: el("div", { id: "examples" }), more: el("div") };
-      put(place, this.place.bar, this.place.body, this.place.examples, this.place.more);
+      put(place, this.place.bar, this.place.body, this.place.more);
       this.evaluation = (await nerve.source.ask(state.run, "evaluation")).parts;
       await this.update();
     },
@@ -137,7 +137,7 @@
       const rows = source.output?.classes ?? perClass(labels, counts);
       const bars = (share) => (typeof share === "number" ? metered(share, text.number(share)) : "–");
       put(this.place.body, labels.length > 0 && el("div", { class: "two wide-first" },
-        section("Confusion", el("p", { class: "soft" }, `${text.count(right)} of ${text.count(total)} right. A click on a cell shows its examples.`), labels.length <= 40 ? matrix(labels, counts, this.by, this.chosen, pick) : large(labels, counts, this.by, pick)),
+        el("div", {}, section("Confusion", el("p", { class: "soft" }, `${text.count(right)} of ${text.count(total)} right. A click on a cell shows its examples.`), labels.length <= 40 ? matrix(labels, counts, this.by, this.chosen, pick) : large(labels, counts, this.by, pick)), this.place.examples),
         el("div", {}, section("Confused most", confused(labels, counts, pick)), source.output?.reliability?.length > 0 && section("Reliability", reliability(source.output.reliability)))));
       put(this.place.more,
         labels.length > 0 && section("Classes", table([
