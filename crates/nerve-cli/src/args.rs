@@ -43,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Train a network from a recipe
     Train(Train),
+    /// Go on with a training that was stopped or killed, to the same bits
+    Resume(Resume),
     /// Judge a trained network on its test data
     Evaluate(Evaluate),
     /// Say what is on pictures
@@ -139,10 +141,12 @@ Examples:
   nerve train digits.toml trainer.epochs=3 trainer.optimizer.lr=3e-4
   nerve train mnist epochs=1 --name quick --json
   nerve train boston --folds 5
+  nerve train mnist --resume
 
 KEY=VALUE sets a place of the recipe; the value is read as TOML. Short names: epochs, batch, lr,
 optimizer, seed, name. The run goes to runs/NAME, or NAME-2, NAME-3, ...; nothing is overwritten.
-Ctrl-C saves what has been learned and stops; a second Ctrl-C stops at once.")]
+Ctrl-C saves what has been learned and stops, and so does SIGTERM; a second one stops at once. What was
+stopped or killed goes on with `nerve resume RUN`.")]
 pub struct Train {
     /// A recipe file, or the name of a built-in recipe: mnist, boston, titanic, reviews, ...
     #[arg(value_name = "RECIPE")]
@@ -156,9 +160,40 @@ pub struct Train {
     /// The folder that holds the run folders
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub runs: PathBuf,
+    /// Go on with a run of this recipe that was stopped: with RUN, or with the newest of its name
+    #[arg(long, value_name = "RUN", num_args = 0..=1, require_equals = true)]
+    pub resume: Option<Option<PathBuf>>,
     /// Train K times, each time judged by another part of the data, and report mean and deviation
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub folds: Option<u32>,
+    /// How progress is shown
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve resume`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve resume mnist
+  nerve resume runs/mnist-2 epochs=40
+  nerve resume mnist trainer.max_minutes=30
+
+The training goes on from the last checkpoint that is whole, and ends with the same bytes as one that
+was never stopped, also on another number of threads. What may be changed: epochs, max_minutes, the
+patience of early_stop, [log] and [eval].")]
+pub struct Resume {
+    /// A run: its name, or its folder
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Settings to change, for instance epochs=40
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
     /// How progress is shown
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,

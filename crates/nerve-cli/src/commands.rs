@@ -7,6 +7,7 @@ mod evaluate;
 mod init;
 mod list;
 mod predict;
+mod resume;
 mod runs;
 mod train;
 mod ui;
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Resume(args) => resume::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::List(args) => list::run(&args),
         Command::Schema(_) => Ok(output::json(&nerve_recipe::schema::schema())?),

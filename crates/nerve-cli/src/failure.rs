@@ -48,10 +48,24 @@ impl Failure {
         }
     }
 
+    /// Why, in words; nothing where a signal or a reader that has gone says it all.
+    pub fn reason(&self) -> String {
+        match self {
+            Failure::ReaderGone | Failure::Stopped(_) => String::new(),
+            Failure::Recipe(report) => report.to_string(),
+            Failure::Runtime(text)
+            | Failure::Usage(text)
+            | Failure::Data(text)
+            | Failure::Gate(text)
+            | Failure::Address(text)
+            | Failure::Diverged(text) => text.clone(),
+        }
+    }
+
     /// Says on standard error what went wrong, in JSON where that was asked for.
     pub fn report(&self, json: bool) -> ExitCode {
         let code = self.code();
-        let text = match self {
+        match self {
             Failure::ReaderGone | Failure::Stopped(_) => return ExitCode::from(code),
             Failure::Recipe(report) if json => {
                 complain(&json!({ "exit_code": code, "problems": report.to_json() }).to_string());
@@ -61,14 +75,10 @@ impl Failure {
                 complain(&report.render(Style::of_stderr().color));
                 return ExitCode::from(code);
             }
-            Failure::Runtime(text)
-            | Failure::Usage(text)
-            | Failure::Data(text)
-            | Failure::Gate(text)
-            | Failure::Address(text)
-            | Failure::Diverged(text) => text,
-        };
-        let text = text.trim_end();
+            _ => {}
+        }
+        let reason = self.reason();
+        let text = reason.trim_end();
         match json {
             true => complain(&json!({ "exit_code": code, "error": text }).to_string()),
             false => complain(&format!("{}: {text}", Style::of_stderr().bold_red("error"))),
@@ -104,7 +114,7 @@ impl From<io::Error> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::NoRun { .. } => Failure::Usage(error.to_string()),
+            RunError::NoRun { .. } | RunError::Busy { .. } => Failure::Usage(error.to_string()),
             RunError::Create { .. } | RunError::Write(_) => Failure::Runtime(error.to_string()),
         }
     }

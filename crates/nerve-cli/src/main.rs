@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     };
     let json = match &cli.command {
         Command::Train(args) => args.common.json,
+        Command::Resume(args) => args.common.json,
         Command::Evaluate(args) => args.common.json,
         Command::Predict(args) => args.common.json,
         Command::Check(args) => args.common.json,

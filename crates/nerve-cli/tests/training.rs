@@ -6,7 +6,7 @@ mod common;
 
 use common::{Ran, command, folder, nerve, shell};
 use nerve::formats::{Idx, IdxData, write_idx};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -97,7 +97,19 @@ fn a_training_leaves_a_run_that_can_be_evaluated() {
     let run = here.path().join("runs/stripes");
     assert_eq!(
         entries(&run),
-        ["config.toml", "env.json", "history.csv", "model.safetensors", "resolved.toml"]
+        [
+            ".lock",
+            "checkpoints",
+            "config.toml",
+            "env.json",
+            "eval",
+            "events.jsonl",
+            "history.csv",
+            "model.json",
+            "model.safetensors",
+            "resolved.toml",
+            "state.json"
+        ]
     );
     assert_eq!(fs::read_to_string(run.join("config.toml")).unwrap(), RECIPE);
     let history = fs::read_to_string(run.join("history.csv")).unwrap();
@@ -199,6 +211,43 @@ fn runs_are_numbered_and_never_overwritten() {
 }
 
 #[test]
+fn what_goes_on_keeps_its_recipe_and_its_data() {
+    let here = stripes();
+    let train = ["train", "stripes.toml", "epochs=2"];
+    nerve(here.path(), &train).ends(0);
+    nerve(here.path(), &["resume", "stripes"]).ends(0).says("is at its end");
+    let ran = nerve(here.path(), &["resume", "stripes", "lr=0.5", "batch=8"]).ends(2).quiet();
+    ran.says("trainer.optimizer.lr = 0.5 (was 0.02)").says("trainer.batch_size = 8 (was 16)");
+    // As many epochs as if it had been asked for them at once.
+    nerve(here.path(), &["train", "stripes.toml", "epochs=4", "--name", "whole"]).ends(0);
+    let ran = nerve(here.path(), &["train", "stripes.toml", "epochs=4", "--resume"]).ends(0);
+    ran.says("goes on after step 24, in epoch 3").says("changed: trainer.epochs = 4 (was 2)");
+    let model =
+        |name: &str| fs::read(here.path().join("runs").join(name).join("model.safetensors"));
+    assert!(model("stripes").unwrap() == model("whole").unwrap());
+    // K15: the newest checkpoint is damaged, the one before is taken.
+    let checkpoints = here.path().join("runs/stripes/checkpoints");
+    let last = entries(&checkpoints).pop().unwrap();
+    fs::write(checkpoints.join(last).join("state.safetensors"), "torn").unwrap();
+    let ran = nerve(here.path(), &["resume", "stripes", "epochs=5"]).ends(0);
+    ran.says("is damaged").says("passed over").says("goes on after step");
+    // K21: other data.
+    write(here.path(), "train", 243);
+    let ran = nerve(here.path(), &["resume", "stripes", "epochs=9"]).ends(3).quiet();
+    ran.says("the data have changed");
+    nerve(here.path(), &["resume", "nothing"]).ends(2).says("there are stripes");
+}
+
+#[test]
+fn x29_two_processes_do_not_train_in_one_folder() {
+    let here = stripes();
+    let child = endless(here.path());
+    nerve(here.path(), &["resume", "stripes"]).ends(2).says("another process trains in it").quiet();
+    signal(&child, "INT");
+    Ran::of(child.wait_with_output().unwrap()).ends(130);
+}
+
+#[test]
 fn x13_a_run_folder_that_cannot_be_written() {
     let here = stripes();
     fs::write(here.path().join("runs"), "a file").unwrap();
@@ -213,16 +262,18 @@ fn x13_a_run_folder_that_cannot_be_written() {
 
 /// A limit on the size of files is met like a full disk: writing fails, everything else goes on.
 #[test]
-fn x12_a_full_disk_is_told_and_leaves_no_half_files() {
+fn x12_k11_a_full_disk_is_known_before_the_first_step_and_leaves_no_half_files() {
     let here = stripes();
-    // Room for recipe and history, none for the model.
+    // Room for the recipe, none for a checkpoint.
     let wide = "model.layers.0.filters=64";
     let line = format!("trap '' XFSZ; ulimit -f 8; nerve train stripes.toml {wide} epochs=2");
-    let ran = shell(here.path(), &line).ends(1).quiet();
-    let ran = ran.says("warning:").says("the training goes on").says("model.safetensors");
-    assert!(ran.err.matches("error").count() >= 1, "{}", ran.err);
-    let left = entries(&here.path().join("runs/stripes"));
-    assert_eq!(left, ["config.toml", "env.json", "history.csv", "resolved.toml"]);
+    let ran = shell(here.path(), &line).ends(1).quiet().says("state.safetensors: cannot write");
+    assert!(!ran.err.contains("Epoch"), "{}", ran.err);
+    let run = here.path().join("runs/stripes");
+    assert_eq!(entries(&run.join("checkpoints")), [] as [&str; 0]);
+    assert!(!run.join("model.safetensors").exists());
+    let state: Value = serde_json::from_slice(&fs::read(run.join("state.json")).unwrap()).unwrap();
+    assert_eq!((&state["status"], &state["exit_code"]), (&json!("failed"), &json!(1)));
     // No room at all: not even a folder is left.
     let line = "trap '' XFSZ; ulimit -f 0; nerve train stripes.toml --runs full";
     shell(here.path(), line).ends(1).quiet().says("cannot write");
@@ -313,9 +364,28 @@ fn x14_x15_a_signal_saves_and_ends_with_its_number() {
         let child = endless(here.path());
         signal(&child, name);
         let ran = Ran::of(child.wait_with_output().unwrap()).ends(code).quiet();
-        ran.says(&format!("stopped by SIG{name}")).says("saved runs/stripes");
+        ran.says(&format!("stopped by SIG{name}")).says("`nerve resume runs/stripes` goes on");
         nerve(here.path(), &["evaluate", "stripes"]).ends(0);
     }
+}
+
+#[test]
+fn x12_a_disk_that_fails_within_the_training_is_told_and_the_training_goes_on() {
+    let here = stripes();
+    let child = endless(here.path());
+    let checkpoints = here.path().join("runs/stripes/checkpoints");
+    fs::rename(&checkpoints, here.path().join("moved")).unwrap();
+    fs::write(&checkpoints, "no folder").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    fs::remove_file(&checkpoints).unwrap();
+    fs::rename(here.path().join("moved"), &checkpoints).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    signal(&child, "INT");
+    let ran = Ran::of(child.wait_with_output().unwrap()).ends(130).quiet();
+    ran.says("warning:").says("runs/stripes/checkpoints").says("the training goes on");
+    let steps = |ran: &Ran| json(ran)["steps"].as_u64().unwrap();
+    let args = ["resume", "stripes", "epochs=1", "--json"];
+    assert!(steps(&nerve(here.path(), &args).ends(0)) > 12);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! source ──► Table (columns of cells) ──► features ──► Prepared (a Dataset of plain arrays) ──► Loader
 //! ```
 
+mod fingerprint;
 mod prepared;
 
 use std::path::PathBuf;

@@ -353,6 +353,30 @@ impl Data {
         notes
     }
 
+    /// What tells whether the data of a training have changed: the content of the tables and which of their rows are
+    /// learned from.
+    pub fn fingerprint(&self) -> String {
+        let tables = [Some(&self.train), self.validation.as_ref()].into_iter().flatten();
+        let mut parts: Vec<String> = Vec::new();
+        let mut known: Vec<*const Table> = Vec::new();
+        for part in tables {
+            // What is read in each epoch is not read once more for this.
+            let Some(Rows { table, rows }) = part.rows() else {
+                parts.push(format!("{} rows", part.len()));
+                continue;
+            };
+            if !known.contains(&Arc::as_ptr(table)) {
+                known.push(Arc::as_ptr(table));
+                parts.push(table.fingerprint());
+            }
+            let rows = rows.iter().map(|&row| row as f64).collect();
+            let column = nerve_data::Column { name: "rows".into(), cells: Cells::Numbers(rows) };
+            let rows = Table::new(vec![column], Origin::default()).expect("one column");
+            parts.push(rows.fingerprint()[..16].to_string());
+        }
+        parts.join("-")
+    }
+
     /// How many examples there are for training, validation and test.
     pub fn examples(&self) -> [usize; 3] {
         let length = |part: Option<&Part>| part.map_or(0, Part::len);

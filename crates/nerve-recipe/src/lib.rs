@@ -10,6 +10,7 @@
 pub mod columns;
 pub mod data;
 pub mod diagnostic;
+pub mod differences;
 mod explain;
 pub mod features;
 mod judging;

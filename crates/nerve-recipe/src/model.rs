@@ -34,6 +34,18 @@ pub struct CardError {
     pub message: String,
 }
 
+/// The metadata with what was reached by a training.
+pub(crate) fn with_training(
+    mut metadata: Vec<(String, String)>,
+    trained: Value,
+) -> Vec<(String, String)> {
+    let entry = metadata.iter_mut().find(|(key, _)| key == TRAINED);
+    entry.expect("every card has it").1 = trained.to_string();
+    metadata
+}
+
+const TRAINED: &str = "trained";
+
 impl Card {
     /// As the metadata of a safetensors file.
     pub fn metadata(&self) -> Vec<(String, String)> {
@@ -43,7 +55,7 @@ impl Card {
             ("nerve_version", env!("CARGO_PKG_VERSION").to_string()),
             ("recipe", self.recipe.resolved()),
             ("features", self.features.state().to_string()),
-            ("trained", self.trained.to_string()),
+            (TRAINED, self.trained.to_string()),
         ]
         .map(|(key, value)| (key.to_string(), value))
         .to_vec()
@@ -81,7 +93,7 @@ impl Card {
             .map_err(|report| refuse(format!("the recipe in the metadata:\n{report}")))?;
         let features = Features::restore(&recipe, &json("features")?, Path::new(""))
             .map_err(|error| refuse(format!("`features` in the metadata: {error}")))?;
-        Ok(Card { recipe, features, trained: json("trained")? })
+        Ok(Card { recipe, features, trained: json(TRAINED)? })
     }
 }
 

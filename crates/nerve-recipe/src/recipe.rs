@@ -6,7 +6,7 @@ use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
 use crate::vocabulary::{
-    COLUMNS, DATA, EVAL, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER,
+    COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER,
 };
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
@@ -40,6 +40,8 @@ pub struct Recipe {
     pub trainer: Args,
     /// The table `[eval]`.
     pub eval: Args,
+    /// The table `[log]`.
+    pub log: Args,
     pub(crate) tree: Node,
 }
 
@@ -99,8 +101,8 @@ impl Recipe {
         }
         absolute_paths(&mut tree, &sources);
         let root = check_root(&tree, &mut problems);
-        let [data, trainer, eval] =
-            [&*DATA, &TRAINER, &EVAL].map(|section| check_section(&tree, section, &mut problems));
+        let [data, trainer, eval, log] = [&*DATA, &TRAINER, &EVAL, &LOG]
+            .map(|section| check_section(&tree, section, &mut problems));
         let model = check_model(&tree, &mut problems);
         let inputs = columns::read(&tree, Role::Input, &mut problems);
         let outputs = columns::read(&tree, Role::Output, &mut problems);
@@ -121,8 +123,9 @@ impl Recipe {
         if let Some(eval) = &eval {
             check_eval(&tree, eval, &mut problems);
         }
-        if let (true, Some(root), Some(data), Some((model, layers)), Some(trainer), Some(eval)) =
-            (problems.is_empty(), root, data, model, trainer, eval)
+        if let (Some(root), Some(data), Some((model, layers)), Some(trainer), Some(eval), Some(log)) =
+            (root, data, model, trainer, eval, log)
+            && problems.is_empty()
         {
             let overrides = applied;
             return Ok(Recipe {
@@ -136,6 +139,7 @@ impl Recipe {
                 layers,
                 trainer,
                 eval,
+                log,
                 tree,
             });
         }
@@ -186,6 +190,7 @@ impl Recipe {
             && self.start().eq(other.start())
             && self.trainer == other.trainer
             && self.eval == other.eval
+            && self.log == other.log
     }
 }
 

@@ -31,6 +31,8 @@ pub fn print(recipe: &Recipe) -> String {
         out.push_str("\n[eval]\n");
         keys(&mut out, &recipe.eval);
     }
+    out.push_str("\n[log]\n");
+    keys(&mut out, &recipe.log);
     out
 }
 

@@ -4,26 +4,26 @@ use crate::data::{Data, Part, Tables};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::features::{Features, Fitted};
 use crate::machine;
-use crate::model::Card;
+use crate::model::{self, Card};
 use crate::network::Network;
 use crate::predictor::Predictor;
 use crate::recipe::{Recipe, path};
 use crate::summary::Summary;
-use nerve_core::{Precision, Step};
+use nerve_core::{Precision, Step, Var};
 use nerve_data::{DataError, Loader, LoaderOptions};
-use nerve_formats::FormatError;
 use nerve_formats::spec::Target;
+use nerve_formats::{FormatError, write_safetensors};
 use nerve_nn::Model;
 use nerve_nn::lora::{Adapted, Adapters};
 use nerve_nn::losses;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
-use nerve_nn::state::save_safetensors;
-use nerve_track::{HISTORY, RunFolder};
+use nerve_nn::state::{self, save_safetensors};
+use nerve_track::RunFolder;
 use nerve_train::metrics;
 use nerve_train::{
-    Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History, Options,
-    TrainError, Trainer, first_use,
+    Background, Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History,
+    Options, Outcome, Snapshot, TrainError, Trainer, first_use,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -93,19 +93,20 @@ impl Session {
         Ok(session)
     }
 
-    /// Trains; `stop` ends it after the step in hand.
+    /// Trains, from the beginning or from a snapshot; `stop` ends it after the step in hand.
     ///
     /// # Errors
     /// Those of the data and of the callbacks.
     pub fn fit(
         &self,
         stop: Arc<AtomicBool>,
+        from: Option<Arc<Snapshot>>,
         callbacks: &mut [&mut dyn Callback],
     ) -> Result<Fit, TrainError> {
         let train = self.loader(&self.data.train, true)?;
         let validation =
             self.data.validation.as_ref().map(|part| self.loader(part, false)).transpose()?;
-        let trainer = self.trainer(stop);
+        let trainer = self.trainer(stop, from);
         let mut early = self.recipe.early_stopping(&self.network.params);
         // Borrowed anew, for as long as the trainer lives and no longer. What saves stands behind what restores.
         let others = callbacks.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
@@ -114,7 +115,7 @@ impl Session {
         trainer.fit(&train, validation.as_ref(), &mut callbacks)
     }
 
-    fn trainer(&self, stop: Arc<AtomicBool>) -> Trainer<'_> {
+    fn trainer(&self, stop: Arc<AtomicBool>, from: Option<Arc<Snapshot>>) -> Trainer<'_> {
         let trainer = &self.recipe.trainer;
         let options = Options {
             epochs: trainer.usize("epochs") as u64,
@@ -128,11 +129,12 @@ impl Session {
                 .then(|| Duration::from_secs_f64(60.0 * trainer.float("max_minutes"))),
             goal: self.recipe.goal(),
             stop,
-            ..Options::default()
+            from,
         };
         Trainer::with_heads(&*self.trained, self.heads(), &*self.optimizer)
             .weighted(self.data.weighted)
             .schedule(schedules::build(trainer.item("schedule")))
+            .state(self.vars())
             .options(options)
     }
 
@@ -148,7 +150,7 @@ impl Session {
     pub fn step(&self, training: bool) -> Result<(Step, usize), TrainError> {
         let loader = self.loader(&self.data.train, training)?;
         match training {
-            true => self.trainer(Arc::default()).first_step(&loader),
+            true => self.trainer(Arc::default(), None).first_step(&loader),
             false => first_use(&*self.trained, &loader),
         }
     }
@@ -166,8 +168,7 @@ impl Session {
 
     /// The network as it is now, to be asked: as a model file would give it.
     pub fn predictor(&self) -> Predictor {
-        let (recipe, features) = (self.recipe.clone(), self.data.features.clone());
-        let card = Card { recipe, features, trained: serde_json::Value::Null };
+        let card = self.card();
         let network = Network { params: self.network.params.clone(), model: self.trained.clone() };
         Predictor { card, network }
     }
@@ -190,18 +191,27 @@ impl Session {
     /// # Errors
     /// Those of the disk.
     pub fn save(&self, run: &RunFolder, history: &History) -> Result<(), FormatError> {
-        let card = Card {
-            recipe: self.recipe.clone(),
-            features: self.data.features.clone(),
-            trained: trained(history),
-        };
-        let params = &self.network.params;
-        let vars = match &self.adapters {
-            None => params.vars(),
-            // What is saved is a network as its layers describe it, with nothing beside them.
-            Some(adapters) => adapters.merged(params),
-        };
-        save_safetensors(run.model(), &vars, &card.metadata())
+        let metadata = model::with_training(self.card().metadata(), trained(history));
+        save_safetensors(run.model(), &self.shipped(), &metadata)
+    }
+
+    /// What a model file says beside its numbers, before the training.
+    fn card(&self) -> Card {
+        let (recipe, features) = (self.recipe.clone(), self.data.features.clone());
+        Card { recipe, features, trained: serde_json::Value::Null }
+    }
+
+    /// What is saved is a network as its layers describe it, with nothing beside them.
+    fn shipped(&self) -> Vec<Var> {
+        match &self.adapters {
+            None => self.vars(),
+            Some(adapters) => adapters.merged(&self.network.params),
+        }
+    }
+
+    /// All that training changes of the network.
+    fn vars(&self) -> Vec<Var> {
+        self.network.params.vars()
     }
 
     fn loader(&self, part: &Part, training: bool) -> Result<Loader, DataError> {
@@ -286,30 +296,60 @@ fn trained(history: &History) -> serde_json::Value {
     value
 }
 
-/// Keeps the run folder up to date: history and model after every epoch.
+/// Keeps the model file of a run up to date: after every epoch, or after those that are the best
+/// where the best is what the training is for.
 ///
-/// A disk that is full does not end the training; it is told, and tried again at the next epoch.
+/// It is written by a [`Background`]. A disk that is full does not end the training; it is told, and
+/// tried again at the next epoch.
 pub struct Keeper<'a, W: FnMut(&str)> {
     session: &'a Session,
     run: &'a RunFolder,
+    background: Arc<Background>,
+    metadata: Arc<Vec<(String, String)>>,
+    only_best: bool,
     warn: W,
 }
 
 impl<'a, W: FnMut(&str)> Keeper<'a, W> {
-    /// For a session and its run folder; `warn` hears of what cannot be written.
-    pub fn new(session: &'a Session, run: &'a RunFolder, warn: W) -> Self {
-        Keeper { session, run, warn }
+    /// For a session and its run folder; `warn` hears of what the background could not write.
+    pub fn new(
+        session: &'a Session,
+        run: &'a RunFolder,
+        background: Arc<Background>,
+        warn: W,
+    ) -> Self {
+        let metadata = Arc::new(session.card().metadata());
+        let only_best = session.recipe.trainer.has("early_stop");
+        Keeper { session, run, background, metadata, only_best, warn }
+    }
+
+    fn warn(&mut self) {
+        for problem in self.background.problems() {
+            (self.warn)(&format!("{problem}; the training goes on"));
+        }
     }
 }
 
 impl<W: FnMut(&str)> Callback for Keeper<'_, W> {
     fn on_epoch_end(&mut self, history: &History) -> Result<Control, CallbackError> {
-        let written = history.write_csv(self.run.path().join(HISTORY));
-        let saved = self.session.save(self.run, history);
-        for error in [written.err(), saved.err()].into_iter().flatten() {
-            (self.warn)(&format!("{error}; the training goes on"));
+        self.warn();
+        if self.only_best && !history.last_is_best() {
+            return Ok(Control::Continue);
         }
+        let state = state::of(&self.session.shipped());
+        let (metadata, trained, path) = (self.metadata.clone(), trained(history), self.run.model());
+        self.background.submit("model", move || {
+            let metadata = model::with_training(metadata.to_vec(), trained);
+            write_safetensors(path, &state::tensors(&state), &metadata)
+                .map_err(|error| error.to_string())
+        });
         Ok(Control::Continue)
+    }
+
+    fn on_train_end(&mut self, _: &Outcome, _: &History) -> Result<(), CallbackError> {
+        self.background.flush();
+        self.warn();
+        Ok(())
     }
 }
 

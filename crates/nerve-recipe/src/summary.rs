@@ -121,6 +121,53 @@ impl Summary {
         out
     }
 
+    /// The layers and which of them feed which, for a picture: `{"layers": [{"name", "type", "output",
+    /// "parameters", "flops"}], "edges": [[from, to]]}`. A list of layers is a chain; of networks of
+    /// several inputs the parts stand in the order in which they are computed.
+    pub fn graph(&self) -> serde_json::Value {
+        let layers: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "name": row.name,
+                    "type": row.kind,
+                    "output": *row.effect.shape,
+                    "parameters": number(row.effect.parameters),
+                    "flops": number(row.effect.flops),
+                })
+            })
+            .collect();
+        json!({ "layers": layers, "edges": self.edges() })
+    }
+
+    /// Encoders begin at their inputs and meet in the combiner, or else in each decoder; the rest are
+    /// chains.
+    fn edges(&self) -> Vec<[usize; 2]> {
+        let part = |i: usize| {
+            let mut words = self.rows[i].name.split('.');
+            let first = words.next().unwrap_or("");
+            (first, if first.ends_with("coders") { words.next() } else { None })
+        };
+        let all = 0..self.rows.len();
+        let last = |i: &usize| i + 1 == self.rows.len() || part(*i) != part(i + 1);
+        let ends: Vec<usize> =
+            all.clone().filter(|i| part(*i).0 == "encoders" && last(i)).collect();
+        let combined = all.clone().rfind(|i| part(*i).0 == "combiner");
+        let mut edges = Vec::new();
+        for i in all {
+            let first = i == 0 || part(i) != part(i - 1);
+            match (part(i).0, combined) {
+                ("encoders", _) if first => {}
+                ("decoders", Some(from)) if first => edges.push([from, i]),
+                ("combiner" | "decoders", _) if first => edges.extend(ends.iter().map(|&j| [j, i])),
+                _ if i > 0 => edges.push([i - 1, i]),
+                _ => {}
+            }
+        }
+        edges
+    }
+
     /// The table and its sums as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         let layers: Vec<_> = self

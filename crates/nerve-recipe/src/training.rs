@@ -5,7 +5,8 @@ use crate::recipe::{Recipe, items, path};
 use nerve_formats::spec::{Args, Item, Segment, Target, nearest};
 use nerve_nn::Params;
 use nerve_nn::optim::{self, Clip, Clipped, Group, Optimizer};
-use nerve_train::{EarlyStopping, Goal, Mode};
+use nerve_train::{EarlyStopping, Every, Goal, Mode};
+use std::time::Duration;
 
 impl Recipe {
     /// The optimizer with its groups and wrappers, for the parameters of a network.
@@ -74,6 +75,16 @@ impl Recipe {
     }
 
     /// What stops the training early, if the recipe asks for it.
+    /// When the training is saved.
+    pub fn checkpoints(&self) -> Every {
+        let steps = self.log.has("checkpoint_steps");
+        Every {
+            epochs: Some(self.log.usize("checkpoint_epochs") as u64),
+            steps: steps.then(|| self.log.usize("checkpoint_steps") as u64),
+            time: Some(Duration::from_secs_f64(60.0 * self.log.float("checkpoint_minutes"))),
+        }
+    }
+
     pub(crate) fn early_stopping(&self, params: &Params) -> Option<EarlyStopping> {
         let asked = self.trainer.has("early_stop");
         let patience = || self.trainer.item("early_stop").args.usize("patience") as u64;

@@ -91,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         data(folder.path());
         let run = |name: &str, session: &Session| {
-            let fit = session.fit(Arc::default(), &mut []).unwrap();
+            let fit = session.fit(Arc::default(), None, &mut []).unwrap();
             let run = RunFolder::create(&folder.path().join("runs"), name, &[]).unwrap();
             session.save(&run, &fit.history).unwrap();
             run.model()

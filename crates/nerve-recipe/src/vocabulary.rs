@@ -30,8 +30,8 @@ pub static ROOT: Spec = Spec {
 };
 
 /// The tables of a recipe, in the order in which they are printed.
-pub static SECTIONS: LazyLock<[&'static Spec; 4]> =
-    LazyLock::new(|| [&*DATA, &MODEL, &TRAINER, &EVAL]);
+pub static SECTIONS: LazyLock<[&'static Spec; 5]> =
+    LazyLock::new(|| [&*DATA, &MODEL, &TRAINER, &EVAL, &LOG]);
 
 /// The table `[data]`: which files, how they are read, how the examples are split.
 pub static DATA: LazyLock<Spec> = LazyLock::new(|| {
@@ -284,6 +284,38 @@ pub static EVAL: Spec = Spec {
 };
 
 const TEXTS: Kind = Kind::List { of: &Kind::Text, min_len: 1, max_len: 1000 };
+
+/// The table `[log]`: what a run writes down. Nothing of it changes what is learned.
+pub static LOG: Spec = Spec {
+    name: "log",
+    aliases: &[],
+    peers: Peers::NONE,
+    doc: "What a run writes down, and how often it is saved.",
+    params: &[
+        Param::optional(
+            "every",
+            Kind::count(),
+            "a point on the curves after so many steps; without it up to ten in a second",
+        ),
+        Param::with_default(
+            "checkpoint_epochs",
+            Kind::count(),
+            Value::Int(1),
+            "the training is saved after so many epochs, and after each that is the best",
+        ),
+        Param::with_default(
+            "checkpoint_minutes",
+            Kind::positive(),
+            Value::Float(5.0),
+            "the training is saved after so much time as well",
+        ),
+        Param::optional(
+            "checkpoint_steps",
+            Kind::count(),
+            "the training is saved after so many steps as well",
+        ),
+    ],
+};
 
 /// The table `[trainer]`.
 pub static TRAINER: Spec = Spec {

@@ -5,11 +5,13 @@
 //!   config.toml         the recipe as given, comments and all
 //!   resolved.toml       every default filled; trains to the same bits
 //!   env.json            version, command line, seed, threads, rows
+//!   model.json          the layers, and how they are connected
 //!   events.jsonl        what happened, line by line: all other pictures and tables come from it
 //!   state.json          running, done, stopped, failed, diverged; how far; the last heartbeat
 //!   history.csv         one row an epoch
 //!   model.safetensors   parameters, architecture, preprocessing, labels
 //!   checkpoints/        from which the training goes on
+//!   eval/               how it was judged: PART.json, worst rows, examples, confusion
 //! ```
 //!
 //! Every file but the events is written beside its place and then moved there: it is whole, or absent.
@@ -30,10 +32,14 @@ pub const CONFIG: &str = "config.toml";
 pub const RESOLVED: &str = "resolved.toml";
 /// Where the run comes from.
 pub const ENVIRONMENT: &str = "env.json";
+/// The layers of the network, and how they are connected.
+pub const LAYERS: &str = "model.json";
 /// What happened: see [`Event`](crate::Event).
 pub const EVENTS: &str = "events.jsonl";
 /// How the run stands: see [`State`](crate::State).
 pub const STATE: &str = "state.json";
+/// What keeps two processes from training in one folder.
+const LOCK: &str = ".lock";
 /// The folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 
@@ -49,6 +55,15 @@ pub enum RunError {
         cause: io::Error,
     },
     /// A file in it cannot be written.
+    /// Another process trains in it.
+    #[error("cannot train in `{run}`: {reason}")]
+    Busy {
+        /// The run.
+        run: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file cannot be written.
     #[error("{0}")]
     Write(#[from] nerve_formats::FormatError),
     /// There is no run of that name.
@@ -59,6 +74,12 @@ pub enum RunError {
         /// What was looked for.
         reason: String,
     },
+}
+
+/// A run folder that no other process trains in.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
 }
 
 /// A run folder.
@@ -129,6 +150,39 @@ impl RunFolder {
     /// The path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The newest run of a name in `root`: NAME, or the NAME-k with the largest k.
+    pub fn newest(root: &Path, name: &str) -> Option<RunFolder> {
+        let number = |run: &RunFolder| {
+            let own = run.path.file_name()?.to_str()?.to_string();
+            match own.strip_prefix(name)? {
+                "" => Some(1u32),
+                rest => rest.strip_prefix('-')?.parse().ok(),
+            }
+        };
+        let runs = list(root).into_iter();
+        runs.filter_map(|run| Some((number(&run)?, run)))
+            .max_by_key(|(n, _)| *n)
+            .map(|(_, run)| run)
+    }
+
+    /// Keeps other processes from training in this folder, as long as what it gives lives, or the
+    /// process does.
+    ///
+    /// # Errors
+    /// Another process trains in it, or it cannot be written.
+    pub fn lock(&self) -> Result<Lock, RunError> {
+        let path = self.path.join(LOCK);
+        let refuse = |reason: String| RunError::Busy { run: self.name(), reason };
+        let file = fs::File::create(&path).map_err(|error| refuse(error.to_string()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(refuse("another process trains in it at this moment".into()))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(refuse(error.to_string())),
+        }
     }
 
     /// Finds a run by its path, by its name under `root`, or by the path of its model file.
@@ -265,5 +319,23 @@ mod tests {
         let text = |name: &str| RunFolder::find(&root, Path::new(name)).unwrap_err().to_string();
         assert_eq!(text("mnits"), "no run `mnits`: there are mnist");
         assert!(text("half").contains("holds no model.safetensors"));
+        assert!(RunFolder::open(&root, Path::new("half")).is_err(), "it has no recipe");
+        for name in ["mnist-2", "mnist-10", "mnist-x"] {
+            RunFolder::create(&root, name, &[(RESOLVED, "")]).unwrap();
+        }
+        let newest = RunFolder::newest(&root, "mnist").unwrap();
+        assert_eq!(newest.name(), "mnist-10");
+        assert_eq!(RunFolder::open(&root, Path::new("mnist-10")).unwrap(), newest);
+        assert_eq!(RunFolder::newest(&root, "mni"), None);
+    }
+
+    #[test]
+    fn k16_one_process_trains_in_a_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(root.path(), "mnist", &[]).unwrap();
+        let lock = run.lock().unwrap();
+        assert!(run.lock().unwrap_err().to_string().contains("another process trains in it"));
+        drop(lock);
+        run.lock().unwrap();
     }
 }

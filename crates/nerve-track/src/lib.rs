@@ -3,6 +3,7 @@
 //! | place | what lives there |
 //! |---|---|
 //! | [`RunFolder`] | the folder of one training, and its files |
+//! | [`Recorder`] | the callback that writes a run down |
 //! | [`Event`] | a line of `events.jsonl`: the one source of truth |
 //! | [`Reader`] | the events of a run, also while it grows |
 //! | [`Series`] | the curves in them |
@@ -20,22 +21,28 @@
 mod epochs;
 mod event;
 mod folder;
+mod log;
 mod overview;
 mod reader;
+mod recorder;
 mod series;
 mod settings;
 mod state;
+mod system;
 mod tensorboard;
 
 pub use epochs::{Epoch, Epochs};
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, HISTORY, MODEL, RESOLVED, RunError, RunFolder, STATE,
-    list,
+    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, HISTORY, LAYERS, Lock, MODEL, RESOLVED, RunError,
+    RunFolder, STATE, list,
 };
+pub use log::EventLog;
 pub use overview::{Overview, TAGS};
 pub use reader::Reader;
+pub use recorder::Recorder;
 pub use series::{Curve, Point, Series};
 pub use settings::{Setting, settings};
 pub use state::{Alive, State, Status};
+pub use system::{Load, System};
 pub use tensorboard::{TENSORBOARD, TensorBoard, is_over};

@@ -2,6 +2,7 @@
 
 use nerve_formats::{ErrorKind, FormatError, Limits, Reader, write_atomic};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,6 +109,18 @@ impl State {
     pub fn write(&self, path: &Path) -> Result<(), FormatError> {
         let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
         write_atomic(path, |file| file.write_all(text.as_bytes()))
+    }
+
+    /// Writes it for those who look on, without waiting for the disk: what a power failure leaves of it
+    /// does not matter.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn show(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
+        let beside = path.with_extension("json.tmp");
+        std::fs::write(&beside, text)?;
+        std::fs::rename(&beside, path)
     }
 
     /// Whether its process still trains, where it is `now` (seconds since 1970): a process that has

@@ -51,6 +51,10 @@ pub struct StepEnd<'a> {
     pub loss: f64,
     /// Loss and metrics of this epoch so far.
     pub scores: Scores<'a>,
+    /// The learning rate.
+    pub lr: f64,
+    /// How long the training has waited for data since the process began, in seconds.
+    pub waited: f64,
 }
 
 /// Between two steps: when a training can be captured.

@@ -238,8 +238,9 @@ mod tests {
             progress.on_epoch_begin(row.epoch).unwrap();
             for step in 1..=2 {
                 let scores = Scores { loss: 0.3, metrics: &[0.4] };
-                let end =
-                    StepEnd { epoch: row.epoch, step_in_epoch: step, step, loss: 0.3, scores };
+                let (epoch, step_in_epoch) = (row.epoch, step);
+                let (loss, lr, waited) = (0.3, 0.001, 0.0);
+                let end = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, waited };
                 progress.on_step_end(&end).unwrap();
             }
             progress.last.1 = Duration::from_millis(250);

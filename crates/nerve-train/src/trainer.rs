@@ -144,6 +144,8 @@ struct Run<'r, 'c> {
     /// What the clock showed when the training began, had it never been stopped.
     began: Instant,
     past: cause::Past,
+    /// How long it waited for data.
+    waited: Duration,
     heads: Arc<Heads<'r>>,
     tally: Tally,
     /// When the time is up.
@@ -290,6 +292,7 @@ impl<'a> Trainer<'a> {
             position: Position::default(),
             began,
             past: cause::Past::default(),
+            waited: Duration::ZERO,
             tally: Tally::new(heads.scores().len()),
             heads,
             end: self.options.max_time.and_then(|time| began.checked_add(time)),
@@ -437,7 +440,11 @@ impl<'a> Trainer<'a> {
         }
         let done = samples.div_ceil(train.options().batch_size as u64);
         // The loader counts epochs from 0.
-        for (i, batch) in train.epoch(epoch - 1, samples).enumerate() {
+        let mut batches = train.epoch(epoch - 1, samples);
+        for step_in_epoch in done + 1.. {
+            let asked = Instant::now();
+            let Some(batch) = batches.next() else { break };
+            run.waited += asked.elapsed();
             if self.options.stop.load(Ordering::Relaxed) {
                 let step = run.position.step;
                 return Ok(Ended::With(Outcome::Interrupted { epoch, step }));
@@ -457,9 +464,11 @@ impl<'a> Trainer<'a> {
             }
             run.position.samples = batch.end();
             run.tally.add(&batch, self.model.input_count(), &run.heads, true);
+            let (lr, waited) = (run.rate, run.waited.as_secs_f64());
             let wish = run.tell(|callback, tally, _| {
-                let (step_in_epoch, scores) = (done + i as u64 + 1, tally.scores());
-                callback.on_step_end(&StepEnd { epoch, step_in_epoch, step, loss, scores })
+                let scores = tally.scores();
+                let end = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, waited };
+                callback.on_step_end(&end)
             })?;
             if let Some(outcome) = wish {
                 return Ok(Ended::With(outcome));

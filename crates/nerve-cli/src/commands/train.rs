@@ -7,20 +7,26 @@ use crate::commands::{Loaded, load, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, Style, complain};
 use crate::signals::Signals;
+use nerve::formats::FormatError;
+use nerve::train::judge;
 use nerve::train::{
-    Callback, CallbackError, Control, Evaluation, Fit, Outcome, Progress, StepEnd, TrainError,
+    Background, Callback, CallbackError, Checkpoints, Control, Evaluation, Fit, Outcome, Progress,
+    Saver, Snapshot, StepEnd, TrainError,
 };
 use nerve_recipe::recipe::run_name;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
-use nerve_recipe::{Keeper, Predictor, Recipe, Session, machine};
-use nerve_track::{HISTORY, RunFolder};
+use nerve_recipe::{Keeper, Part, Predictor, Recipe, Session, machine};
+use nerve_track::{
+    CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, Lock, RESOLVED, Recorder, RunFolder, Status, What,
+};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub fn run(args: &Train) -> Result<(), Failure> {
-    let mut first_step = FirstStep { began: Instant::now(), seconds: None };
+    let began = Instant::now();
     let threads = set_threads(&args.common)?;
     let Loaded { recipe, name } = load(&args.recipe, &args.overrides)?;
     let name = args.name.clone().or(recipe.name().map(str::to_string)).unwrap_or(name);
@@ -29,37 +35,180 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     if let Some(k) = args.folds {
         return folds::run(args, &recipe, &name, k as usize);
     }
-    let session = Session::new(&recipe)?;
-    let recipe = &session.recipe;
-    let folder = create(&args.runs, &name, recipe, &session, threads)?;
-    let signals = Signals::catch()
-        .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
-    if args.progress != Show::Off {
-        complain(&header(recipe, &session, &folder, threads));
-        let summary = &session.summary;
-        complain(&summary.table());
-        complain(&format!(
-            "{} parameters ({}) · activations at batch {}: {}{}",
-            thousands(summary.parameters()),
-            bytes_text(summary.parameters() * 4),
-            summary.batch,
-            bytes_text(summary.activation_bytes()),
-            match summary.precision.as_str() {
-                "f32" => String::new(),
-                other => format!(" · matrix products of {other}"),
-            }
-        ));
-        session.data.notes().iter().for_each(|note| complain(&format!("note: {note}")));
-        overrides(recipe);
+    let how = How { progress: args.progress, json: args.common.json, threads, began };
+    if let Some(run) = &args.resume {
+        return super::resume::with(&how, &find(&args.runs, run.as_deref(), &name)?, &recipe);
     }
+    let session = Session::new(&recipe)?;
+    let folder = create(&args.runs, &name, &session, threads)?;
+    let lock = folder.lock()?;
+    Training { session, folder, lock, from: None, notes: Vec::new() }.run(&how)
+}
+
+/// The run that is to go on.
+fn find(runs: &Path, run: Option<&Path>, name: &str) -> Result<RunFolder, Failure> {
+    match run {
+        Some(run) => Ok(RunFolder::open(runs, run)?),
+        None => RunFolder::newest(runs, name).ok_or_else(|| {
+            let runs = escape(&runs.to_string_lossy());
+            Failure::Usage(format!("no run `{}` in `{runs}` that could go on", escape(name)))
+        }),
+    }
+}
+
+/// How a command trains.
+pub struct How {
+    pub progress: Show,
+    pub json: bool,
+    pub threads: usize,
+    /// When the command began.
+    pub began: Instant,
+}
+
+/// A training that is ready to begin or to go on.
+pub struct Training {
+    pub session: Session,
+    pub folder: RunFolder,
+    /// Held until all is written.
+    pub lock: Lock,
+    pub from: Option<Arc<Snapshot>>,
+    /// What there is to say before it begins.
+    pub notes: Vec<String>,
+}
+
+impl Training {
+    /// Trains, writes down how it went, and tells the result.
+    pub fn run(self, how: &How) -> Result<(), Failure> {
+        let Training { session, folder, from, notes, lock: _lock } = self;
+        let signals = Signals::catch()
+            .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
+        let background = Arc::new(Background::new());
+        let log = &session.recipe.log;
+        let every = log.has("every").then(|| log.usize("every") as u64);
+        let cannot = |error: std::io::Error| {
+            Failure::Runtime(format!("cannot write into {}: {error}", shown(&folder)))
+        };
+        let mut recorder = Recorder::new(&folder, background.clone(), every).map_err(cannot)?;
+        if how.progress != Show::Off {
+            introduce(how, &session, &folder);
+        }
+        for note in notes {
+            recorder.note("note", &*note);
+            complain(&format!("note: {note}"));
+        }
+        let trained = train(how, &session, &folder, &mut recorder, (&background, &signals), from);
+        let (status, reason, code) = match &trained {
+            Ok(reason) => (Status::Done, reason.clone(), 0),
+            Err(failure @ Failure::Stopped(signal)) => {
+                (Status::Stopped, signal_name(*signal).to_string(), failure.code())
+            }
+            Err(failure @ Failure::Diverged(text)) => {
+                (Status::Diverged, text.clone(), failure.code())
+            }
+            Err(failure) => (Status::Failed, failure.reason(), failure.code()),
+        };
+        if let Err(problem) = recorder.end(status, &reason, code) {
+            complain(&format!("warning: {problem}"));
+        }
+        trained.map(|_| ())
+    }
+}
+
+/// What is said before a training begins.
+fn introduce(how: &How, session: &Session, folder: &RunFolder) {
+    complain(&header(session, folder, how.threads));
+    let summary = &session.summary;
+    complain(&summary.table());
+    complain(&format!(
+        "{} parameters ({}) · activations at batch {}: {}{}",
+        thousands(summary.parameters()),
+        bytes_text(summary.parameters() * 4),
+        summary.batch,
+        bytes_text(summary.activation_bytes()),
+        match summary.precision.as_str() {
+            "f32" => String::new(),
+            other => format!(" · matrix products of {other}"),
+        }
+    ));
+    session.data.notes().iter().for_each(|note| complain(&format!("note: {note}")));
+    overrides(&session.recipe);
+}
+
+/// Trains, judges and tells the result; gives why the training ended.
+fn train(
+    how: &How,
+    session: &Session,
+    folder: &RunFolder,
+    recorder: &mut Recorder,
+    (background, signals): (&Arc<Background>, &Signals),
+    from: Option<Arc<Snapshot>>,
+) -> Result<String, Failure> {
+    let mut first_step = FirstStep { began: how.began, seconds: None };
     let began = Instant::now();
-    let fit = fit(args, &session, &folder, &signals, &mut first_step)?;
+    let fit = {
+        let mut keeper = Keeper::new(session, folder, background.clone(), |warning: &str| {
+            complain(&format!("warning: {warning}"));
+        });
+        let write = |error: FormatError| Failure::Runtime(error.to_string());
+        let checkpoints = Checkpoints::open(folder.file(CHECKPOINTS)).map_err(write)?;
+        let saver = Saver::new(checkpoints, background.clone(), session.recipe.checkpoints());
+        let mut saver = saver.on_saved(recorder.on_saved());
+        let mut progress = progress(how.progress);
+        let mut callbacks: Vec<&mut dyn Callback> =
+            vec![&mut first_step, recorder, &mut saver, &mut keeper];
+        callbacks.extend(progress.iter_mut().map(|it| it as &mut dyn Callback));
+        let fit = session.fit(signals.stop.clone(), from, &mut callbacks);
+        fit.map_err(|error| train_failure(&error))?
+    };
     let seconds = began.elapsed().as_secs_f64();
-    end(&fit, &session, &folder, &signals)?;
-    thresholds(&session, &folder)?;
+    end(&fit, session, folder, signals)?;
+    thresholds(session, folder)?;
     let test = session.test().map_err(|error| train_failure(&error))?;
+    if let Err(problem) = judge(session, folder, recorder, fit.steps) {
+        complain(&format!("warning: {problem}"));
+    }
     let seconds = [seconds, first_step.seconds.unwrap_or(0.0)];
-    result(args, &session, &folder, &fit, test.as_ref(), seconds)
+    result(how, session, folder, &fit, test.as_ref(), seconds)?;
+    Ok(match fit.outcome {
+        Outcome::Stopped(reason) => reason,
+        _ => String::new(),
+    })
+}
+
+/// What the network says of the validation data, or else of the test data, row by row, for those who look at
+/// the run. Data that are streamed are not read once more for this.
+fn judge(
+    session: &Session,
+    folder: &RunFolder,
+    recorder: &Recorder,
+    step: u64,
+) -> Result<(), String> {
+    let kept = |part: Option<&Part>| part.and_then(Part::rows).cloned();
+    let validation = kept(session.data.validation.as_ref()).map(|rows| (rows, "validation"));
+    let test = || kept(session.data.test.as_ref()).map(|rows| (rows, "test"));
+    let Some((rows, part)) = validation.or_else(test) else { return Ok(()) };
+    let predictor = session.predictor();
+    let judged = predictor.judged(part, &rows, session.data.train.rows());
+    let judged = judged.map_err(|error| error.to_string())?;
+    let bootstrap = judge::Bootstrap { resamples: 0, ..judge::Bootstrap::default() };
+    let options = judge::Options { bootstrap, ..judge::Options::default() };
+    let verdict = judge::judge(&judged, &options).map_err(|error| error.to_string())?;
+    let place = folder.file("eval");
+    std::fs::create_dir_all(&place).map_err(|error| format!("{}: {error}", shown(folder)))?;
+    judge::files::write(&place, &judged, &verdict).map_err(|error| error.to_string())?;
+    judge::write_examples(&place, &judged).map_err(|error| error.to_string())?;
+    for output in &verdict.outputs {
+        let (Some(names), Some(confusion)) = (&output.names, &output.confusion) else { continue };
+        let all = 0..names.len();
+        let row = |t: usize| all.clone().map(|said| confusion.count(t, said) as u64).collect();
+        recorder.log().push(What::Confusion {
+            step,
+            tag: format!("{part}/{}", output.name),
+            labels: names.to_vec(),
+            counts: all.clone().map(row).collect(),
+        });
+    }
+    Ok(())
 }
 
 /// How long it took from the start of the command until the first step was done: recipe, data, plan.
@@ -73,25 +222,6 @@ impl Callback for FirstStep {
         self.seconds.get_or_insert_with(|| self.began.elapsed().as_secs_f64());
         Ok(Control::Continue)
     }
-}
-
-/// Trains with progress, history and model kept up to date.
-fn fit(
-    args: &Train,
-    session: &Session,
-    folder: &RunFolder,
-    signals: &Signals,
-    first_step: &mut FirstStep,
-) -> Result<Fit, Failure> {
-    let mut progress = progress(args.progress);
-    let mut keeper = Keeper::new(session, folder, |warning: &str| {
-        complain(&format!("warning: {warning}"));
-    });
-    let mut callbacks: Vec<&mut dyn Callback> = vec![first_step, &mut keeper];
-    if let Some(progress) = &mut progress {
-        callbacks.push(progress);
-    }
-    session.fit(signals.stop.clone(), &mut callbacks).map_err(|error| train_failure(&error))
 }
 
 /// What shows the progress; `None` where nothing should.
@@ -114,7 +244,7 @@ fn train_failure(error: &TrainError) -> Failure {
 
 /// Writes what the training left, and says so where it did not come to its end.
 fn end(fit: &Fit, session: &Session, folder: &RunFolder, signals: &Signals) -> Result<(), Failure> {
-    let shown = escape(&folder.path().to_string_lossy());
+    let shown = shown(folder);
     if let Outcome::Diverged { epoch, step, loss, cause } = &fit.outcome {
         let cause = cause.as_ref().map(|cause| format!("{}\n", escape(&cause.to_string())));
         let what = match loss.is_finite() {
@@ -131,20 +261,32 @@ fn end(fit: &Fit, session: &Session, folder: &RunFolder, signals: &Signals) -> R
             cause.unwrap_or_default()
         )));
     }
-    let write = |error: nerve::formats::FormatError| Failure::Runtime(error.to_string());
-    session.save(folder, &fit.history).map_err(write)?;
-    fit.history.write_csv(folder.path().join(HISTORY)).map_err(write)?;
+    let write = |error: FormatError| Failure::Runtime(error.to_string());
+    // What was interrupted keeps the model of its best epoch, if it is the best that is looked for.
+    let best = session.recipe.trainer.has("early_stop") && folder.model().exists();
+    if !(best && matches!(fit.outcome, Outcome::Interrupted { .. })) {
+        session.save(folder, &fit.history).map_err(write)?;
+    }
     match &fit.outcome {
         Outcome::Interrupted { epoch, step } => {
             let signal = signals.number().unwrap_or(signal_hook::consts::SIGINT);
             complain(&format!(
-                "stopped by {} in epoch {epoch}, after {step} steps; saved {shown}",
-                if signal == signal_hook::consts::SIGTERM { "SIGTERM" } else { "SIGINT" }
+                "stopped by {} in epoch {epoch}, after {step} steps; `nerve resume {shown}` goes on",
+                signal_name(signal)
             ));
             Err(Failure::Stopped(signal))
         }
         _ => Ok(()),
     }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    if signal == signal_hook::consts::SIGTERM { "SIGTERM" } else { "SIGINT" }
+}
+
+/// The path of a run, fit for a terminal.
+pub fn shown(folder: &RunFolder) -> String {
+    escape(&folder.path().to_string_lossy())
 }
 
 /// Chooses where yes begins on the validation rows, where the recipe asks for that, and keeps it in the model.
@@ -168,22 +310,26 @@ fn thresholds(session: &Session, folder: &RunFolder) -> Result<(), Failure> {
 fn create(
     runs: &Path,
     name: &str,
-    recipe: &Recipe,
     session: &Session,
     threads: usize,
 ) -> Result<RunFolder, Failure> {
-    let environment = environment(recipe, session, threads);
-    let environment = serde_json::to_string_pretty(&environment).unwrap_or_default() + "\n";
+    let recipe = &session.recipe;
+    let environment = environment(session, threads);
+    let text = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    let (environment, layers) = (text(&environment), text(&session.summary.graph()));
     let files = [
-        ("config.toml", recipe.text()),
-        ("resolved.toml", &recipe.resolved()),
-        ("env.json", &environment),
+        (CONFIG, recipe.text()),
+        (ENVIRONMENT, &environment),
+        (LAYERS, &layers),
+        // The last: a folder that has it is a run.
+        (RESOLVED, &recipe.resolved()),
     ];
     Ok(RunFolder::create(runs, name, &files)?)
 }
 
 /// Where the run comes from: enough to repeat it.
-fn environment(recipe: &Recipe, session: &Session, threads: usize) -> Value {
+fn environment(session: &Session, threads: usize) -> Value {
+    let recipe = &session.recipe;
     let command: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let overrides: Vec<Value> = recipe
@@ -201,18 +347,19 @@ fn environment(recipe: &Recipe, session: &Session, threads: usize) -> Value {
         "instructions": machine::instructions(),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
+        "data": session.data.fingerprint(),
         "began": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     })
 }
 
 /// `nerve 0.1.0 · run runs/mnist-2 · seed 42 · 2 threads, AVX2 · data 54,000/6,000/10,000 rows`.
-fn header(recipe: &Recipe, session: &Session, folder: &RunFolder, threads: usize) -> String {
+fn header(session: &Session, folder: &RunFolder, threads: usize) -> String {
     let rows = session.data.examples().map(|n| thousands(n as u128)).join("/");
     format!(
         "nerve {} · run {} · seed {} · {threads} thread{}, {} · data {rows} rows",
         env!("CARGO_PKG_VERSION"),
-        escape(&folder.path().to_string_lossy()),
-        recipe.seed(),
+        shown(folder),
+        session.recipe.seed(),
         if threads == 1 { "" } else { "s" },
         machine::instructions(),
     )
@@ -233,7 +380,7 @@ fn overrides(recipe: &Recipe) {
 }
 
 fn result(
-    args: &Train,
+    how: &How,
     session: &Session,
     folder: &RunFolder,
     fit: &Fit,
@@ -256,7 +403,7 @@ fn result(
         add("test_", test.loss, &test.metrics);
     }
     let epochs = fit.history.last().map_or(0, |row| row.epoch);
-    if args.common.json {
+    if how.json {
         let mut value = json!({
             "run": folder.path().to_string_lossy(),
             "epochs": epochs,

@@ -89,7 +89,8 @@ impl Background {
         pause: Duration,
         tick: impl FnMut() -> Result<(), String> + Send + 'static,
     ) {
-        self.queue().tick = Some((pause, Instant::now() + pause, Box::new(tick)));
+        let at = Instant::now().checked_add(pause);
+        self.queue().tick = at.map(|at| (pause, at, Box::new(tick) as Tick));
         self.shared.changed.notify_all();
     }
 

@@ -260,7 +260,7 @@ pub fn write(folder: &Path, judged: &Judged, verdict: &Verdict) -> Result<(), Fo
 }
 
 /// A name from data as part of the name of a file: letters, digits, `-` and `_`.
-fn file_word(name: &str) -> String {
+pub(super) fn file_word(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
     name.chars().map(plain).take(60).collect()
 }

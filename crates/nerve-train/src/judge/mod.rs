@@ -48,6 +48,7 @@
 mod answers;
 mod bootstrap;
 mod curves;
+mod examples;
 mod family;
 pub mod files;
 mod gate;
@@ -61,6 +62,7 @@ mod worst;
 pub use answers::{Answers, Baseline, Guess};
 pub use bootstrap::Bootstrap;
 pub use curves::{BINS, Bin, Point, StepError, by_step, curve, reliability};
+pub use examples::write_examples;
 pub use family::Better;
 pub use gate::{Gate, Passed};
 pub use ranking::Lists;

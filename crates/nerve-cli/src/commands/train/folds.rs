@@ -36,7 +36,7 @@ pub fn run(args: &Train, recipe: &Recipe, name: &str, k: usize) -> Result<(), Fa
         let mut progress = progress(args.progress);
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
         callbacks.extend(progress.iter_mut().map(|it| it as &mut dyn Callback));
-        let fit = session.fit(signals.stop.clone(), &mut callbacks);
+        let fit = session.fit(signals.stop.clone(), None, &mut callbacks);
         match fit.map_err(|error| train_failure(&error))?.outcome {
             Outcome::Interrupted { .. } => {
                 let signal = signals.number().unwrap_or(signal_hook::consts::SIGINT);

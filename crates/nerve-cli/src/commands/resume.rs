@@ -1,0 +1,111 @@
+//! `nerve resume`: a training goes on where it was stopped.
+
+use super::train::{How, Training, shown};
+use crate::args::Resume;
+use crate::commands::set_threads;
+use crate::failure::Failure;
+use crate::output::{self, complain};
+use nerve::train::Checkpoints;
+use nerve_recipe::differences::{Difference, differences};
+use nerve_recipe::source::escape;
+use nerve_recipe::{Recipe, Session, Source};
+use nerve_track::{CHECKPOINTS, ENVIRONMENT, RESOLVED, RunFolder, STATE, State, Status};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub fn run(args: &Resume) -> Result<(), Failure> {
+    let began = Instant::now();
+    let threads = set_threads(&args.common)?;
+    let folder = RunFolder::open(&args.runs, &args.run)?;
+    let overrides: Vec<String> =
+        args.overrides.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+    let recipe = Recipe::load(Source::read(&folder.file(RESOLVED))?, &overrides)?;
+    with(&How { progress: args.progress, json: args.common.json, threads, began }, &folder, &recipe)
+}
+
+/// Goes on in this folder, with this recipe, which may differ from that of the run in what does not
+/// change what was learned so far.
+pub fn with(how: &How, folder: &RunFolder, recipe: &Recipe) -> Result<(), Failure> {
+    let lock = folder.lock()?;
+    let session = Session::new(recipe)?;
+    let before = Source::read(&folder.file(RESOLVED))?.text;
+    let changes = differences(&before, &session.recipe.resolved());
+    refuse_changes(folder, &changes)?;
+    let state = State::read(&folder.file(STATE)).ok();
+    if let Some(state) = state.filter(|state| state.status == Status::Done && changes.is_empty()) {
+        return nothing_left(how, folder, &state);
+    }
+    let checkpoints = Checkpoints::open(folder.file(CHECKPOINTS))
+        .map_err(|error| Failure::Runtime(error.to_string()))?;
+    let found = checkpoints.last().map_err(|error| Failure::Data(error.to_string()))?;
+    let mut notes = Vec::new();
+    match &found {
+        Some(found) => {
+            let position = found.snapshot.position;
+            notes.extend(found.damaged.iter().map(|damage| format!("{damage}; passed over")));
+            notes
+                .push(format!("goes on after step {}, in epoch {}", position.step, position.epoch));
+        }
+        None => notes.push("stopped before its first checkpoint: begins at the beginning".into()),
+    }
+    notes.extend(changes.iter().map(|change| format!("changed: {}", described(change))));
+    data_changed(folder, &session)?;
+    if !changes.is_empty() {
+        folder.write(RESOLVED, &session.recipe.resolved())?;
+    }
+    let from = found.map(|found| Arc::new(found.snapshot));
+    Training { session, folder: folder.clone(), lock, from, notes }.run(how)
+}
+
+/// What may be changed of a training that goes on.
+fn may_change(path: &str) -> bool {
+    let tables = ["log.", "eval."];
+    let keys = ["name", "trainer.epochs", "trainer.max_minutes", "trainer.early_stop.patience"];
+    keys.contains(&path) || tables.iter().any(|table| path.starts_with(table))
+}
+
+fn refuse_changes(folder: &RunFolder, changes: &[Difference]) -> Result<(), Failure> {
+    let refused: Vec<String> = changes
+        .iter()
+        .filter(|change| !may_change(&change.path))
+        .map(|change| format!("  {}", described(change)))
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "the recipe of {} was another one:\n{}\na training goes on with what it began with; what may \
+         change: epochs, max_minutes, the patience of early_stop, [log], [eval]",
+        shown(folder),
+        refused.join("\n")
+    )))
+}
+
+fn described(change: &Difference) -> String {
+    let text = |value: &Option<String>| value.as_deref().map_or("nothing".into(), escape);
+    format!("{} = {} (was {})", change.path, text(&change.after), text(&change.before))
+}
+
+/// The same steps on other data would be no continuation.
+fn data_changed(folder: &RunFolder, session: &Session) -> Result<(), Failure> {
+    let text = std::fs::read(folder.file(ENVIRONMENT)).unwrap_or_default();
+    let environment: Value = serde_json::from_slice(&text).unwrap_or_default();
+    match environment["data"].as_str() {
+        Some(before) if before != session.data.fingerprint() => Err(Failure::Data(format!(
+            "the data have changed since {} began; start a new training",
+            shown(folder)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn nothing_left(how: &How, folder: &RunFolder, state: &State) -> Result<(), Failure> {
+    let why = if state.reason.is_empty() { "all its epochs are done" } else { &state.reason };
+    complain(&format!("{} is at its end: {}; more: epochs=N", shown(folder), escape(why)));
+    if how.json {
+        let run = folder.path().to_string_lossy();
+        return Ok(output::json(&json!({ "run": run, "epochs": state.epochs, "steps": 0 }))?);
+    }
+    Ok(())
+}

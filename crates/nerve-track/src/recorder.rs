@@ -1,0 +1,315 @@
+//! The callback that writes a run down.
+
+use crate::event::{FORMAT, Number, What};
+use crate::folder::{EVENTS, HISTORY, RunFolder, STATE};
+use crate::log::EventLog;
+use crate::state::{State, Status};
+use crate::system::System;
+use nerve_train::checkpoint::Saved;
+use nerve_train::{
+    Background, Callback, CallbackError, Control, History, Mode, Outcome, Row, StepEnd, TrainBegin,
+};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Between two looks at the clock's work: writing what has gathered.
+const TICK: Duration = Duration::from_millis(250);
+/// Between two points on the curves, where no number of steps is asked for.
+const POINT: Duration = Duration::from_millis(100);
+/// Between two looks at the load of the machine.
+const SYSTEM: Duration = Duration::from_secs(10);
+
+/// Writes a run down as it goes on: events, `state.json`, `history.csv`.
+///
+/// The curves get the mean loss since the last point, the learning rate where it changed, and the time of a
+/// step; each epoch its row. All files are written by a [`Background`]; the training formats a line
+/// now and then.
+///
+/// Who made it says at last how it ended: [`end`](Recorder::end). If nobody does, since the process
+/// ends with a panic, the run has failed.
+pub struct Recorder {
+    folder: RunFolder,
+    log: EventLog,
+    background: Arc<Background>,
+    state: Arc<Mutex<State>>,
+    every: Option<u64>,
+    since: Since,
+    /// The share of time that was waited for data, in parts of a million, for the look at the load.
+    waited: Arc<Mutex<f64>>,
+    ended: bool,
+}
+
+/// What has come together since the last point.
+struct Since {
+    /// The last step that was done.
+    step: u64,
+    at: Instant,
+    steps: u64,
+    loss: f64,
+    lr: f64,
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+impl Recorder {
+    /// Writes into this folder; a point on the curves after `every` steps, or up to ten in a second.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn new(
+        folder: &RunFolder,
+        background: Arc<Background>,
+        every: Option<u64>,
+    ) -> io::Result<Recorder> {
+        let log = EventLog::open(&folder.file(EVENTS))?;
+        let began = State::read(&folder.file(STATE)).map_or_else(|_| now(), |state| state.began);
+        let state = State {
+            status: Status::Running,
+            reason: String::new(),
+            pid: std::process::id(),
+            heartbeat: now(),
+            began,
+            epoch: 0,
+            epochs: 0,
+            step: 0,
+            best: None,
+            goal: None,
+            exit_code: None,
+        };
+        let since = Since { step: 0, at: Instant::now(), steps: 0, loss: 0.0, lr: f64::NAN };
+        let recorder = Recorder {
+            folder: folder.clone(),
+            log,
+            background,
+            state: Arc::new(Mutex::new(state)),
+            every,
+            since,
+            waited: Arc::default(),
+            ended: false,
+        };
+        recorder.beat();
+        recorder.background.every(TICK, recorder.tick());
+        Ok(recorder)
+    }
+
+    /// The events, for others that have something to write down.
+    pub fn log(&self) -> EventLog {
+        self.log.clone()
+    }
+
+    /// What writes a checkpoint down once it is safe.
+    pub fn on_saved(&self) -> impl Fn(Saved) + Send + Sync + 'static {
+        let (log, root) = (self.log(), self.folder.path().to_path_buf());
+        move |saved: Saved| {
+            let folder =
+                saved.folder.strip_prefix(&root).map_or(saved.folder.clone(), PathBuf::from);
+            let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+            log.push(What::Checkpoint {
+                step: saved.position.step,
+                epoch: saved.position.epoch,
+                folder: folder.to_string_lossy().into_owned(),
+                stopped_ms: ms(saved.stopped),
+                saved_ms: ms(saved.took),
+            });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is done again and again: the events, a heartbeat, the load.
+    fn tick(&self) -> impl FnMut() -> Result<(), String> + Send + 'static {
+        let (log, state, path) = (self.log(), self.state.clone(), self.folder.file(STATE));
+        let waited = self.waited.clone();
+        let (mut beat, mut looked) = (Instant::now(), Instant::now());
+        let (mut system, mut waited_before) = (System::default(), 0.0);
+        move || {
+            if looked.elapsed() >= SYSTEM {
+                let passed = looked.elapsed().as_secs_f64();
+                looked = Instant::now();
+                let load = system.look();
+                let waited = *waited.lock().unwrap_or_else(PoisonError::into_inner);
+                let data_wait = Number(((waited - waited_before) / passed).clamp(0.0, 1.0));
+                waited_before = waited;
+                let step = state.lock().unwrap_or_else(PoisonError::into_inner).step;
+                log.push(What::System { step, cpu: load.cpu, memory: load.memory, data_wait });
+            }
+            if beat.elapsed() >= State::HEARTBEAT {
+                beat = Instant::now();
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.heartbeat = now();
+                let state = state.clone();
+                // If the disk takes none, the events say so.
+                let _ = state.show(&path);
+            }
+            log.flush(false)
+        }
+    }
+
+    /// Says at once how the run stands.
+    fn beat(&self) {
+        let mut state = self.state();
+        state.heartbeat = now();
+        let state = state.clone();
+        // If the disk takes none, the events say so.
+        let _ = state.show(&self.folder.file(STATE));
+    }
+
+    /// Writes down something to know.
+    pub fn note(&self, level: &str, text: impl Into<String>) {
+        self.log.push(What::Note { level: level.into(), text: text.into() });
+    }
+
+    /// Says how the run ended, and waits until all is written.
+    ///
+    /// # Errors
+    /// The disk: what could not be written.
+    pub fn end(&mut self, status: Status, reason: &str, exit_code: u8) -> Result<(), String> {
+        self.ended = true;
+        let step = self.state().step;
+        self.log.push(What::End { status, reason: reason.into(), step });
+        self.background.flush();
+        let flushed = self.log.flush(true);
+        {
+            let mut state = self.state();
+            (state.status, state.reason) = (status, reason.into());
+            (state.exit_code, state.heartbeat) = (Some(exit_code), now());
+        }
+        // The clock's work is at an end, so that it says nothing else any more.
+        self.background.every(Duration::MAX, || Ok(()));
+        let state = self.state().clone();
+        let written = state.write(&self.folder.file(STATE)).map_err(|error| error.to_string());
+        flushed.and(written)
+    }
+
+    fn scalar(&self, step: u64, epoch: u64, tag: &str, v: f64) {
+        self.log.push(What::Scalar { step, epoch, tag: tag.into(), v: Number(v) });
+    }
+
+    /// A row of the history, as curves and as a whole.
+    fn epoch(&self, row: &Row, history: &History) {
+        let (step, epoch) = (row.step, row.epoch);
+        self.scalar(step, epoch, "loss/epoch", row.loss);
+        let mut scores = BTreeMap::from([("loss".to_string(), Number(row.loss))]);
+        for (name, &v) in history.metrics.iter().zip(&row.metrics) {
+            self.scalar(step, epoch, &format!("{name}/train"), v);
+            scores.insert(name.clone(), Number(v));
+        }
+        if let Some(loss) = row.val_loss {
+            self.scalar(step, epoch, "loss/val", loss);
+            scores.insert("val_loss".into(), Number(loss));
+        }
+        for (name, &v) in history.metrics.iter().zip(&row.val_metrics) {
+            self.scalar(step, epoch, &format!("{name}/val"), v);
+            scores.insert(format!("val_{name}"), Number(v));
+        }
+        let Row { time_s, lr, .. } = *row;
+        let best = history.last_is_best();
+        self.log.push(What::Epoch { epoch, step, time_s, lr, scores, best });
+    }
+}
+
+impl Callback for Recorder {
+    fn on_train_begin(&mut self, begin: &TrainBegin<'_>) -> Result<(), CallbackError> {
+        let history = begin.history;
+        let goal = history.goal.metric.clone();
+        {
+            let mut state = self.state();
+            (state.epochs, state.step) = (begin.epochs, begin.position.step);
+            (state.epoch, state.goal) = (begin.position.epoch, goal.clone());
+            state.best = best(history);
+        }
+        self.beat();
+        self.log.push(What::Begin {
+            format: FORMAT,
+            nerve: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            epochs: begin.epochs,
+            steps_per_epoch: begin.steps,
+            metrics: history.metrics.clone(),
+            goal,
+            maximize: history.goal.mode == Mode::Max,
+            step: begin.position.step,
+        });
+        self.since.at = Instant::now();
+        Ok(())
+    }
+
+    fn on_epoch_begin(&mut self, epoch: u64) -> Result<(), CallbackError> {
+        self.state().epoch = epoch;
+        // What came between the epochs is no time of a step.
+        (self.since.at, self.since.steps, self.since.loss) = (Instant::now(), 0, 0.0);
+        Ok(())
+    }
+
+    fn on_step_end(&mut self, end: &StepEnd<'_>) -> Result<Control, CallbackError> {
+        self.since.step = end.step;
+        self.since.steps += 1;
+        self.since.loss += end.loss;
+        let due = match self.every {
+            Some(every) => end.step.is_multiple_of(every.max(1)),
+            None => self.since.at.elapsed() >= POINT || end.step == 1,
+        };
+        if due {
+            let steps = self.since.steps as f64;
+            let ms = self.since.at.elapsed().as_secs_f64() * 1e3 / steps;
+            self.scalar(end.step, end.epoch, "loss/train", self.since.loss / steps);
+            self.scalar(end.step, end.epoch, "time/step_ms", (ms * 1e4).round() / 1e4);
+            if end.lr != self.since.lr {
+                self.scalar(end.step, end.epoch, "lr", end.lr);
+            }
+            self.since =
+                Since { step: end.step, at: Instant::now(), steps: 0, loss: 0.0, lr: end.lr };
+            self.state().step = end.step;
+            *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = end.waited;
+        }
+        Ok(Control::Continue)
+    }
+
+    fn on_epoch_end(&mut self, history: &History) -> Result<Control, CallbackError> {
+        let Some(row) = history.last() else { return Ok(Control::Continue) };
+        self.epoch(row, history);
+        {
+            let mut state = self.state();
+            (state.step, state.best) = (row.step, best(history));
+            state.goal = Some(history.goal.name(history));
+        }
+        let (path, csv) = (self.folder.file(HISTORY), history.to_csv());
+        self.background.submit("history", move || {
+            nerve_formats::write_atomic(&path, |file| file.write_all(csv.as_bytes()))
+                .map_err(|error| error.to_string())
+        });
+        let log = self.log();
+        self.background.submit("events", move || log.flush(true));
+        Ok(Control::Continue)
+    }
+
+    fn on_train_end(&mut self, outcome: &Outcome, history: &History) -> Result<(), CallbackError> {
+        if let Outcome::Diverged { step, epoch, loss, .. } = outcome {
+            self.scalar(*step, *epoch, "loss/train", *loss);
+        }
+        let mut state = self.state();
+        (state.best, state.step) = (best(history), state.step.max(self.since.step));
+        Ok(())
+    }
+}
+
+fn best(history: &History) -> Option<(u64, f64)> {
+    let best = history.best()?;
+    Some((best.epoch, history.goal.score(history, best)?)).filter(|(_, score)| score.is_finite())
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if !self.ended {
+            // There is nobody left to tell what could not be written.
+            let _ = self.end(Status::Failed, "the process ended unexpectedly", 101);
+        }
+    }
+}
