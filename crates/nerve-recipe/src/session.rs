@@ -23,7 +23,7 @@ use nerve_track::RunFolder;
 use nerve_train::metrics;
 use nerve_train::{
     Background, Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History,
-    Options, Outcome, Snapshot, TrainError, Trainer, first_use,
+    LrCurve, LrRange, Options, Outcome, Snapshot, TrainError, Trainer, first_use,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -153,6 +153,16 @@ impl Session {
             true => self.trainer(Arc::default(), None).first_step(&loader),
             false => first_use(&*self.trained, &loader),
         }
+    }
+
+    /// The learning-rate range test; see [`Trainer::find_learning_rate`]. The network is afterwards
+    /// what it was.
+    ///
+    /// # Errors
+    /// Those of the data.
+    pub fn find_learning_rate(&self, range: LrRange) -> Result<LrCurve, TrainError> {
+        let train = self.loader(&self.data.train, true)?;
+        self.trainer(Arc::default(), None).find_learning_rate(&train, range)
     }
 
     /// Measures the network on the test data; `None` where there are none.

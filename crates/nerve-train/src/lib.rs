@@ -9,6 +9,7 @@
 //! | [`metrics`] | what is reported beside the loss |
 //! | [`mod@judge`] | a trained network by its answers: scores with intervals, slices, curves, worst rows |
 //! | [`picture`] | drawing: charts and heat maps as SVG, pixels as PNG |
+//! | [`LrCurve`] | the learning-rate range test |
 //! | [`Callback`] | looks on, and may stop the training |
 //! | [`EarlyStopping`], [`Goal`] | when to stop, and which epoch is the best |
 //! | [`checkpoint`] | a training as it stands between two steps; saving it and going on from it |
@@ -73,4 +74,4 @@ pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;
 pub use predictions::{Given, Predictions, first_use};
 pub use progress::Progress;
-pub use trainer::{Cause, Fit, Options, Outcome, Trainer};
+pub use trainer::{Cause, Fit, LrCurve, LrRange, Options, Outcome, Trainer};

@@ -1,9 +1,11 @@
 //! `Trainer`: epochs over the data.
 
 mod cause;
+mod lr_find;
 mod resume;
 
 pub use cause::Cause;
+pub use lr_find::{LrCurve, LrRange};
 
 use crate::callback::{Callback, Control, Moment, StepEnd, TrainBegin};
 use crate::checkpoint::{Position, Snapshot};
