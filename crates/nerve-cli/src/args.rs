@@ -1,7 +1,9 @@
 //! What can be typed: commands, flags and their help.
 
+mod lr_find;
 mod runs;
 
+pub use lr_find::LrFind;
 pub use runs::{ExportTo, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow, RunsTag};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +53,8 @@ pub enum Command {
     Predict(Predict),
     /// Check a recipe and show layers, memory and time, without training
     Check(Check),
+    /// Find the learning rate to begin with
+    LrFind(LrFind),
     /// Time each instruction of a step, beside what the machine can do
     Bench(Bench),
     /// Say what a recipe may name: layers, losses, optimizers, ...

@@ -6,6 +6,7 @@ mod data;
 mod evaluate;
 mod init;
 mod list;
+mod lr_find;
 mod predict;
 mod resume;
 mod runs;
@@ -26,6 +27,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::LrFind(args) => lr_find::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Resume(args) => resume::run(&args),

@@ -235,7 +235,7 @@ fn progress(show: Show) -> Option<Progress> {
     }
 }
 
-fn train_failure(error: &TrainError) -> Failure {
+pub(super) fn train_failure(error: &TrainError) -> Failure {
     match error {
         TrainError::Data(_) | TrainError::Index { .. } => Failure::Data(error.to_string()),
         _ => Failure::Runtime(error.to_string()),
