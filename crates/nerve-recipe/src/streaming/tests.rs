@@ -33,7 +33,7 @@ fn load(folder: &Path, data: &str) -> Result<Recipe, Report> {
 
 fn trained(recipe: &Recipe) -> (Session, History) {
     let session = Session::new(recipe).unwrap();
-    let history = session.fit(Default::default(), &mut []).unwrap().history;
+    let history = session.fit(Default::default(), None, &mut []).unwrap().history;
     (session, history)
 }
 
