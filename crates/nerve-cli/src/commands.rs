@@ -11,6 +11,7 @@ mod predict;
 mod resume;
 mod runs;
 mod train;
+mod tune;
 mod ui;
 
 use crate::args::{Command, Common};
@@ -35,6 +36,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::List(args) => list::run(&args),
         Command::Schema(_) => Ok(output::json(&nerve_recipe::schema::schema())?),
         Command::Data(command) => data::run(&command),
+        Command::Tune(args) => tune::run(&args),
         Command::Runs(args) => runs::run(&args),
         Command::Init(args) => init::init(&args),
         Command::New(args) => init::new(&args),

@@ -2,6 +2,7 @@
 
 use crate::output::{Style, complain};
 use nerve::train::TrainError;
+use nerve::tune::TuneError;
 use nerve_recipe::Report;
 use nerve_recipe::predictor::ModelError;
 use nerve_recipe::session::SessionError;
@@ -107,6 +108,16 @@ impl From<io::Error> for Failure {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ReaderGone,
             _ => Failure::Runtime(format!("cannot write the result: {error}")),
+        }
+    }
+}
+
+impl From<TuneError> for Failure {
+    fn from(error: TuneError) -> Self {
+        match error {
+            TuneError::Space(_) | TuneError::Other { .. } => Failure::Usage(error.to_string()),
+            TuneError::Journal { .. } => Failure::Data(error.to_string()),
+            TuneError::Io { .. } | TuneError::InUse { .. } => Failure::Runtime(error.to_string()),
         }
     }
 }

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::List(args) => args.json,
         Command::Schema(args) => args.json,
         Command::Data(command) => command.json(),
+        Command::Tune(args) => args.common.json,
         Command::Runs(args) => args.json(),
         Command::Init(args) => args.json,
         Command::New(args) => args.json,

@@ -190,6 +190,8 @@ pub enum Kind {
     },
     /// A table of this description, without a `type`: `{ metric = "val_loss", patience = 3 }`.
     Table(&'static Spec),
+    /// Whatever is given, taken as it is; whoever declares it checks it. These are the words for it.
+    Any(&'static str),
 }
 
 impl Kind {
@@ -255,6 +257,7 @@ impl fmt::Display for Kind {
                 (false, true) => write!(f, "a number of {min} or more, and below {max}"),
                 (true, true) => write!(f, "a number above {min} and below {max}"),
             },
+            Kind::Any(words) => write!(f, "{words}"),
             Kind::Bool => write!(f, "true or false"),
             Kind::Text => write!(f, "text in quotes"),
             Kind::Choice(words) => write!(f, "one of {}", quoted(words)),
@@ -300,7 +303,7 @@ pub enum Value {
     Text(Cow<'static, str>),
     /// A list.
     List(Cow<'static, [Value]>),
-    /// A table of keys and values, in the order given. Never in checked arguments.
+    /// A table of keys and values, in the order given. In checked arguments only for [`Kind::Any`].
     Table(Vec<(String, Value)>),
     /// A thing of a registry with its checked arguments. Only in checked arguments.
     Item(Box<Item>),

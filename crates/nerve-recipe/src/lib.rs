@@ -30,6 +30,7 @@ pub mod summary;
 mod training;
 mod transfer;
 mod tree;
+pub mod tuning;
 pub mod vocabulary;
 mod weights;
 
@@ -45,3 +46,4 @@ pub use recipe::{BUILT_IN, Recipe, built_in};
 pub use session::{Keeper, Session, SessionError};
 pub use source::{Source, Span};
 pub use summary::Summary;
+pub use tuning::Tuning;

@@ -4,7 +4,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::source::Span;
 use crate::tree::{Data, Entry, Node, parse_value};
 use crate::vocabulary::{self, COLUMNS, ROOT, SECTIONS};
-use nerve_formats::spec::{Spec, Value, nearest};
+use nerve_formats::spec::{Kind, Spec, Value, check_value, nearest};
 
 /// Short names for the places that are changed most.
 pub const SHORT: [(&str, &str); 7] = [
@@ -119,7 +119,7 @@ fn set(
     // A name stands for a table with only a `type`: `optimizer = "adam"` can be given an `lr`.
     if let Data::Scalar(Value::Text(_)) = node.data {
         let named = Entry { key: "type".to_string(), key_span: node.span, node: node.clone() };
-        node.data = Data::Table(vec![named]);
+        node.data = expanded(node).unwrap_or(Data::Table(vec![named]));
     }
     let here = walked.join(".");
     walked.push(first.to_string());
@@ -145,6 +145,34 @@ fn set(
             format!("`{here}` is {}, it has no `{first}`", found.kind_name()),
             Some(key_span),
         )),
+    }
+}
+
+/// The short form of a thing, `Dense(8, relu)`, as a table that holds all that it says.
+fn expanded(node: &Node) -> Option<Data> {
+    fn everything() -> Vec<&'static Spec> {
+        vocabulary::WORDS.iter().flat_map(|words| (words.specs)()).collect()
+    }
+    let short = |value: &Value| matches!(value, Value::Text(text) if text.contains('('));
+    let value = Some(node.value()).filter(short)?;
+    let kind = Kind::Item { what: "thing", specs: everything };
+    // What it gets wrong is told by the check of the whole recipe.
+    let item = check_value("", &kind, &value).ok()?;
+    let mut table = parse_value(node.span.source, 0, &item.to_string())?.0;
+    place_at(&mut table, node.span);
+    Some(table.data)
+}
+
+/// Gives all that is in a node the place of the text that it was made from.
+fn place_at(node: &mut Node, span: Span) {
+    node.span = span;
+    match &mut node.data {
+        Data::Scalar(_) => {}
+        Data::List(nodes) => nodes.iter_mut().for_each(|node| place_at(node, span)),
+        Data::Table(entries) => entries.iter_mut().for_each(|entry| {
+            entry.key_span = span;
+            place_at(&mut entry.node, span);
+        }),
     }
 }
 
@@ -275,6 +303,16 @@ mod tests {
         let model = &tree.get("model").unwrap().node;
         let layers = model.get("layers").unwrap().node.value().to_string();
         assert_eq!(layers, r#"["Flatten", { type = "Dense", units = 7 }]"#);
+    }
+
+    #[test]
+    fn a_short_form_becomes_a_table_of_what_it_says() {
+        let mut tree = parse(0, "[model]\nlayers = [\"Dense(8, relu)\"]").0;
+        let applied = apply(&mut tree, 1, "model.layers.0.units=16").unwrap();
+        assert_eq!(applied.before.as_deref(), Some("8"));
+        let layers =
+            tree.get("model").unwrap().node.get("layers").unwrap().node.value().to_string();
+        assert!(layers.contains("units = 16, bias = true, activation = \"relu\""), "{layers}");
     }
 
     #[test]

@@ -5,8 +5,9 @@ use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
 use crate::source::{Source, Span, escape};
 use crate::tree::{self, Node};
+use crate::tuning::{self, Tuning};
 use crate::vocabulary::{
-    COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER,
+    COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER, TUNE,
 };
 use crate::{explain, resolved, training};
 use nerve_data::catalogue::catalogue;
@@ -42,6 +43,8 @@ pub struct Recipe {
     pub eval: Args,
     /// The table `[log]`.
     pub log: Args,
+    /// What the table `[tune]` says, if there is one. It is no part of what is trained.
+    pub tune: Option<Tuning>,
     pub(crate) tree: Node,
 }
 
@@ -100,6 +103,41 @@ impl Recipe {
             return Err(Report::new(sources, vec![problem]));
         }
         absolute_paths(&mut tree, &sources);
+        let tune = tree.get(TUNE.name).and_then(|_| check_section(&tree, &TUNE, &mut problems));
+        let mut recipe = Recipe::checked_tree(tree, sources, applied, problems)?;
+        if let Some(args) = tune {
+            recipe.tune = Some(tuning::read(&recipe, &args)?);
+        }
+        Ok(recipe)
+    }
+
+    /// This recipe with other values at some places, for a trial: what stands in `[tune]` is left out.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn with(&self, overrides: &[String]) -> Result<Self, Report> {
+        let (mut tree, mut sources) = (self.tree.clone(), self.sources.clone());
+        if let tree::Data::Table(entries) = &mut tree.data {
+            entries.retain(|entry| entry.key != TUNE.name);
+        }
+        let (mut applied, mut problems) = (self.overrides.clone(), Vec::new());
+        for argument in overrides {
+            sources.push(Source::argument(argument));
+            match overrides::apply(&mut tree, sources.len() - 1, argument) {
+                Ok(done) => applied.push(done),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Recipe::checked_tree(tree, sources, applied, problems)
+    }
+
+    /// The checks of everything but `[tune]`.
+    fn checked_tree(
+        tree: Node,
+        sources: Vec<Source>,
+        overrides: Vec<Applied>,
+        mut problems: Vec<Diagnostic>,
+    ) -> Result<Self, Report> {
         let root = check_root(&tree, &mut problems);
         let [data, trainer, eval, log] = [&*DATA, &TRAINER, &EVAL, &LOG]
             .map(|section| check_section(&tree, section, &mut problems));
@@ -127,7 +165,6 @@ impl Recipe {
             (root, data, model, trainer, eval, log)
             && problems.is_empty()
         {
-            let overrides = applied;
             return Ok(Recipe {
                 sources,
                 overrides,
@@ -140,6 +177,7 @@ impl Recipe {
                 trainer,
                 eval,
                 log,
+                tune: None,
                 tree,
             });
         }

@@ -3,7 +3,7 @@
 //! It is made of the same descriptions that check a recipe, so it knows every word and every range. What it cannot say are
 //! the rules between keys and those of shapes: `nerve check` does.
 
-use crate::vocabulary::{COLUMNS, FEATURE, MODEL, NETWORK, ROOT, SECTIONS, START};
+use crate::vocabulary::{COLUMNS, FEATURE, MODEL, NETWORK, RANGE, ROOT, SECTIONS, START, TUNE};
 use nerve_formats::spec::{Item, Kind, Param, Presence, Spec, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -28,6 +28,7 @@ pub fn schema() -> Json {
         let list = json!({ "type": "array", "items": items, "description": columns.doc });
         properties.insert(columns.name.into(), list);
     }
+    properties[TUNE.name]["properties"]["space"] = space(&mut defs);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A recipe of nerve",
@@ -37,6 +38,22 @@ pub fn schema() -> Json {
         "required": ["data"],
         "$defs": defs.made,
     })
+}
+
+/// The search space: a range or a list for each path; paths may be tables in tables.
+fn space(defs: &mut Defs) -> Json {
+    let range = defs.object(&RANGE, RANGE.params, None);
+    let list = json!({ "type": "array", "minItems": 1 });
+    defs.made.insert(
+        "search space".into(),
+        json!({
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [range, list, { "$ref": "#/$defs/search%20space" }],
+            },
+        }),
+    );
+    json!({ "$ref": "#/$defs/search%20space" })
 }
 
 /// What is referred to by name: a layer may hold layers.
@@ -106,6 +123,7 @@ impl Defs {
                 }
                 schema
             }
+            Kind::Any(_) => json!({}),
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Text => json!({ "type": "string" }),
             Kind::Choice(words) => json!({ "enum": words }),

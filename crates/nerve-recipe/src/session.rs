@@ -74,6 +74,18 @@ impl Session {
         Session::of(recipe.checked(tables)?)
     }
 
+    /// A fresh network of another recipe on the data of this session as they are: what the two say of data and columns
+    /// must be the same.
+    ///
+    /// # Errors
+    /// The layers do not fit the data, or the memory does not suffice.
+    pub fn beside(&self, recipe: &Recipe) -> Result<Self, SessionError> {
+        let (mut recipe, data) = (recipe.clone(), self.data.clone());
+        (recipe.inputs, recipe.outputs) = (self.recipe.inputs.clone(), self.recipe.outputs.clone());
+        let summary = recipe.summary(&data.features, data.examples(), machine::memory())?;
+        Session::of(Checked { recipe, data, summary })
+    }
+
     fn of(Checked { recipe, data, summary }: Checked) -> Result<Self, SessionError> {
         let network = Network::new(&recipe, &data.features).map_err(|message| {
             let span = recipe.place(&path("model", "layers"), Target::Key);
@@ -190,7 +202,7 @@ impl Session {
     }
 
     /// The names of all that is measured after an epoch.
-    fn scores(&self) -> Vec<String> {
+    pub(crate) fn scores(&self) -> Vec<String> {
         let own: Vec<String> = std::iter::once("loss".to_string()).chain(self.metrics()).collect();
         let watched = own.iter().filter(|_| self.data.validation.is_some());
         watched.map(|name| format!("val_{name}")).chain(own.iter().cloned()).collect()

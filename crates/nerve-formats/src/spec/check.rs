@@ -281,6 +281,7 @@ fn check_kind(
             }
             check_list(key, of, values, path, problems)
         }
+        (Kind::Any(_), _) => Some(value.clone()),
         (Kind::OneOf(kinds), _) => check_one_of(key, kind, kinds, value, path, problems),
         (Kind::Table(spec), Value::Table(given)) => {
             let before = problems.len();
