@@ -64,7 +64,8 @@ impl Tuning {
 
     /// Whether all trials see the same data: no column is searched.
     pub fn shares_data(&self) -> bool {
-        self.space.parameters().iter().all(|it| !it.name.starts_with(['i', 'o']))
+        let column = |name: &str| name.starts_with("input.") || name.starts_with("output.");
+        !self.space.parameters().iter().any(|parameter| column(&parameter.name))
     }
 }
 
