@@ -161,7 +161,7 @@ fn a_recipe_is_tuned_and_its_best_trains_to_the_same_score() {
     let trained = recipe.with(&tuning.overrides(&best.settings)).unwrap();
     let resolved = Source::new("best.toml", trained.resolved());
     let again = crate::Session::new(&Recipe::load(resolved, &[]).unwrap()).unwrap();
-    let fit = again.fit(Arc::new(AtomicBool::new(false)), &mut []).unwrap();
+    let fit = again.fit(Arc::new(AtomicBool::new(false)), None, &mut []).unwrap();
     assert_eq!(fit.history.last().unwrap().val_loss, best.value);
     assert!(folder.path().join("trials-1/0003/model.safetensors").is_file());
 }

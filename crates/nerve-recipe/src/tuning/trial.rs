@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::recipe::{Recipe, path};
-use crate::session::{Keeper, Session, SessionError};
+use crate::session::{Session, SessionError};
 use crate::tuning::Tuning;
 use nerve_formats::spec::{Target, nearest};
 use nerve_track::RunFolder;
@@ -104,19 +104,17 @@ impl<'r> Trials<'r> {
         let epochs = recipe.trainer.usize("epochs") as u64;
         let mut watch =
             Watch { attempt, goal: &self.goal, restores, epochs, value: None, end: None };
-        let mut keeper = folder.as_ref().map(|folder| Keeper::new(&session, folder, |_: &str| {}));
-        let mut callbacks: Vec<&mut dyn Callback> = vec![&mut watch];
-        callbacks.extend(keeper.iter_mut().map(|keeper| keeper as &mut dyn Callback));
-        let fit = session.fit(stop, &mut callbacks);
+        let fit = session.fit(stop, None, &mut [&mut watch]);
         let (end, value) = (watch.end.take(), watch.value);
         let fit = match fit {
             Ok(fit) => fit,
             Err(error) => return Ok(Finish::Failed(error.to_string())),
         };
-        if let Some(folder) = &folder
-            && let Err(error) = session.save(folder, &fit.history)
-        {
-            return Ok(Finish::Failed(error.to_string()));
+        if let Some(folder) = &folder {
+            let history = fit.history.write_csv(folder.path().join(nerve_track::HISTORY));
+            if let Err(error) = session.save(folder, &fit.history).and(history) {
+                return Ok(Finish::Failed(error.to_string()));
+            }
         }
         Ok(match (end, fit.outcome) {
             (Some(end), _) => end,
