@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod gemm;
+mod overhead;
 mod peer;
 mod picture;
 mod table;
@@ -25,6 +26,7 @@ use workloads::{Inference, Training, Workload};
 /// What the program knows how to do.
 const USAGE: &str = "usage: nerve-bench WORD...      A A1 B C D E F G H I rss cold
        nerve-bench profile WORKLOAD...      a step of training; C@1: use with batches of 1
+       nerve-bench overhead WORKLOAD...     what progress, events and checkpoints cost: C I
        nerve-bench table FILE... [--svg FILE] [--title TEXT]";
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let result = match words[..] {
         [] => Err(USAGE.into()),
         ["profile", ref names @ ..] => names.iter().try_for_each(|name| profile(name)),
+        ["overhead", ref names @ ..] => names.iter().try_for_each(|name| overhead::run(name)),
         ["table", ref arguments @ ..] => table::run(arguments),
         _ => words.iter().try_for_each(|word| run(word)),
     };

@@ -117,7 +117,24 @@ impl Workload {
         Batch { x, y }
     }
 
-    fn model(self, params: &Params) -> Box<dyn Layer> {
+    /// Inputs and targets of `n` examples as a data set holds them, for workloads with numbers as inputs
+    /// and targets of their own.
+    pub fn arrays(self, n: usize) -> (nerve_data::Values, nerve_data::Values) {
+        let stored = |values| match values {
+            Values::Real(values) => nerve_data::Values::F32(values),
+            Values::Whole(values) => nerve_data::Values::I32(values),
+        };
+        let Batch { x, y } = self.data(n, &mut Random(0x9e37_79b9_7f4a_7c15));
+        (stored(x), stored(y.expect("a workload with targets")))
+    }
+
+    /// Shapes of a batch of `n` inputs and of their targets.
+    pub fn shapes(self, n: usize) -> (Vec<usize>, Vec<usize>) {
+        let target = self.target(n).expect("a workload with targets");
+        (self.input(n).0.to_vec(), target.0.to_vec())
+    }
+
+    pub fn model(self, params: &Params) -> Box<dyn Layer> {
         match self {
             Workload::B => Box::new(perceptron(params, &[784, 128, CLASSES])),
             Workload::C => {
@@ -154,7 +171,7 @@ impl Workload {
         }
     }
 
-    fn optimizer(self, params: &Params) -> Box<dyn Optimizer> {
+    pub fn optimizer(self, params: &Params) -> Box<dyn Optimizer> {
         match self {
             Workload::B => Box::new(Sgd::new(params, 0.01)),
             Workload::G => Box::new(Sgd::new(params, 0.01).momentum(0.9)),
