@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 /// Does jobs on another thread, so that the training need not wait for the disk.
 ///
 /// Each job has a key, and a job takes the place of one of the same key that has not begun: if the
-/// disk is slow, the newest is what is written. After a job those of its key rest for
-/// twenty times as long as it took, so that however short the epochs are, no more than a twentieth of one
-/// thread goes into saving.
+/// disk is slow, the newest is what is written. After a job those of its key rest for a hundred times
+/// as long as it took, so that however short the epochs are, no more than a hundredth of the time goes
+/// into saving.
 ///
 /// A job that fails says why; the messages wait in [`problems`](Background::problems) until somebody
 /// asks.
@@ -43,7 +43,7 @@ struct Queue {
 }
 
 /// Of the time of a thread at most one part in so many.
-const SHARE: u32 = 20;
+const SHARE: u32 = 100;
 
 impl Default for Background {
     fn default() -> Self {

@@ -88,25 +88,19 @@ impl Callback for Saver {
         let begun = Instant::now();
         self.last = begun;
         let best = matches!(moment, Moment::Epoch { best: true, .. });
-        let free = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshot = free().pop().unwrap_or_default();
-        capture.take(&mut snapshot);
+        let mut room = Room::of(&self.free);
+        capture.take(&mut room.snapshot);
         if *moment == Moment::Begin {
             // At once, so that a folder that cannot be written is known before the first step.
-            self.checkpoints.save(&snapshot, false)?;
-            free().push(snapshot);
+            self.checkpoints.save(&room.snapshot, false)?;
+            // Room for one more while one is written: memory that is new is slow to fill.
+            let mut second = Room { snapshot: Snapshot::default(), free: self.free.clone() };
+            capture.take(&mut second.snapshot);
             return Ok(());
         }
         let stopped = begun.elapsed();
-        let job = Job {
-            snapshot,
-            best,
-            stopped,
-            begun,
-            checkpoints: self.checkpoints.clone(),
-            free: self.free.clone(),
-            saved: self.saved.clone(),
-        };
+        let (checkpoints, saved) = (self.checkpoints.clone(), self.saved.clone());
+        let job = Job { room, best, stopped, begun, checkpoints, saved };
         // One of the best epoch waits for itself: what comes after it must not push it out.
         self.background.submit(if best { "best" } else { "checkpoint" }, move || job.run());
         if *moment == Moment::End {
@@ -116,22 +110,40 @@ impl Callback for Saver {
     }
 }
 
+/// A snapshot whose memory goes back to where it came from.
+struct Room {
+    snapshot: Snapshot,
+    free: Arc<Mutex<Vec<Snapshot>>>,
+}
+
+impl Room {
+    fn of(free: &Arc<Mutex<Vec<Snapshot>>>) -> Room {
+        let known = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Room { snapshot: known.unwrap_or_default(), free: free.clone() }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let snapshot = std::mem::take(&mut self.snapshot);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(snapshot);
+    }
+}
+
 /// A snapshot on its way to the disk.
 struct Job {
-    snapshot: Snapshot,
+    room: Room,
     best: bool,
     stopped: Duration,
     begun: Instant,
     checkpoints: Checkpoints,
-    free: Arc<Mutex<Vec<Snapshot>>>,
     saved: Arc<dyn Fn(Saved) + Send + Sync>,
 }
 
 impl Job {
     fn run(self) -> Result<(), String> {
-        let folder = self.checkpoints.save(&self.snapshot, self.best);
-        let (position, took) = (self.snapshot.position, self.begun.elapsed());
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.snapshot);
+        let folder = self.checkpoints.save(&self.room.snapshot, self.best);
+        let (position, took) = (self.room.snapshot.position, self.begun.elapsed());
         let folder = folder.map_err(|error| error.to_string())?;
         (self.saved)(Saved { position, folder, stopped: self.stopped, took });
         Ok(())

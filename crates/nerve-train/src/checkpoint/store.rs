@@ -234,13 +234,25 @@ fn whole(path: &Path, limits: &Limits) -> Result<Vec<u8>, FormatError> {
 fn write(folder: &Path, snapshot: &Snapshot) -> Result<(), FormatError> {
     let state = folder.join(STATE);
     let fail = |path: &Path, error: &io::Error| FormatError::io(path, "cannot write", error);
-    let file = File::create_new(&state).map_err(|error| fail(&state, &error))?;
-    let mut writer = Hashing { to: file, hash: Sha256::new(), bytes: 0 };
-    let mut buffered = BufWriter::with_capacity(1 << 18, &mut writer);
-    write_safetensors_to(&mut buffered, &state, &tensors(snapshot.tensors()), &[])?;
-    buffered.flush().map_err(|error| fail(&state, &error))?;
-    drop(buffered);
-    writer.to.sync_all().map_err(|error| fail(&state, &error))?;
+    let tensors = tensors(snapshot.tensors());
+    let put = |to: &mut dyn Write| write_safetensors_to(to, &state, &tensors, &[]);
+    // Hashing takes as long as the disk does: the same bytes go both ways at once.
+    let (written, hashed) = std::thread::scope(|scope| {
+        let hashing = scope.spawn(|| {
+            let mut hashing = Hashing { hash: Sha256::new(), bytes: 0 };
+            put(&mut hashing).map(|()| hashing)
+        });
+        let written = File::create_new(&state).map_err(|error| fail(&state, &error));
+        let written = written.and_then(|file| {
+            let mut buffered = BufWriter::with_capacity(1 << 18, file);
+            put(&mut buffered)?;
+            let file = buffered.into_inner().map_err(|error| fail(&state, error.error()))?;
+            file.sync_all().map_err(|error| fail(&state, &error))
+        });
+        (written, hashing.join().expect("hashing does not panic"))
+    });
+    written?;
+    let Hashing { hash, bytes } = hashed?;
     let Position { step, epoch, samples } = snapshot.position;
     let manifest = json!({
         "format": VERSION,
@@ -249,8 +261,8 @@ fn write(folder: &Path, snapshot: &Snapshot) -> Result<(), FormatError> {
         "epoch": epoch,
         "samples": samples,
         "file": STATE,
-        "bytes": writer.bytes,
-        "sha256": hex(&writer.hash.finalize()),
+        "bytes": bytes,
+        "sha256": hex(&hash.finalize()),
     });
     let path = folder.join(MANIFEST);
     let written = File::create_new(&path).and_then(|mut file| {
@@ -278,23 +290,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Hashes and counts what goes through it.
+/// Hashes and counts what goes into it.
 struct Hashing {
-    to: File,
     hash: Sha256,
     bytes: u64,
 }
 
 impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        Ok(())
     }
 }
 
