@@ -432,6 +432,7 @@ fn digit(path: &Path, digit: usize, row: u64) {
 
 /// The runs of a demonstration: done, continued, stopped, crashed.
 pub fn demo(root: &Path) {
+    tuning(root);
     Fixture::default().write(root);
     Fixture { name: "mnist-fast", lr: 4e-3, began: BEGAN + 400.0, ..Fixture::default() }
         .write(root);

@@ -1,0 +1,266 @@
+// The dashboard in a real browser: `node run.mjs NERVE FIXTURE [FOLDER FOR SCREENSHOTS]`.
+//
+// NERVE is the command, FIXTURE the example of this crate that writes run folders. `MODULES` names the
+// folder in which playwright-core is installed, `BROWSER` the browser (/usr/bin/chromium).
+// Assertions are about data (`window.__nerve`) and text, not about pixels. Any message of the browser's
+// console, any fault of a script and any request that leaves the server fails the test.
+
+import assert from "node:assert/strict";
+import { spawn, execFileSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const { chromium } = createRequire(join(resolve(process.env.MODULES ?? "."), "x.js"))("playwright-core");
+const [nerve, fixture, shots] = process.argv.slice(2).map((path) => resolve(path));
+const work = mkdtempSync(join(tmpdir(), "dashboard-"));
+const runs = join(work, "runs");
+const children = new Set();
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+function start(program, args) {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  children.add(child);
+  child.on("exit", () => children.delete(child));
+  return child;
+}
+
+// Serves a folder; gives the address that the command prints.
+async function serve(folder, port = 0) {
+  const child = start(nerve, ["ui", folder, "--port", String(port), "--no-open", "--json"]);
+  const url = await new Promise((found, failed) => {
+    child.stdout.once("data", (line) => found(JSON.parse(String(line)).url));
+    child.once("exit", (code) => failed(new Error(`nerve ui ended with ${code}`)));
+  });
+  return { child, url, port: Number(new URL(url).port), stop: () => ended(child) };
+}
+
+const ended = (child) => new Promise((done) => (child.exitCode !== null ? done() : (child.once("exit", done), child.kill("SIGKILL"))));
+
+// A page whose every complaint is kept.
+async function open(browser, base, options = {}) {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 1000 }, reducedMotion: "reduce", ...options });
+  page.complaints = [];
+  page.lostIsFine = false;
+  page.on("console", (message) => {
+    if (page.lostIsFine && /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET/.test(message.text())) return;
+    if (["error", "warning"].includes(message.type())) page.complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(base) && !/^(data|blob):/.test(request.url())) page.complaints.push(`a foreign request: ${request.url()}`);
+  });
+  page.clean = async () => {
+    assert.deepEqual(page.complaints, []);
+    assert.deepEqual(await page.evaluate(() => window.__nerve.errors), []);
+    assert.equal(await page.evaluate(() => window.__evil), undefined, "a name from data was run");
+  };
+  page.tab = async (name) => {
+    await page.getByRole("tab", { name, exact: true }).click();
+    await page.waitForFunction((name) => document.querySelector('[role=tab][aria-selected="true"]').textContent === name, name);
+    await sleep(400);
+    if (shots) await page.screenshot({ path: join(shots, `${page.title_ ?? "page"}-${name.replaceAll(" ", "-")}.png`) });
+  };
+  page.chart = (id) => page.evaluate((id) => window.__nerve.charts[id], id);
+  return page;
+}
+
+const ready = (page) => page.waitForFunction(() => window.__nerve?.ready && window.__nerve.drawn);
+const tests = [];
+const test = (name, run) => tests.push({ name, run });
+
+test("every tab of a run with a hostile class name opens, and the name stays text", async (browser, { url }) => {
+  const page = await open(browser, url);
+  page.title_ = "hostile";
+  await page.goto(`${url}/#run=mnist-evil`);
+  await ready(page);
+  for (const name of ["Overview", "Curves", "Evaluation", "Worst examples", "Health", "Model", "System", "Tuning", "Compare"]) {
+    await page.tab(name);
+    await page.clean();
+    assert.equal(await page.locator(".problem").count(), 0, name);
+  }
+  await page.tab("Evaluation");
+  await page.getByText("<img src=x onerror=").first().waitFor();
+  assert.equal(await page.locator('img[src="x"]').count(), 0);
+  const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, input, select")].filter((one) => !one.textContent.trim() && !one.getAttribute("aria-label") && !one.closest("label")).length);
+  assert.equal(unnamed, 0, "everything that can be used has a name");
+  await page.close();
+});
+
+test("a click on a cell of the confusion matrix shows its examples", async (browser, { url }) => {
+  const page = await open(browser, url);
+  await page.goto(`${url}/#run=mnist&tab=evaluation`);
+  await ready(page);
+  await page.waitForFunction(() => window.__nerve.charts.confusion);
+  const { counts, labels } = await page.chart("confusion");
+  const [i, j] = counts.flatMap((row, i) => row.map((n, j) => [i, j, n])).filter(([i, j]) => i !== j).sort((a, b) => b[2] - a[2])[0];
+  await page.locator(`button[data-truth="${labels[i]}"][data-said="${labels[j]}"]`).click();
+  await page.waitForFunction(() => window.__nerve.charts.examples);
+  const examples = await page.chart("examples");
+  assert.deepEqual([examples.truth, examples.said, examples.total], [labels[i], labels[j], counts[i][j]]);
+  await page.waitForFunction((n) => [...document.querySelectorAll("#examples img")].filter((one) => one.naturalWidth > 0).length === n, examples.shown);
+  await page.getByLabel("Cells").selectOption("rows");
+  await page.waitForFunction(() => window.__nerve.charts.confusion.by === "rows");
+  if (shots) await page.screenshot({ path: join(shots, "cell.png") });
+  await page.clean();
+  await page.close();
+});
+
+test("curves of several runs: smoothing, axes, zoom with exact points, table, keys", async (browser, { url }) => {
+  const page = await open(browser, url);
+  await page.goto(`${url}/#run=mnist&tab=curves`);
+  await ready(page);
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"]?.points > 0);
+  assert.deepEqual((await page.chart("curves/loss")).series.map((one) => one.label), ["train", "val"]);
+  await page.getByLabel("Show mnist-fast beside the chosen run").click();
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"].series.length === 4);
+  await page.getByLabel("x axis").selectOption("epoch");
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"].xmax === 10);
+  await page.getByLabel("x axis").selectOption("step");
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"].xmax === 1200);
+  await page.getByLabel("Smoothing").fill("0.9");
+  await page.getByLabel("Log scale").click();
+  await sleep(500);
+  const plot = page.locator(".chart .u-over").first();
+  const box = await plot.boundingBox();
+  await page.mouse.move(box.x + 100, box.y + 60);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 200, box.y + 70, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"].window);
+  const zoomed = await page.chart("curves/loss");
+  assert.ok(zoomed.series.every((one) => one.exact) && zoomed.xmax < 1200 && zoomed.xmin > 1, JSON.stringify(zoomed));
+  await plot.dblclick();
+  await page.waitForFunction(() => !window.__nerve.charts["curves/loss"].window);
+  const chart = page.locator(".chart").first();
+  await chart.focus();
+  await page.keyboard.press("+");
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"].window);
+  await page.keyboard.press("0");
+  await page.waitForFunction(() => !window.__nerve.charts["curves/loss"].window);
+  await chart.hover();
+  await chart.getByRole("button", { name: "Table" }).click();
+  assert.ok((await chart.locator("tbody tr").count()) > 20);
+  assert.match(page.url(), /with=mnist-fast.*smooth=0.9.*log=1/);
+  await page.reload();
+  await ready(page);
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"]?.series.length === 4);
+  await page.clean();
+  await page.close();
+});
+
+test("a run that trains grows, is told to have crashed, and goes on where it was", async (browser, { url }) => {
+  const trainer = start(fixture, [runs, "live", "300"]);
+  const page = await open(browser, url);
+  await sleep(1500);
+  await page.goto(`${url}/#run=live&tab=curves`);
+  await ready(page);
+  await page.waitForFunction(() => window.__nerve.status === "running" && window.__nerve.charts["curves/loss"]?.points > 5);
+  const first = (await page.chart("curves/loss")).points;
+  await page.waitForFunction((first) => window.__nerve.charts["curves/loss"].points > first + 20, first);
+  const killed = Date.now();
+  await ended(trainer);
+  await page.waitForFunction(() => window.__nerve.status === "crashed", null, { timeout: 15000 });
+  console.log(`    crashed was shown after ${((Date.now() - killed) / 1000).toFixed(1)} s`);
+  await page.locator(".standing .pill.crashed").waitFor();
+  const before = (await page.chart("curves/loss")).xmax;
+  const second = start(fixture, [runs, "resume", "300"]);
+  await page.waitForFunction((before) => window.__nerve.status === "running" && window.__nerve.charts["curves/loss"].xmax > before + 10, before);
+  assert.equal(await page.evaluate(() => window.__nerve.tags.begins.length), 2);
+  const { points, xmax } = await page.chart("curves/loss");
+  assert.equal(points, xmax, "each step once");
+  if (shots) await page.screenshot({ path: join(shots, "resumed.png") });
+  await page.clean();
+  await ended(second);
+  await page.close();
+});
+
+test("a server that comes back is found again, and nothing is lost", async (browser) => {
+  let server = await serve(runs);
+  const page = await open(browser, server.url);
+  const trainer = start(fixture, [runs, "resume", "300"]);
+  await page.goto(`${server.url}/#run=live&tab=curves`);
+  await ready(page);
+  await page.waitForFunction(() => window.__nerve.status === "running" && window.__nerve.charts["curves/loss"]?.points > 0);
+  page.lostIsFine = true;
+  await server.stop();
+  await page.getByText("connection lost").waitFor();
+  const before = (await page.chart("curves/loss")).xmax;
+  server = await serve(runs, server.port);
+  await page.waitForFunction((before) => window.__nerve.charts["curves/loss"].xmax > before + 10, before);
+  const { points, xmax } = await page.chart("curves/loss");
+  assert.equal(points, xmax);
+  await page.clean();
+  await ended(trainer);
+  await server.stop();
+  await page.close();
+});
+
+test("the report is the same page in one file", async (browser) => {
+  const file = join(work, "report.html");
+  execFileSync(nerve, ["report", "mnist-evil", "--runs", runs, "-o", file]);
+  const base = String(pathToFileURL(file));
+  const page = await open(browser, base);
+  page.title_ = "report";
+  await page.goto(base);
+  await ready(page);
+  for (const name of ["Overview", "Curves", "Evaluation", "Worst examples", "Health", "Model", "System"]) {
+    await page.tab(name);
+    assert.equal(await page.locator(".problem").count(), 0, name);
+  }
+  await page.waitForFunction(() => window.__nerve.status === "done");
+  await page.tab("Worst examples");
+  await page.waitForFunction(() => [...document.querySelectorAll(".example img")].some((one) => one.naturalWidth > 0));
+  await page.tab("Curves");
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"]?.points > 100);
+  await page.clean();
+  await page.close();
+});
+
+test("a million points and five hundred runs", async (browser) => {
+  const folder = join(work, "large");
+  execFileSync(fixture, [folder, "big", "1000000"]);
+  execFileSync(fixture, [folder, "many", "500"]);
+  const server = await serve(folder);
+  const page = await open(browser, server.url);
+  let began = Date.now();
+  await page.goto(`${server.url}/#run=big&tab=curves`);
+  await page.waitForFunction(() => window.__nerve?.charts["curves/loss"]?.points > 0 || window.__nerve?.charts["curves/loss/train"]?.points > 0);
+  console.log(`    a million points were shown after ${Date.now() - began} ms`);
+  const { series } = (await page.chart("curves/loss")) ?? (await page.chart("curves/loss/train"));
+  assert.equal(series[0].total, 250000);
+  assert.equal(series[0].exact, false);
+  await page.getByText("501 of 501 runs").waitFor();
+  await server.stop();
+  const again = await serve(folder);
+  began = Date.now();
+  const list = await (await fetch(`${again.url}/api/runs`)).json();
+  console.log(`    ${list.runs.length} runs were listed after ${Date.now() - began} ms`);
+  assert.equal(list.runs.length, 501);
+  const heap = await page.evaluate(() => performance.memory?.usedJSHeapSize ?? 0);
+  assert.ok(heap < 200e6, `the page uses ${heap} bytes`);
+  await again.stop();
+  await page.close();
+});
+
+let failed = 0;
+if (shots) mkdirSync(shots, { recursive: true });
+execFileSync(fixture, [runs, "demo"]);
+const browser = await chromium.launch({ executablePath: process.env.BROWSER ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+const server = await serve(runs);
+for (const { name, run } of tests.filter(({ name }) => name.includes(process.env.ONLY ?? ""))) {
+  try {
+    await run(browser, server);
+    console.log(`ok  ${name}`);
+  } catch (error) {
+    failed++;
+    console.log(`NOT ${name}\n${error.stack}`);
+  }
+}
+await browser.close();
+await Promise.all([...children].map(ended));
+rmSync(work, { recursive: true, force: true });
+console.log(failed ? `${failed} of ${tests.length} failed` : `${tests.length} tests in the browser passed`);
+process.exit(failed ? 1 : 0);
