@@ -514,10 +514,8 @@ fn a_report_is_one_file_that_no_name_can_break() {
         data["pictures"].as_object().unwrap().len()
     );
     nerve_ui::write_report(&run, &root.path().join("r.html")).unwrap();
-    assert_eq!(
-        fs::read_to_string(root.path().join("r.html")).unwrap().len(),
-        nerve_ui::report(&run).unwrap().len()
-    );
+    let written = fs::read_to_string(root.path().join("r.html")).unwrap();
+    assert_eq!(written[..begin], report[..begin]);
 }
 
 #[test]

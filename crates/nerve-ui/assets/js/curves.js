@@ -1,7 +1,8 @@
 "use strict";
 // Curves: one chart for the parts of one number (loss of training and validation), several runs in it.
 
-const PARTS = ["train", "val", "validation", "test"];
+const PARTS = ["train", "epoch", "val", "validation", "test"];
+const PART_COLOURS = { train: 0, val: 1, validation: 1, epoch: 2, test: 3 };
 
 // The tags of the runs by chart: `loss/train` and `loss/val` are parts of `loss`.
 function grouped(tags) {
@@ -28,8 +29,8 @@ async function lines(tags, window, { runs = nerve.shown(), label } = {}) {
     if (!curve) return;
     const part = tag.slice(tag.lastIndexOf("/") + 1);
     const several = runs.length > 1;
-    const training = part === "train" && tags.length > 1;
-    const i = part === "train" ? 0 : PARTS.includes(part) ? 1 : t;
+    const training = (part === "train" || part === "epoch") && tags.length > 1;
+    const i = PART_COLOURS[part] ?? t;
     found.push({
       key: `${run}\n${tag}`,
       label: several ? `${run}${tags.length > 1 ? ` · ${part}` : ""}` : label?.(tag) ?? (PARTS.includes(part) ? part : tag),

@@ -177,6 +177,39 @@ test("a run that trains grows, is told to have crashed, and goes on where it was
   await page.close();
 });
 
+test("a real training: it grows, is killed, is resumed, ends, and its mistakes can be looked at", async (browser, { url }) => {
+  const folder = ["--runs", runs, "--progress", "off"];
+  const trainer = start(nerve, ["train", "mnist", "epochs=1", "log.every=5", "log.checkpoint_steps=40", "--name", "real", ...folder]);
+  const page = await open(browser, url);
+  await page.goto(`${url}/#tab=curves`);
+  await page.getByRole("button", { name: /^real/ }).click({ timeout: 60000 });
+  await page.waitForFunction(() => window.__nerve.status === "running" && window.__nerve.charts["curves/loss"]?.points > 5, null, { timeout: 60000 });
+  const first = (await page.chart("curves/loss")).points;
+  await page.waitForFunction((first) => window.__nerve.charts["curves/loss"].points > first && window.__nerve.tags.checkpoints.length > 1, first, { timeout: 60000 });
+  await ended(trainer);
+  await page.waitForFunction(() => window.__nerve.status === "crashed", null, { timeout: 15000 });
+  const before = (await page.chart("curves/loss")).xmax;
+  start(nerve, ["resume", "real", ...folder]);
+  await page.waitForFunction((before) => window.__nerve.charts["curves/loss"].xmax > before && window.__nerve.tags.begins.length === 2, before, { timeout: 60000 });
+  await page.waitForFunction(() => window.__nerve.status === "done", null, { timeout: 120000 });
+  await page.waitForFunction(() => window.__nerve.charts["curves/accuracy"]?.points > 0);
+  if (shots) await page.screenshot({ path: join(shots, "real-Curves.png") });
+  page.title_ = "real";
+  for (const name of ["Overview", "Model", "System", "Health", "Worst examples", "Evaluation"]) {
+    await page.tab(name);
+    assert.equal(await page.locator(".problem").count(), 0, name);
+  }
+  await page.waitForFunction(() => window.__nerve.charts.confusion);
+  const { counts, labels } = await page.chart("confusion");
+  const [i, j] = counts.flatMap((row, i) => row.map((n, j) => [i, j, n])).filter(([i, j]) => i !== j).sort((a, b) => b[2] - a[2])[0];
+  await page.locator(`button[data-truth="${labels[i]}"][data-said="${labels[j]}"]`).click();
+  await page.waitForFunction(() => [...document.querySelectorAll("#examples img")].some((one) => one.naturalWidth > 0));
+  assert.equal((await page.chart("examples")).total, counts[i][j]);
+  if (shots) await page.screenshot({ path: join(shots, "real-cell.png") });
+  await page.clean();
+  await page.close();
+});
+
 test("a server that comes back is found again, and nothing is lost", async (browser) => {
   let server = await serve(runs);
   const page = await open(browser, server.url);
