@@ -57,7 +57,7 @@ fn train(run: &RunFolder, done: u64, seconds: u64) {
         writeln!(file, "{}", event.line()).expect("a line");
         if step % 20 == 0 {
             (state.heartbeat, state.step, state.epoch) = (now(), step, epoch);
-            state.write(&run.file(STATE)).expect("a state");
+            state.show(&run.file(STATE)).expect("a state");
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -124,7 +124,7 @@ impl Fixture<'_> {
             ("env.json", &environment),
         ];
         let run = RunFolder::create(root, self.name, &files).unwrap();
-        self.state().write(&run.file(STATE)).unwrap();
+        self.state().show(&run.file(STATE)).unwrap();
         let mut history = "epoch,step,time_s,lr,loss,accuracy,val_loss,val_accuracy\n".to_string();
         let mut out = BufWriter::new(File::create(run.file(EVENTS)).unwrap());
         let mut put = |t: f64, what: What| {
@@ -506,7 +506,7 @@ pub fn big(root: &Path, points: u64) -> RunFolder {
     let run =
         RunFolder::create(root, "big", &[("config.toml", &recipe), ("resolved.toml", &recipe)])
             .unwrap();
-    fixture.state().write(&run.file(STATE)).unwrap();
+    fixture.state().show(&run.file(STATE)).unwrap();
     let mut out = BufWriter::new(File::create(run.file(EVENTS)).unwrap());
     let begin = What::Begin {
         format: 1,
