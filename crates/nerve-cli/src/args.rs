@@ -148,6 +148,7 @@ Examples:
   nerve train digits.toml trainer.epochs=3 trainer.optimizer.lr=3e-4
   nerve train mnist epochs=1 --name quick --json
   nerve train boston --folds 5
+  nerve train mnist --fast-dev-run && nerve train mnist --overfit 32
   nerve train mnist --resume
 
 KEY=VALUE sets a place of the recipe; the value is read as TOML. Short names: epochs, batch, lr,
@@ -173,11 +174,35 @@ pub struct Train {
     /// Train K times, each time judged by another part of the data, and report mean and deviation
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub folds: Option<u32>,
+    /// How long it may take: 90s, 30m, 2h
+    #[arg(long, value_name = "TIME", value_parser = minutes)]
+    pub time: Option<f64>,
+    /// Try everything with three batches of each part, and keep nothing
+    #[arg(long, conflicts_with_all = ["resume", "folds", "overfit"])]
+    pub fast_dev_run: bool,
+    /// Train on N examples alone, and say whether the network learns them by heart
+    #[arg(long, value_name = "N", conflicts_with_all = ["resume", "folds"],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub overfit: Option<u32>,
     /// How progress is shown
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// A time in minutes: `90s`, `30m`, `2h`.
+fn minutes(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.split_at(text.len() - usize::from(text.ends_with(['s', 'm', 'h'])));
+    let factor = match unit {
+        "s" => 1.0 / 60.0,
+        "m" => 1.0,
+        "h" => 60.0,
+        _ => return Err("expected a time with its unit: 90s, 30m or 2h".to_string()),
+    };
+    let minutes = number.parse::<f64>().map(|n| n * factor).ok();
+    let fits = minutes.filter(|minutes| *minutes > 0.0 && *minutes <= 1e6);
+    fits.ok_or_else(|| "expected a time above 0: 90s, 30m or 2h".to_string())
 }
 
 /// `nerve resume`.

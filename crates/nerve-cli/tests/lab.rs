@@ -72,3 +72,51 @@ fn where_no_rate_helps_none_is_suggested() {
     nerve(here.path(), &["lr-find", "rings.toml", "--min", "nan"]).ends(2).quiet();
     nerve(here.path(), &["lr-find", "rings.toml", "--steps", "3"]).ends(2).quiet();
 }
+
+#[test]
+fn a_fast_run_does_everything_and_leaves_nothing() {
+    let here = rings();
+    let temporary = here.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = common::command(here.path());
+    command.args(["train", "rings.toml", "--fast-dev-run", "--json"]).env("TMPDIR", &temporary);
+    let ran =
+        common::Ran::of(command.output().unwrap()).ends(0).says("all of it works: 3 batches of 32");
+    let result = json(&ran.out);
+    assert_eq!((result["epochs"].as_u64(), result["steps"].as_u64()), (Some(1), Some(3)));
+    assert!(!here.path().join("runs").exists());
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "the temporary folder is gone");
+    nerve(here.path(), &["train", "rings.toml", "--fast-dev-run", "--folds", "3"]).ends(2).quiet();
+    nerve(here.path(), &["train", "rings.toml", "--time", "soon"]).ends(2).says("90s");
+}
+
+#[test]
+fn a_few_examples_are_learned_by_heart_or_not() {
+    let here = rings();
+    nerve(here.path(), &["train", "rings.toml", "--overfit", "16"]).ends(0).says("it can learn");
+    let events = fs::read_to_string(here.path().join("runs/rings-overfit/events.jsonl")).unwrap();
+    assert!(events.contains(r#""tag":"weights/"#) && events.contains("update_ratio"), "health");
+    // At this rate nothing is learned.
+    let ran = nerve(here.path(), &["train", "rings.toml", "--overfit", "16", "lr=1e-9"]);
+    ran.ends(4).says("will not learn many");
+}
+
+#[test]
+fn all_histograms_are_written_and_change_nothing() {
+    let here = rings();
+    let model = |run: &str| fs::read(here.path().join("runs").join(run).join("model.safetensors"));
+    let train = |name: &str, depth: &str| {
+        let log = format!("log.histograms={depth}");
+        nerve(here.path(), &["train", "rings.toml", "seed=3", "--name", name, &log]).ends(0);
+        fs::read_to_string(here.path().join("runs").join(name).join("events.jsonl")).unwrap()
+    };
+    let (all, none) = (train("all", "all"), train("none", "none"));
+    for tag in [r#""tag":"acts/"#, r#""tag":"grads/"#, r#""tag":"weights/"#, "dead", "time_ms"] {
+        assert!(all.contains(tag) && !none.contains(tag), "{tag}");
+    }
+    let values = |bytes: Vec<u8>| {
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    assert_eq!(values(model("all").unwrap()), values(model("none").unwrap()));
+}

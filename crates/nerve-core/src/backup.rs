@@ -13,6 +13,8 @@ use crate::var::Var;
 /// assert!(!w.is_finite());
 /// before.restore();
 /// assert_eq!(w.to_vec::<f32>(), [1.0; 2]);
+/// w.write(&[1.0f32, 2.0]);
+/// assert_eq!(before.changes(), [0.5f64.sqrt()]);
 /// ```
 #[derive(Debug)]
 pub struct Backup {
@@ -46,9 +48,37 @@ impl Backup {
         }
     }
 
+    /// For each variable how far it has gone since, as a share of what it was: ‖now − then‖ / ‖then‖;
+    /// 0 for one that stayed, and for integers.
+    pub fn changes(&self) -> Vec<f64> {
+        let change = |(var, before): &(Var, Vec<u8>)| {
+            let mut now = vec![0; before.len()];
+            let home = var.home();
+            home.buffer.read_into(home.offset, &mut now);
+            let (mut moved, mut size) = (0.0, 0.0);
+            for (now, then) in numbers(&now, var.dtype()).zip(numbers(before, var.dtype())) {
+                moved += (now - then).powi(2);
+                size += then.powi(2);
+            }
+            if moved == 0.0 { 0.0 } else { (moved / size).sqrt() }
+        };
+        self.parts.iter().map(change).collect()
+    }
+
     /// Bytes of the copy.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}
+
+/// The floating-point numbers that are stored there.
+fn numbers(bytes: &[u8], dtype: DType) -> Box<dyn Iterator<Item = f64> + '_> {
+    match dtype {
+        DType::F32 => {
+            Box::new(bytes.as_chunks().0.iter().map(|&b| f64::from(f32::from_ne_bytes(b))))
+        }
+        DType::F64 => Box::new(bytes.as_chunks().0.iter().map(|&b| f64::from_ne_bytes(b))),
+        _ => Box::new(std::iter::empty()),
     }
 }
 

@@ -3,12 +3,14 @@
 use crate::data::{Data, Part, Tables};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::features::{Features, Fitted};
+use crate::health;
 use crate::machine;
 use crate::model::{self, Card};
 use crate::network::Network;
 use crate::predictor::Predictor;
 use crate::recipe::{Recipe, path};
 use crate::summary::Summary;
+use crate::trial::Trial;
 use nerve_core::{Precision, Step, Var};
 use nerve_data::{DataError, Loader, LoaderOptions};
 use nerve_formats::spec::Target;
@@ -19,11 +21,11 @@ use nerve_nn::losses;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
 use nerve_nn::state::{self, save_safetensors};
-use nerve_track::RunFolder;
+use nerve_track::{EventLog, RunFolder};
 use nerve_train::metrics;
 use nerve_train::{
-    Background, Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, History,
-    LrCurve, LrRange, Options, Outcome, Snapshot, TrainError, Trainer, first_use,
+    Background, Callback, CallbackError, Control, Evaluation, Evaluator, Fit, Head, Health,
+    History, LrCurve, LrRange, Options, Outcome, Snapshot, TrainError, Trainer, first_use,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct Session {
     trained: Arc<dyn Model>,
     adapters: Option<Arc<Adapters>>,
     optimizer: Box<dyn Optimizer>,
+    /// Whether it is only tried, on few of the data.
+    pub(crate) trial: Option<Trial>,
 }
 
 impl Session {
@@ -100,7 +104,9 @@ impl Session {
             }
         };
         let optimizer = recipe.optimizer(&network.params)?;
-        let session = Session { recipe, data, network, summary, trained, adapters, optimizer };
+        let trial = None;
+        let session =
+            Session { recipe, data, network, summary, trained, adapters, optimizer, trial };
         session.recipe.check_scores(&session.scores())?;
         Ok(session)
     }
@@ -115,15 +121,37 @@ impl Session {
         from: Option<Arc<Snapshot>>,
         callbacks: &mut [&mut dyn Callback],
     ) -> Result<Fit, TrainError> {
+        self.fit_logged(stop, from, callbacks, None)
+    }
+
+    /// The same; what `[log] histograms` asks for is written down.
+    ///
+    /// # Errors
+    /// As [`fit`](Session::fit).
+    pub fn fit_logged(
+        &self,
+        stop: Arc<AtomicBool>,
+        from: Option<Arc<Snapshot>>,
+        callbacks: &mut [&mut dyn Callback],
+        log: Option<EventLog>,
+    ) -> Result<Fit, TrainError> {
         let train = self.loader(&self.data.train, true)?;
         let validation =
             self.data.validation.as_ref().map(|part| self.loader(part, false)).transpose()?;
         let trainer = self.trainer(stop, from);
         let mut early = self.recipe.early_stopping(&self.network.params);
+        if self.trial.is_some() {
+            early = None;
+        }
+        let mut health = log.zip(self.recipe.depth()).map(|(log, depth)| {
+            let write = move |epoch, step, found| health::write(&log, (epoch, step), found);
+            Health::new(&trainer, &train, depth, write)
+        });
         // Borrowed anew, for as long as the trainer lives and no longer. What saves stands behind what restores.
         let others = callbacks.iter_mut().map(|callback| &mut **callback as &mut dyn Callback);
         let early = early.iter_mut().map(|early| early as &mut dyn Callback);
-        let mut callbacks: Vec<&mut dyn Callback> = early.chain(others).collect();
+        let health = health.iter_mut().map(|health| health as &mut dyn Callback);
+        let mut callbacks: Vec<&mut dyn Callback> = early.chain(others).chain(health).collect();
         trainer.fit(&train, validation.as_ref(), &mut callbacks)
     }
 
@@ -140,6 +168,7 @@ impl Session {
                 .has("max_minutes")
                 .then(|| Duration::from_secs_f64(60.0 * trainer.float("max_minutes"))),
             goal: self.recipe.goal(),
+            steps_per_call: trainer.usize("steps_per_call") as u64,
             stop,
             from,
         };
@@ -175,6 +204,16 @@ impl Session {
     pub fn find_learning_rate(&self, range: LrRange) -> Result<LrCurve, TrainError> {
         let train = self.loader(&self.data.train, true)?;
         self.trainer(Arc::default(), None).find_learning_rate(&train, range)
+    }
+
+    /// The loss on the data that watch the training, or on the training data where none do.
+    ///
+    /// # Errors
+    /// Those of the data.
+    pub fn watched(&self) -> Result<f64, TrainError> {
+        let loader =
+            self.loader(self.data.validation.as_ref().unwrap_or(&self.data.train), false)?;
+        Ok(self.trainer(Arc::default(), None).evaluate(&loader)?.loss)
     }
 
     /// Measures the network on the test data; `None` where there are none.
@@ -244,14 +283,16 @@ impl Session {
             shuffle_buffer: self.recipe.data.usize("shuffle_buffer"),
             ..LoaderOptions::default()
         };
-        let mut pipeline = self.data.features.pipeline(part.fields(), training)?;
-        if training && self.recipe.trainer.has("mix") {
+        // What should be learned by heart stays as it is.
+        let varied = training && !matches!(self.trial, Some(Trial::Overfit(_)));
+        let mut pipeline = self.data.features.pipeline(part.fields(), varied)?;
+        if varied && self.recipe.trainer.has("mix") {
             pipeline = self.recipe.mixed(&self.data.features, pipeline)?;
         }
         let loader = match part {
             Part::Streamed(stream) => Loader::stream(stream.clone(), options)?,
             Part::Kept { dataset, rows } => {
-                let draws = training.then(|| self.recipe.sampler(&self.data.features, rows));
+                let draws = varied.then(|| self.recipe.sampler(&self.data.features, rows));
                 match draws.transpose()?.flatten() {
                     Some(sampler) => Loader::sampled(dataset.clone(), Arc::new(sampler), options)?,
                     None => Loader::new(dataset.clone(), options)?,

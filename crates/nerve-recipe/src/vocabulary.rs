@@ -314,6 +314,13 @@ pub static LOG: Spec = Spec {
             Kind::count(),
             "the training is saved after so many steps as well",
         ),
+        Param::with_default(
+            "histograms",
+            Kind::Choice(&["none", "weights", "all"]),
+            Value::text("weights"),
+            "what is looked at after each epoch: weights and how far a step goes; all: gradients, \
+             activations, dead units and times of the first batch too, for some steps' time",
+        ),
     ],
 };
 
@@ -391,6 +398,12 @@ pub static TRAINER: Spec = Spec {
             "early_stop",
             Kind::Table(&EARLY_STOP),
             "stops once no epoch has been the best for a while, and takes the best one's parameters",
+        ),
+        Param::with_default(
+            "steps_per_call",
+            Kind::count(),
+            Value::Int(1),
+            "after how many steps progress, curves and whatever else looks on are told",
         ),
         Param::optional(
             "max_minutes",

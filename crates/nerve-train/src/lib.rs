@@ -9,6 +9,7 @@
 //! | [`metrics`] | what is reported beside the loss |
 //! | [`mod@judge`] | a trained network by its answers: scores with intervals, slices, curves, worst rows |
 //! | [`picture`] | drawing: charts and heat maps as SVG, pixels as PNG |
+//! | [`Health`] | distributions, dead units, how far a step goes, how long a layer takes |
 //! | [`LrCurve`] | the learning-rate range test |
 //! | [`Callback`] | looks on, and may stop the training |
 //! | [`EarlyStopping`], [`Goal`] | when to stop, and which epoch is the best |
@@ -74,4 +75,6 @@ pub use history::{History, HistoryFile, Row};
 pub use metrics::Metric;
 pub use predictions::{Given, Predictions, first_use};
 pub use progress::Progress;
-pub use trainer::{Cause, Fit, LrCurve, LrRange, Options, Outcome, Trainer};
+pub use trainer::{
+    Cause, Depth, Finding, Fit, Health, LrCurve, LrRange, Options, Outcome, Trainer,
+};

@@ -1,10 +1,12 @@
 //! `Trainer`: epochs over the data.
 
 mod cause;
+mod health;
 mod lr_find;
 mod resume;
 
 pub use cause::Cause;
+pub use health::{Depth, Finding, Health};
 pub use lr_find::{LrCurve, LrRange};
 
 use crate::callback::{Callback, Control, Moment, StepEnd, TrainBegin};
@@ -62,6 +64,9 @@ pub struct Options {
     pub max_time: Option<Duration>,
     /// Once true, the training stops after the step in hand. For signal handlers.
     pub stop: Arc<AtomicBool>,
+    /// After how many steps of an epoch callbacks are told, and may capture the training: 1 for each
+    /// step. The loss of every step is looked at in any case, and an epoch counts all of them.
+    pub steps_per_call: u64,
     /// What it goes on from: it ends with the same bits as one that was never stopped.
     pub from: Option<Arc<Snapshot>>,
 }
@@ -76,6 +81,7 @@ impl Default for Options {
             goal: Goal::default(),
             max_time: None,
             stop: Arc::default(),
+            steps_per_call: 1,
             from: None,
         }
     }
@@ -465,21 +471,26 @@ impl<'a> Trainer<'a> {
                 return Ok(Ended::With(self.diverged(run, plans, train)?));
             }
             run.position.samples = batch.end();
-            run.tally.add(&batch, self.model.input_count(), &run.heads, true);
+            let due = step_in_epoch % self.options.steps_per_call.max(1) == 0;
+            run.tally.add(&batch, self.model.input_count(), &run.heads, due);
             let (lr, waited) = (run.rate, run.waited.as_secs_f64());
-            let wish = run.tell(|callback, tally, _| {
-                let scores = tally.scores();
-                let end = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, waited };
-                callback.on_step_end(&end)
-            })?;
-            if let Some(outcome) = wish {
+            let tell = |run: &mut Run<'_, '_>| {
+                run.tell(|callback, tally, _| {
+                    let scores = tally.scores();
+                    let end = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, waited };
+                    callback.on_step_end(&end)
+                })
+            };
+            if due && let Some(outcome) = tell(run)? {
                 return Ok(Ended::With(outcome));
             }
             if run.end.is_some_and(|end| Instant::now() >= end) {
                 let time = self.options.max_time.unwrap_or_default();
                 return Ok(Ended::Late(format!("the time of {time:?} is up")));
             }
-            self.snapshot(run, Moment::Step { step })?;
+            if due {
+                self.snapshot(run, Moment::Step { step })?;
+            }
         }
         Ok(Ended::Whole)
     }

@@ -463,3 +463,36 @@ fn metrics_that_need_all_are_known_at_the_end_of_an_epoch() {
     assert!(one.iter().zip(&several).all(|(a, b)| (a - b).abs() < 1e-6), "{one:?} {several:?}");
     assert_eq!(several, row.val_metrics);
 }
+
+/// Counts how often it is told of a step, and what it saw last.
+#[derive(Default)]
+struct Told {
+    steps: Vec<u64>,
+}
+
+impl Callback for Told {
+    fn on_step_end(&mut self, step: &StepEnd<'_>) -> Result<Control, CallbackError> {
+        assert!(step.scores.metrics[0].is_finite());
+        self.steps.push(step.step);
+        Ok(Control::Continue)
+    }
+}
+
+#[test]
+fn steps_per_call_tells_less_and_learns_the_same() {
+    let train = |steps_per_call: u64| {
+        let params = Params::new(3);
+        let model = network(&params);
+        let (loss, adam) = (CrossEntropy::default(), Adam::new(&params, 0.01));
+        let options = Options { epochs: 2, steps_per_call, ..Options::default() };
+        let trainer =
+            Trainer::new(&model, &loss, &adam).metrics(vec![Box::new(Accuracy)]).options(options);
+        let mut told = Told::default();
+        let fit = trainer.fit(&loader(bars(70, 1), 10, true), None, &mut [&mut told]).unwrap();
+        let rows: Vec<_> = fit.history.rows.iter().map(|r| (r.loss, r.metrics.clone())).collect();
+        (rows, told.steps)
+    };
+    let (each, third) = (train(1), train(3));
+    assert_eq!(each.0, third.0);
+    assert_eq!((each.1.len(), third.1), (14, vec![3, 6, 10, 13]));
+}

@@ -1,6 +1,7 @@
 //! `nerve train`: from a recipe to a run folder.
 
 mod folds;
+mod trial;
 
 use crate::args::{Progress as Show, Train};
 use crate::commands::{Loaded, load, set_threads};
@@ -21,6 +22,7 @@ use nerve_track::{
     CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, Lock, RESOLVED, Recorder, RunFolder, Status, What,
 };
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -28,7 +30,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub fn run(args: &Train) -> Result<(), Failure> {
     let began = Instant::now();
     let threads = set_threads(&args.common)?;
-    let Loaded { recipe, name } = load(&args.recipe, &args.overrides)?;
+    let Loaded { recipe, name } = load(&args.recipe, &settings(args))?;
     let name = args.name.clone().or(recipe.name().map(str::to_string)).unwrap_or(name);
     run_name(&name)
         .map_err(|reason| Failure::Usage(format!("the name `{}`: {reason}", escape(&name))))?;
@@ -39,10 +41,22 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     if let Some(run) = &args.resume {
         return super::resume::with(&how, &find(&args.runs, run.as_deref(), &name)?, &recipe);
     }
+    if args.fast_dev_run {
+        return trial::fast(args, &how, &name);
+    }
+    if let Some(count) = args.overfit {
+        return trial::overfit(args, &how, &recipe, (&name, count as usize));
+    }
     let session = Session::new(&recipe)?;
     let folder = create(&args.runs, &name, &session, threads)?;
     let lock = folder.lock()?;
     Training { session, folder, lock, from: None, notes: Vec::new() }.run(&how)
+}
+
+/// What the command line sets.
+fn settings(args: &Train) -> Vec<OsString> {
+    let time = args.time.map(|minutes| format!("trainer.max_minutes={minutes}").into());
+    args.overrides.iter().cloned().chain(time).collect()
 }
 
 /// The run that is to go on.
@@ -154,10 +168,12 @@ fn train(
         let saver = Saver::new(checkpoints, background.clone(), session.recipe.checkpoints());
         let mut saver = saver.on_saved(recorder.on_saved());
         let mut progress = progress(how.progress);
+        let log = recorder.log();
         let mut callbacks: Vec<&mut dyn Callback> =
             vec![&mut first_step, recorder, &mut saver, &mut keeper];
         callbacks.extend(progress.iter_mut().map(|it| it as &mut dyn Callback));
-        let fit = session.fit(signals.stop.clone(), from, &mut callbacks);
+        let stop = signals.stop.clone();
+        let fit = session.fit_logged(stop, from, &mut callbacks, Some(log));
         fit.map_err(|error| train_failure(&error))?
     };
     let seconds = began.elapsed().as_secs_f64();
