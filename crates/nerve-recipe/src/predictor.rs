@@ -93,35 +93,14 @@ impl Predictor {
         &self,
         rows: &Rows,
         truths: bool,
-        mut each: impl FnMut(Said) -> Result<(), CallbackError>,
+        each: impl FnMut(Said) -> Result<(), CallbackError>,
     ) -> Result<(), ModelError> {
-        let features = self.features();
-        let slots = match truths {
-            true => features.slots.clone(),
-            false => features.slots[..features.fed].to_vec(),
-        };
-        let rows = &self.samples(rows, truths)?;
-        let loader = self.loader(rows, slots)?;
-        let outputs: Vec<_> =
-            features.outputs.iter().filter_map(|it| it.feature.output()).collect();
-        let mut next = rows.rows.iter();
-        let mut predictions = Predictions::new(&*self.network.model);
-        predictions.run(&loader, |batch, given| {
-            for i in 0..batch.size() {
-                let row = *next.next().expect("as many rows as examples");
-                let answers =
-                    outputs.iter().zip(given).map(|(output, given)| output.answer(given.row(i)));
-                let answers = answers.collect();
-                let truth = |(k, output): (usize, &&dyn nerve_data::features::Output)| {
-                    output.truth(batch.array(features.fed + k).values(), i)
-                };
-                let told = if truths { &outputs[..] } else { &[] };
-                let truths = told.iter().enumerate().map(truth).collect();
-                each(Said { row, answers, truths })?;
-            }
-            Ok(())
-        })?;
-        Ok(())
+        self.asking().answers(rows, truths, each)
+    }
+
+    /// The network made ready to be asked again and again, of one table after the other: it is compiled once.
+    pub fn asking(&self) -> Asking<'_> {
+        Asking { predictor: self, predictions: Predictions::new(&*self.network.model) }
     }
 
     /// The rows that have around them all that a sample needs; with `truths` also what comes after.
@@ -212,6 +191,52 @@ impl Predictor {
     }
 }
 
+/// A network that is asked of several tables, one after the other.
+pub struct Asking<'p> {
+    predictor: &'p Predictor,
+    predictions: Predictions<'p>,
+}
+
+impl Asking<'_> {
+    /// As [`Predictor::answers`].
+    ///
+    /// # Errors
+    /// As [`Predictor::answers`].
+    pub fn answers(
+        &mut self,
+        rows: &Rows,
+        truths: bool,
+        mut each: impl FnMut(Said) -> Result<(), CallbackError>,
+    ) -> Result<(), ModelError> {
+        let features = self.predictor.features();
+        let slots = match truths {
+            true => features.slots.clone(),
+            false => features.slots[..features.fed].to_vec(),
+        };
+        let rows = &self.predictor.samples(rows, truths)?;
+        let loader = self.predictor.loader(rows, slots)?;
+        let outputs: Vec<_> =
+            features.outputs.iter().filter_map(|it| it.feature.output()).collect();
+        let mut next = rows.rows.iter();
+        self.predictions.run(&loader, |batch, given| {
+            for i in 0..batch.size() {
+                let row = *next.next().expect("as many rows as examples");
+                let answers =
+                    outputs.iter().zip(given).map(|(output, given)| output.answer(given.row(i)));
+                let answers = answers.collect();
+                let truth = |(k, output): (usize, &&dyn nerve_data::features::Output)| {
+                    output.truth(batch.array(features.fed + k).values(), i)
+                };
+                let told = if truths { &outputs[..] } else { &[] };
+                let truths = told.iter().enumerate().map(truth).collect();
+                each(Said { row, answers, truths })?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +307,29 @@ mod tests {
             }
             let Answer::Classes(truth) = &row.truths[0] else { panic!("{row:?}") };
             assert_eq!(truth.iter().position(|&p| p == 1.0), Some(row.row % 3));
+        }
+    }
+
+    #[test]
+    fn asked_of_one_table_after_the_other_it_says_what_it_says_of_all() {
+        let card = card();
+        let network = Network::new(&card.recipe, &card.features).unwrap();
+        let predictor = Predictor { card, network };
+        let (all, mut asking) = (Rows::all(table()), predictor.asking());
+        let mut said = |rows: Vec<usize>| {
+            let mut answers = Vec::new();
+            let rows = Rows { rows, ..all.clone() };
+            let each = |said: Said| {
+                answers.extend(said.answers);
+                Ok(())
+            };
+            asking.answers(&rows, false, each).unwrap();
+            answers
+        };
+        let whole = said((0..8).collect());
+        // Tables of all lengths, more than plans can be kept for.
+        for len in (1..=8).chain((1..8).rev()) {
+            assert_eq!(said((0..len).collect()), whole[..len]);
         }
     }
 

@@ -33,6 +33,11 @@ impl<'a> Plans<'a> {
         Ok(Plans { compiled, fields, steps: Vec::new() })
     }
 
+    /// How many plans there are.
+    pub fn count(&self) -> usize {
+        self.steps.len()
+    }
+
     /// The step for so many rows.
     pub fn step(&mut self, rows: usize) -> &Step {
         let known = self.steps.iter().position(|(r, _)| *r == rows);

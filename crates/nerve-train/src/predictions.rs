@@ -73,6 +73,10 @@ impl<'a> Predictions<'a> {
         loader: &Loader,
         mut each: impl FnMut(&Batch, &[Given]) -> Result<(), CallbackError>,
     ) -> Result<(), TrainError> {
+        // Data of ever other lengths end with ever other batches; a plan for each of them is not kept.
+        if self.plans.as_ref().is_some_and(|plans| plans.count() > MOST_PLANS) {
+            self.plans = None;
+        }
         let plans = match &mut self.plans {
             Some(plans) => plans,
             none => none.insert(forward(self.model, loader)?),
@@ -85,6 +89,9 @@ impl<'a> Predictions<'a> {
         Ok(())
     }
 }
+
+/// Plans that are kept from one run to the next: each adds two at most.
+const MOST_PLANS: usize = 2;
 
 /// Reads the results of a step, within the memory that is there.
 fn read(step: &Step, outputs: &mut Vec<Given>) {

@@ -8,6 +8,7 @@ use crate::commands::{open, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::formats::Meaning;
+use nerve_recipe::predictor::Asking;
 use nerve_recipe::source::escape;
 use nerve_recipe::{Predictor, Rows};
 use serde_json::{Value, json};
@@ -19,13 +20,14 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
     }
     set_threads(&args.common)?;
     let (_, predictor) = open(&args.runs, &args.run)?;
+    let mut asking = predictor.asking();
     let mut answers = Vec::new();
     let mut text = String::new();
     let mut refused = Vec::new();
     // One damaged picture does not keep the others from being answered.
     for image in &args.images {
         let name = escape(&image.to_string_lossy());
-        match look(&predictor, image, args) {
+        match look(&predictor, &mut asking, image, args) {
             Ok((answer, notes)) => {
                 if !args.common.json {
                     notes.iter().for_each(|note| complain(&format!("{name}: {note}")));
@@ -53,6 +55,7 @@ pub fn run(args: &Predict) -> Result<(), Failure> {
 /// The answer for one picture, and what the user should know about how it was read.
 fn look(
     predictor: &Predictor,
+    asking: &mut Asking<'_>,
     image: &Path,
     args: &Predict,
 ) -> Result<(Answer, Vec<String>), String> {
@@ -68,7 +71,7 @@ fn look(
     let labels = labels(predictor)?;
     let table = predictor.pictures(picture.pixels).map_err(|error| error.to_string())?;
     let mut probabilities = Vec::new();
-    let said = predictor.answers(&Rows::all(table), false, |mut said| {
+    let said = asking.answers(&Rows::all(table), false, |mut said| {
         if let Some(nerve::data::features::Answer::Classes(classes)) = said.answers.pop() {
             probabilities = classes;
         }

@@ -10,7 +10,7 @@ use nerve::data::source::{self, Options};
 use nerve::data::{DataError, Table};
 use nerve::formats::write_atomic;
 use nerve::train::TrainError;
-use nerve_recipe::predictor::{ModelError, Said};
+use nerve_recipe::predictor::{Asking, ModelError, Said};
 use nerve_recipe::source::escape;
 use nerve_recipe::{Predictor, Rows};
 use std::fs::{self, OpenOptions};
@@ -35,7 +35,9 @@ pub fn run(args: &Predict, data: &Path) -> Result<(), Failure> {
         Failure::Runtime(format!("cannot keep standard input in a file: {error}"))
     })?;
     let format_of_stdin = spool.format();
-    let mut job = Job { predictor: &predictor, args, format, format_of_stdin, bad: 0, answered: 0 };
+    let asking = predictor.asking();
+    let mut job =
+        Job { predictor: &predictor, asking, args, format, format_of_stdin, bad: 0, answered: 0 };
     let mut result = Ok(());
     if to_file {
         // An error of ours is kept; that of the file says that nothing was written.
@@ -64,6 +66,7 @@ pub fn run(args: &Predict, data: &Path) -> Result<(), Failure> {
 
 struct Job<'a> {
     predictor: &'a Predictor,
+    asking: Asking<'a>,
     args: &'a Predict,
     format: Format,
     /// Of standard input, which has no name that would tell it.
@@ -127,13 +130,13 @@ impl Job<'_> {
 
     /// Writes the answers, and gives their number.
     fn write(
-        &self,
+        &mut self,
         rows: &Rows,
         writer: &mut Writer<'_>,
         out: &mut dyn Write,
     ) -> Result<usize, Failure> {
         let (mut failed, mut answered) = (None, 0);
-        let ended = self.predictor.answers(rows, false, |said: Said| {
+        let ended = self.asking.answers(rows, false, |said: Said| {
             answered += 1;
             writer.row(&rows.table, &said, out).map_err(|error| {
                 failed = Some(error);
