@@ -193,6 +193,11 @@ mod tests {
             message(b"GIF89a......"),
             "x.txt: picture: expected a PNG or JPEG file, found a GIF file"
         );
+        for tiff in [b"II*\0....", b"MM\0*...."] {
+            assert!(message(tiff).ends_with(
+                "found a TIFF file: save it as PNG, which keeps 16 bits and all colours"
+            ));
+        }
         let missing = read("no/such.png".as_ref(), &field(&[1, 28, 28])).unwrap_err().to_string();
         assert!(missing.starts_with("no/such.png: "), "{missing}");
         assert!(read(".".as_ref(), &field(&[1, 28, 28])).is_err(), "a folder");

@@ -47,6 +47,34 @@ fn with_chunk(png: &[u8], kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn i08_of_an_animated_png_the_first_picture_is_read() {
+    let frame =
+        |grey: u8| encoded(GrayImage::from_pixel(3, 2, image::Luma([grey])), ImageFormat::Png);
+    // The data of the second picture, as the encoder packs them.
+    let second = frame(200);
+    let len = u32::from_be_bytes(second[33..37].try_into().unwrap()) as usize;
+    assert_eq!(&second[37..41], b"IDAT");
+    let packed = &second[41..41 + len];
+    let numbers = |numbers: &[u32]| -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+    };
+    // Its number, 3 × 2 pixels at (0, 0), for 1/10 s, laid over what was there.
+    let control = |number: u32| [numbers(&[number, 3, 2, 0, 0]), vec![0, 1, 0, 10, 0, 0]].concat();
+    let chunk = |kind: &[u8; 4], data: &[u8]| {
+        let body = [&kind[..], data].concat();
+        [&numbers(&[data.len() as u32])[..], &body, &numbers(&[crc32(&body)])].concat()
+    };
+    let first = frame(7);
+    let animated = with_chunk(&first, b"fcTL", &control(0));
+    let animated = with_chunk(&animated, b"acTL", &numbers(&[2, 0]));
+    let end = animated.len() - 12;
+    let more =
+        [chunk(b"fcTL", &control(1)), chunk(b"fdAT", &[&numbers(&[2])[..], packed].concat())];
+    let animated = [&animated[..end], &more.concat(), &animated[end..]].concat();
+    assert_eq!(read(&animated, &[1, 2, 3]).unwrap(), [7; 6]);
+}
+
+#[test]
 fn i07_pictures_of_all_kinds_are_read_as_pillow_reads_them_or_refused() {
     let mut refused = Vec::new();
     for line in include_str!("golden/pictures.tsv").lines() {

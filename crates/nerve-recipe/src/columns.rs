@@ -2,10 +2,12 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::explain;
+use crate::source::Source;
 use crate::tree::{Data, Node};
 use crate::vocabulary::{FEATURE, INPUT, OUTPUT};
 use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Spec, Target, Value, check, check_value};
+use std::path::Path;
 
 /// One column with what the recipe says of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,38 @@ impl Column {
         let mut path = vec![Segment::Key(table(role).to_string()), Segment::Index(self.entry)];
         path.extend(key.map(|key| Segment::Key(key.to_string())));
         path
+    }
+}
+
+/// Words that name a file or a folder, and under which key.
+const PATHS: [(&str, &str); 2] = [("file", "path"), ("MixNoise", "folder")];
+
+impl Column {
+    /// Names of files start from the folder of the text that holds them, here as in `[data]`.
+    fn absolute_paths(&mut self, tree: &Node, role: Role, sources: &[Source]) {
+        for key in ["tokenizer", "augment"] {
+            let Some(value) = self.feature.args.get(key) else { continue };
+            let span = tree.find(&self.path(role, Some(key)), Target::Value);
+            let folder = sources.get(span.source).map(|source| &*source.folder);
+            let mut value = value.clone();
+            absolute(&mut value, folder.unwrap_or(Path::new("")));
+            self.feature.args = self.feature.args.with(key, value);
+        }
+    }
+}
+
+fn absolute(value: &mut Value, folder: &Path) {
+    match value {
+        Value::List(values) => values.to_mut().iter_mut().for_each(|value| absolute(value, folder)),
+        Value::Item(item) => {
+            let named = PATHS.iter().find(|(name, key)| *name == item.name && item.args.has(key));
+            let Some((_, key)) = named else { return };
+            if let Ok(path) = std::path::absolute(folder.join(item.args.text(key))) {
+                let path = Value::Text(path.to_string_lossy().into_owned().into());
+                item.args = item.args.with(key, path);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -51,7 +85,12 @@ fn spec(role: Role) -> &'static Spec {
 }
 
 /// The columns of a role, in their order; none where the recipe has no such table.
-pub fn read(tree: &Node, role: Role, problems: &mut Vec<Diagnostic>) -> Vec<Column> {
+pub fn read(
+    tree: &Node,
+    role: Role,
+    sources: &[Source],
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Column> {
     let Some(entry) = tree.get(table(role)) else { return Vec::new() };
     let Data::List(nodes) = &entry.node.data else {
         let message = format!("`{}` should be a list of tables", table(role));
@@ -61,7 +100,8 @@ pub fn read(tree: &Node, role: Role, problems: &mut Vec<Diagnostic>) -> Vec<Colu
     };
     let mut columns: Vec<Column> = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
-        for column in read_one(tree, role, i, node, problems) {
+        for mut column in read_one(tree, role, i, node, problems) {
+            column.absolute_paths(tree, role, sources);
             if columns.iter().any(|other| other.name == column.name) {
                 let message = format!("the column `{}` is described twice", column.name);
                 let span = tree.find(&column.path(role, Some("name")), Target::Value);

@@ -196,8 +196,44 @@ impl Recipe {
                 }
             }
         }
+        notes.extend(self.leave_out_bad(&table, &mut rows)?);
         notes.into_iter().for_each(|note| table.note(note));
         Ok(Rows { table: Arc::new(table), rows })
+    }
+
+    /// Leaves out rows with a cell that its column cannot take, as many as the recipe allows, and says which.
+    fn leave_out_bad(
+        &self,
+        table: &Table,
+        rows: &mut Vec<usize>,
+    ) -> Result<Vec<String>, DataError> {
+        let most = self.data.usize("skip_bad");
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let recipe = self.described(table)?;
+        let mut notes = Vec::new();
+        for (role, columns) in [(Role::Input, &recipe.inputs), (Role::Output, &recipe.outputs)] {
+            for column in columns {
+                // Only asked what it can take: what it learns from all parts is thrown away.
+                let mut asked = crate::features::begin(column, role, &table.origin().folder)?;
+                let cells = &table.column(&column.name)?.cells;
+                let mut kept = Vec::with_capacity(rows.len());
+                for &row in rows.iter() {
+                    let Err(refusal) = asked.observe(cells, row) else {
+                        kept.push(row);
+                        continue;
+                    };
+                    let error = table.refuse(row, &column.name, refusal);
+                    if notes.len() == most {
+                        return Err(error);
+                    }
+                    notes.push(format!("left out: {error}"));
+                }
+                *rows = kept;
+            }
+        }
+        Ok(notes)
     }
 
     /// Splits what has no files of its own.

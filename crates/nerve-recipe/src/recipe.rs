@@ -142,8 +142,8 @@ impl Recipe {
         let [data, trainer, eval, log] = [&*DATA, &TRAINER, &EVAL, &LOG]
             .map(|section| check_section(&tree, section, &mut problems));
         let model = check_model(&tree, &mut problems);
-        let inputs = columns::read(&tree, Role::Input, &mut problems);
-        let outputs = columns::read(&tree, Role::Output, &mut problems);
+        let inputs = columns::read(&tree, Role::Input, &sources, &mut problems);
+        let outputs = columns::read(&tree, Role::Output, &sources, &mut problems);
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
             check_stream(&tree, data, [&inputs, &outputs], &mut problems);
@@ -409,7 +409,7 @@ fn check_section(
 /// File names start from the folder of the text that holds them; from then on it is all the same
 /// where the command was called, also when the resolved recipe is read again.
 fn absolute_paths(tree: &mut Node, sources: &[Source]) {
-    let files = ["path", "train", "train_labels", "validation", "test", "test_labels"];
+    let files = ["path", "train", "labels", "train_labels", "validation", "test", "test_labels"];
     let files = files.map(|key| ("data", key));
     for (table, key) in files.into_iter().chain([("model", "init_from")]) {
         let Some(node) = tree.get_mut(table).and_then(|table| table.get_mut(key)) else { continue };
@@ -456,9 +456,7 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
     }
     let lonely =
         |key: &'static str, of: &'static str| (data.has(key) && !data.has(of)).then_some((key, of));
-    for (key, of) in
-        [lonely("test_labels", "test"), lonely("train_labels", "train")].into_iter().flatten()
-    {
+    if let Some((key, of)) = lonely("test_labels", "test") {
         let message = format!("`{key}` is given without `{of}`");
         refuse(Code::Contradiction, message, at(key, Target::Key), "labels of what?");
     }
@@ -472,7 +470,7 @@ fn check_data(tree: &Node, data: &Args, problems: &mut Vec<Diagnostic>) {
         }
     }
     if data.has("name") {
-        for key in ["test", "train_labels", "test_labels"] {
+        for key in ["test", "labels", "test_labels"] {
             if data.has(key) {
                 let message = format!("`name` and `{key}` are both given");
                 let label = "the named data set has its own";
@@ -510,6 +508,11 @@ fn check_stream(
                 label,
             );
         }
+    }
+    if data.usize("skip_bad") > 0 {
+        let label = "a bad row is found in the middle of an epoch, when it is too late to count it";
+        let message = "`stream = true` and `skip_bad` are both given".to_string();
+        refuse(message, &path("data", "skip_bad"), label);
     }
     for (role, columns) in [(Role::Input, inputs), (Role::Output, outputs)] {
         for column in columns {

@@ -115,9 +115,10 @@ impl Recipe {
             _ => self.data.texts(key),
         };
         let mut options = Options::from_args(&self.data);
-        let labels = format!("{key}_labels");
-        if self.data.has(&labels) {
-            options.labels = Some(PathBuf::from(self.data.text(&labels)));
+        // `labels` are those of what is learned from; others are found by name, or have a key of their own.
+        if !["path", "train"].contains(&key) {
+            let own = format!("{key}_labels");
+            options.labels = self.data.has(&own).then(|| PathBuf::from(self.data.text(&own)));
         }
         let paths: Vec<PathBuf> = names.into_iter().map(PathBuf::from).collect();
         source::open_files(&paths, &options)

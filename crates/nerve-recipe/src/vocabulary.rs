@@ -54,13 +54,12 @@ static FILES_AND_SPLIT: [Param; 12] = [
         "one file, several alike, or a folder, that is split into training, validation and test",
     ),
     Param::optional("train", FILES, "the training data, where the test has files of its own"),
-    Param::optional(
-        "train_labels",
-        Kind::Text,
-        "the labels of idx images; without it the file of the same name with `labels` for `images`",
-    ),
     Param::optional("test", FILES, "the test data"),
-    Param::optional("test_labels", Kind::Text, "its labels, found by name as for train"),
+    Param::optional(
+        "test_labels",
+        Kind::Text,
+        "its labels, else found by name as those of `train`",
+    ),
     Param::optional(
         "validation",
         Kind::OneOf(&[Kind::fraction(), FILES]),
@@ -82,6 +81,12 @@ static FILES_AND_SPLIT: [Param; 12] = [
         "weights",
         Kind::Text,
         "the column with the weight of each example in the loss",
+    ),
+    Param::with_default(
+        "skip_bad",
+        Kind::int(0, 1 << 30),
+        Value::Int(0),
+        "how many rows may be left out since a cell or its file cannot be read; each is named",
     ),
     Param::with_default(
         "stream",

@@ -104,7 +104,9 @@ fn begin(args: &Args, setting: &Setting) -> Result<Box<dyn Fitting>, String> {
 }
 
 fn restore(args: &Args, setting: &Setting, state: &Json) -> Result<Arc<dyn Feature>, String> {
-    let plan = Plan::new(args, setting)?;
+    // Nothing is augmented in use, so a folder of noise need not be there any more.
+    let plan =
+        Plan::new(args, setting).or_else(|_| Plan::new(&args.without("augment"), setting))?;
     let number = |key: &str| {
         let number = state[key].as_u64().and_then(|n| usize::try_from(n).ok());
         number.ok_or(format!("`{key}` is no whole number"))

@@ -129,13 +129,16 @@ enum Kind {
     Jpeg,
 }
 
+/// What is to be done with a format of many kinds, none of which is read.
+const TIFF: &str = "a TIFF file: save it as PNG, which keeps 16 bits and all colours";
+
 /// The format, by the first bytes: names lie.
 fn kind(path: &Path, bytes: &[u8]) -> Result<Kind, FormatError> {
     const KNOWN: [(&[u8], &str); 8] = [
         (b"GIF8", "a GIF file"),
         (b"RIFF", "a WebP or another RIFF file"),
-        (b"II*\0", "a TIFF file"),
-        (b"MM\0*", "a TIFF file"),
+        (b"II*\0", TIFF),
+        (b"MM\0*", TIFF),
         (b"BM", "a BMP file"),
         (b"%PDF", "a PDF file"),
         (b"<svg", "an SVG file"),

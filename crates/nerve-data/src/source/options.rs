@@ -54,7 +54,12 @@ pub static PARAMS: [Param; 9] = [
         Value::Bool(false),
         "whether a text file is one row; otherwise each line is",
     ),
-    Param::optional("labels", Kind::Text, "the file of the labels that belong to a file of images"),
+    Param::optional(
+        "labels",
+        Kind::Text,
+        "the labels of the idx images of `path` or `train`; without it the file of the same name with `labels` for `images`",
+    )
+    .alias(&["train_labels"]),
 ];
 
 /// How files are read.

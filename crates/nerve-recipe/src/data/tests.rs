@@ -96,7 +96,7 @@ fn data_that_do_not_fit_name_the_file() {
     };
     assert!(error("train = \"none-images\"").contains("none-images"));
     assert!(error("train = \"x.bin\"").contains("x.bin"));
-    let wrong = "train = \"train-images-idx3-ubyte\"\ntrain_labels = \"test-labels.gz\"";
+    let wrong = "train = \"train-images-idx3-ubyte\"\nlabels = \"test-labels.gz\"";
     assert!(error(wrong).contains("expected 12 samples"), "{}", error(wrong));
 }
 
@@ -113,6 +113,32 @@ fn rows_that_are_left_out_are_told() {
     let (_, data) = prepared(&recipe);
     assert_eq!(data.examples(), [3, 0, 0]);
     assert_eq!(data.notes()[0], "1 of 4 rows are left out: no `a`");
+}
+
+#[test]
+fn i10_bad_rows_are_left_out_as_many_as_are_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = |name: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(folder.path().join("p").join(&name[..1])).unwrap();
+        std::fs::write(folder.path().join("p").join(name), bytes).unwrap();
+    };
+    let shades = [0u8, 40, 80, 120];
+    let shipped: Vec<Vec<u8>> =
+        shades.iter().map(|&shade| nerve_train::picture::encode(1, 4, 4, &[shade; 16])).collect();
+    for (i, bytes) in shipped.iter().enumerate() {
+        picture(&format!("a/{i}.png"), bytes);
+        picture(&format!("b/{i}.png"), bytes);
+    }
+    picture("a/5.png", &shipped[1][..40]);
+    picture("b/6.png", b"no picture");
+    let load = |bad: &str| recipe(folder.path(), &format!("path = \"p\"\nvalidation = 0.0\n{bad}"));
+    let (_, data) = prepared(&load("skip_bad = 2"));
+    assert_eq!(data.examples(), [8, 0, 0]);
+    let notes = data.notes();
+    assert!(notes[0].starts_with("left out: a/5.png, column `image`"), "{notes:?}");
+    assert!(notes[1].starts_with("left out: b/6.png, column `image`"), "{notes:?}");
+    let error = load("skip_bad = 1").tables().unwrap_err().to_string();
+    assert!(error.starts_with("b/6.png"), "{error}");
 }
 
 #[test]
@@ -138,4 +164,25 @@ fn examples_count_what_the_recipe_says() {
     let share = |i: usize| if i > 5 { 2.0 } else { 8.0f32 / 12.0 };
     let expected: Vec<f32> = (0..8).map(|i| (i + 1) as f32 * share(i)).collect();
     assert_eq!(weights, expected);
+}
+
+#[test]
+fn all_files_of_a_recipe_start_from_its_folder() {
+    let text = "[data]\npath = \"sounds\"\n\
+                [[input]]\nname = \"t\"\ntype = \"text\"\n\
+                tokenizer = { type = \"file\", path = \"words/tokenizer.json\" }\n\
+                [[input]]\nname = \"s\"\ntype = \"audio\"\n\
+                augment = [\"AddNoise\", { type = \"MixNoise\", folder = \"noise\" }]\n\
+                [[output]]\nname = \"y\"\ntype = \"binary\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.toml");
+    std::fs::write(&path, text).unwrap();
+    let recipe = Recipe::load(Source::read(&path).unwrap(), &[]).unwrap();
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let tokenizer = recipe.inputs[0].feature.args.item("tokenizer");
+    assert_eq!(tokenizer.args.text("path"), at("words/tokenizer.json"));
+    let augment = crate::recipe::items(&recipe.inputs[1].feature.args, "augment");
+    assert_eq!(augment[1].args.text("folder"), at("noise"));
+    let again = Recipe::load(Source::new("resolved", recipe.resolved()), &[]).unwrap();
+    assert!(again.same(&recipe));
 }
