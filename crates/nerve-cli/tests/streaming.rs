@@ -55,6 +55,6 @@ fn a_table_of_300_mb_trains_within_200() {
     let result: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert!(result["accuracy"].as_f64().unwrap() > 0.95, "{result}");
     // The same without `stream` does not fit.
-    let ran = nerve("train r.toml -o data.stream=false");
-    assert_ne!(ran.code, Some(0), "{}", ran.err);
+    let ran = nerve("train r.toml data.stream=false");
+    assert!(![Some(0), Some(2)].contains(&ran.code), "{}", ran.err);
 }

@@ -4,6 +4,7 @@
 //! source ──► Table (columns of cells) ──► features ──► Prepared (a Dataset of plain arrays) ──► Loader
 //! ```
 
+pub mod augment;
 mod fingerprint;
 mod prepared;
 

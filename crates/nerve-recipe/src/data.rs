@@ -164,8 +164,7 @@ impl Recipe {
         if data.bool("stream") {
             return Err(DataError::Option {
                 option: "stream",
-                expected: "false, since this needs all rows in memory (-o data.stream=false)"
-                    .into(),
+                expected: "false, since this needs all rows in memory (data.stream=false)".into(),
                 found: "true".into(),
             });
         }

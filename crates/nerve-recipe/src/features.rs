@@ -171,7 +171,7 @@ impl Features {
         let known = fields.len().min(self.slots.len());
         let mut single =
             self.slots[..known].iter().enumerate().filter(|(_, slot)| slot.parts.len() == 1);
-        single.try_fold(Pipeline::new(fields), |pipeline, (at, slot)| {
+        let pipeline = single.try_fold(Pipeline::new(fields), |pipeline, (at, slot)| {
             let feature = slot.parts[0].1.clone();
             // Pictures and masks draw the same random numbers, so that they move together.
             let key = match feature.meaning() {
@@ -179,7 +179,23 @@ impl Features {
                 _ => 1 + at as u64,
             };
             pipeline.deliver(&slot.name, feature, training, key)
-        })
+        })?;
+        if training { self.disturbed(pipeline) } else { Ok(pipeline) }
+    }
+
+    /// The pipeline with what is done to the columns of inputs in a batch.
+    fn disturbed(&self, mut pipeline: Pipeline) -> Result<Pipeline, DataError> {
+        for slot in &self.slots[..self.fed] {
+            let mut from = 0;
+            for (_, feature) in &slot.parts {
+                let width = feature.delivered().0.iter().product();
+                if !feature.disturbance().is_none() {
+                    pipeline = pipeline.disturb(&slot.name, from, width, feature.disturbance())?;
+                }
+                from += width;
+            }
+        }
+        Ok(pipeline)
     }
 
     /// What should be said about the data, with the name of the column.

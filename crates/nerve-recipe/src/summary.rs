@@ -85,6 +85,21 @@ impl Summary {
             .fold(0, u128::saturating_add)
     }
 
+    /// Bytes that a step moves to update all parameters, those of embeddings too: parameters and the optimizer's numbers
+    /// are read and written, gradients written and read.
+    pub fn update_bytes(&self) -> u128 {
+        self.parameters().saturating_mul(F32 * (4 + 2 * self.slots as u128))
+    }
+
+    /// Bytes that one example moves by looking rows up in tables, which counts no operation: forward a row is read and
+    /// written, backward its gradient is read and added.
+    pub fn gathered_bytes(&self) -> u128 {
+        self.sum(|effect| match effect.parameters > 0 && effect.flops == 0 {
+            true => product(&effect.shape).saturating_mul(4 * F32),
+            false => 0,
+        })
+    }
+
     /// The table as text.
     pub fn table(&self) -> String {
         let cells: Vec<[String; 4]> = self

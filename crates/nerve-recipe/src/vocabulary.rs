@@ -618,6 +618,11 @@ pub static WORDS: [Words; 26] = [
         specs: nerve_data::text::augment::specs,
     },
     Words {
+        kind: "augmentations of tables",
+        doc: "random changes to training rows: `augment` of a number, the last also of a category",
+        specs: nerve_data::table::augment::of_numbers,
+    },
+    Words {
         kind: "augmentations of sounds",
         doc: "random changes to training sounds: `augment` of an audio column",
         specs: nerve_data::series::augment::of_sounds,

@@ -83,10 +83,17 @@ fn outputs(features: &Features) -> String {
 /// small convolutional networks, where much of the time goes into reading and writing memory.
 const SHARE: f64 = 0.48;
 
-/// An estimate of the seconds that one epoch takes on this machine.
+/// An estimate of the seconds that one epoch takes on this machine: what is computed, and what is moved by the optimizer,
+/// which goes through every parameter in each step, and by tables of vectors.
 fn seconds(summary: &Summary, examples: usize) -> f64 {
     let work = summary.training_flops() as f64 * examples as f64;
-    work / (machine::gemm_flops() * SHARE)
+    let computing = work / (machine::gemm_flops() * SHARE);
+    let steps = examples.div_ceil(summary.batch.max(1)) as f64;
+    let moved =
+        steps * summary.update_bytes() as f64 + summary.gathered_bytes() as f64 * examples as f64;
+    // As fast as the cache or the memory in which all of it fits.
+    let whole = summary.update_bytes().clamp(1 << 16, 1 << 28) as usize;
+    computing + moved / machine::peak_bandwidth(machine::threads(), whole)
 }
 
 /// `8.1 s`, `3 min 20 s`, `2 h 5 min`.

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::cell::{NAME_NA, Words, above};
 use super::missing::{self, Missing};
 use super::{Answer, Entry, Feature, Fitting, Guess, Head, Output, Refusal, Role, Room, Setting};
+use crate::table::augment::Disturbance;
 use crate::{Cell, Cells, Column, Element, Random, Slice, Values};
 
 pub(super) const ENTRY: Entry = Entry { spec: &SPEC, infer, begin, restore };
@@ -52,8 +53,16 @@ static SPEC: Spec = Spec {
             Value::Float(0.01),
             "the share of the training examples whose name is hidden, so that the network learns what unknown means",
         ),
+        Param::optional(
+            "augment",
+            Kind::List { of: &AUGMENTATION, min_len: 0, max_len: 100 },
+            "random changes to training rows: names of other rows",
+        ),
     ],
 };
+
+const AUGMENTATION: Kind =
+    Kind::Item { what: "augmentation of categories", specs: crate::table::augment::of_categories };
 
 /// What an input becomes whose name the training split did not show.
 pub(super) const UNKNOWN: &str = "(unknown)";
@@ -87,6 +96,7 @@ struct Reading {
     ordered: bool,
     refuses: bool,
     mask: f32,
+    disturbance: Disturbance,
 }
 
 impl Reading {
@@ -103,6 +113,7 @@ impl Reading {
             ordered: args.has("order"),
             refuses,
             mask: if refuses { 0.0 } else { args.float("mask") as f32 },
+            disturbance: Disturbance::of(args),
         }
     }
 
@@ -133,6 +144,9 @@ fn begin(args: &Args, setting: &Setting) -> Result<Box<dyn Fitting>, String> {
         && let Some(i) = (1..names.len()).find(|&i| names[..i].contains(&names[i]))
     {
         return Err(format!("the class `{}` is given twice", names[i]));
+    }
+    if setting.role == Role::Output && !reading.disturbance.is_none() {
+        return Err("`augment` is for inputs: the truth stays as it is".into());
     }
     let min_count = args.usize("min_count");
     if setting.role == Role::Output && min_count > 1 && reading.others.is_none() {
@@ -303,6 +317,10 @@ impl Feature for Category {
         let Values::I32(values) = stored else { unreachable!("names are stored as i32") };
         let hidden = random.is_some_and(|mut random| random.chance(self.reading.mask));
         out.i32()[0] = if hidden { 0 } else { values[0] };
+    }
+
+    fn disturbance(&self) -> Disturbance {
+        self.reading.disturbance
     }
 
     fn meaning(&self) -> Meaning {

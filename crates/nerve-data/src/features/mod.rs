@@ -48,6 +48,7 @@ use serde_json::Value as Json;
 pub use mask::IGNORED;
 
 use crate::audio::SpectrumRoom;
+use crate::table::augment::Disturbance;
 use crate::{Cell, Cells, Column, Element, Random, Slice, Values};
 
 /// Whether a feature goes into the network or is what it should give.
@@ -199,6 +200,11 @@ pub trait Feature: Debug + Send + Sync {
     /// Whether [`Feature::deliver`] changes anything; if not, stored values go into the batch as they are.
     fn delivers(&self) -> bool {
         false
+    }
+
+    /// What is done to its values in a batch of training examples, after [`Feature::deliver`].
+    fn disturbance(&self) -> Disturbance {
+        Disturbance::default()
     }
 
     /// What the network must know of it.

@@ -10,6 +10,7 @@ use super::cell::{NUMBER_NA, Words, above};
 use super::missing::{self, Missing};
 use super::scale::{self, Scale, quantile};
 use super::{Answer, Entry, Feature, Fitting, Guess, Head, Output, Refusal, Role, Setting};
+use crate::table::augment::Disturbance;
 use crate::{Cell, Cells, Column, Element, Slice, Values};
 
 pub(super) const ENTRY: Entry = Entry { spec: &SPEC, infer, begin, restore };
@@ -34,8 +35,16 @@ static SPEC: Spec = Spec {
             Kind::positive(),
             "outliers of an input are drawn in: c z / sqrt(c\u{b2} + z\u{b2}) of the scaled value z stays within \u{b1}c",
         ),
+        Param::optional(
+            "augment",
+            Kind::List { of: &AUGMENTATION, min_len: 0, max_len: 100 },
+            "random changes to training rows: noise, and numbers of other rows",
+        ),
     ],
 };
+
+const AUGMENTATION: Kind =
+    Kind::Item { what: "augmentation of numbers", specs: crate::table::augment::of_numbers };
 
 fn infer(column: &Column) -> Option<Guess> {
     let (words, cells) = (Words::of_numbers(), &column.cells);
@@ -88,6 +97,7 @@ struct Reading {
     clip: Option<f64>,
     /// Whether numbers must be above -1.
     log: bool,
+    disturbance: Disturbance,
 }
 
 impl Reading {
@@ -96,11 +106,16 @@ impl Reading {
         if clip.is_some() && setting.role == Role::Output {
             return Err("`clip` is for inputs: an answer could not leave the range".into());
         }
+        let disturbance = Disturbance::of(args);
+        if setting.role == Role::Output && !disturbance.is_none() {
+            return Err("`augment` is for inputs: the truth stays as it is".into());
+        }
         Ok(Reading {
             words: Words::of(args),
             missing: Missing::of(args, setting.role),
             clip,
             log: args.text("normalize") == "log1p",
+            disturbance,
         })
     }
 
@@ -238,6 +253,10 @@ impl Feature for Number {
             out[1] = f32::from(u8::from(found.is_none()));
         }
         Ok(())
+    }
+
+    fn disturbance(&self) -> Disturbance {
+        self.reading.disturbance
     }
 
     fn meaning(&self) -> Meaning {

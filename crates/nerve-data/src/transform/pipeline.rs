@@ -7,6 +7,7 @@ use super::{Augment, Image, Mix, Normalization, Normalizer, augment};
 use crate::array::position;
 use crate::features::{Feature, Room};
 use crate::random::Random;
+use crate::table::augment::{Column, Disturbance};
 use crate::{Array, DataError, Element, Field, Row, Values};
 
 /// What the random numbers of a sample are keyed by.
@@ -42,7 +43,18 @@ pub struct Pipeline {
     input: Vec<Field>,
     output: Vec<Field>,
     steps: Vec<Step>,
+    disturbed: Vec<Disturbed>,
     mixing: Option<Mixing>,
+}
+
+/// A column whose values are disturbed within a batch.
+#[derive(Clone, Copy, Debug)]
+struct Disturbed {
+    field: usize,
+    /// The first of its values in the field, and how many they are.
+    from: usize,
+    width: usize,
+    by: Disturbance,
 }
 
 /// Examples of a batch are mixed.
@@ -83,6 +95,7 @@ impl Pipeline {
             input: fields.to_vec(),
             output: fields.to_vec(),
             steps: vec![Step::default(); fields.len()],
+            disturbed: Vec::new(),
             mixing: None,
         }
     }
@@ -208,9 +221,37 @@ impl Pipeline {
         Ok(self)
     }
 
+    /// Disturbs the values of a column in each batch: `width` values of the field from `from` on.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownField`]; [`DataError::Field`] for a field that is too short, or comes out as bytes.
+    pub fn disturb(
+        mut self,
+        field: &str,
+        from: usize,
+        width: usize,
+        by: Disturbance,
+    ) -> Result<Pipeline, DataError> {
+        let at = position(&self.input, field)?;
+        let out = &self.output[at];
+        let inside = from.checked_add(width).is_some_and(|end| end <= out.values_per_sample());
+        if width == 0 || !inside || out.element == Element::U8 {
+            return Err(DataError::Field {
+                field: field.into(),
+                expected: format!("numbers or names up to the {}th to disturb", from + width),
+                found: out.describe(),
+            });
+        }
+        if !by.is_none() {
+            self.disturbed.push(Disturbed { field: at, from, width, by });
+        }
+        Ok(self)
+    }
+
     /// The same without augmentation: for validation, the test and serving.
     pub fn without_augmentation(&self) -> Pipeline {
         let mut pipeline = self.clone();
+        pipeline.disturbed.clear();
         for step in &mut pipeline.steps {
             step.augment.clear();
             step.feature.iter_mut().for_each(|feature| feature.training = false);
@@ -271,8 +312,20 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    /// Mixes the examples of a batch, if they are to be. `draw.index` is the place of the batch in the epoch.
+    /// Disturbs and mixes the examples of a batch, if they are to be. `draw.index` is the place of the batch in the epoch.
     pub(crate) fn finish(&self, draw: Draw, arrays: &mut [Array], rows: usize) {
+        for (number, &Disturbed { field, from, width, by }) in self.disturbed.iter().enumerate() {
+            let Draw { seed, epoch, index } = draw;
+            let random =
+                |row| Random::keyed(&[DISTURB, seed, epoch, index + row as u64, number as u64]);
+            let layout = [self.output[field].values_per_sample(), from, width];
+            let mut whole = arrays[field].slice();
+            let column = match self.output[field].element {
+                Element::I32 => Column::Names(whole.i32()),
+                _ => Column::Numbers(whole.f32()),
+            };
+            by.apply(column, rows, layout, random);
+        }
         let Some(Mixing { mix, picture, class, size }) = &self.mixing else { return };
         let Draw { seed, epoch, index } = draw;
         let mut random = Random::keyed(&[MIX, seed, epoch, index]);
@@ -285,6 +338,9 @@ impl Pipeline {
         all(*class, &mut |values| blend_rows(values, rows, share));
     }
 }
+
+/// Keys the draws of disturbances apart from those of samples.
+const DISTURB: u64 = 0x4E4F_4953_4500;
 
 /// Keys the draws of mixing apart from those of samples.
 const MIX: u64 = 0x4D49_5800;
@@ -392,6 +448,31 @@ mod tests {
         assert_eq!(arrays, batch(0));
         assert_ne!(arrays, batch(1));
         assert_eq!(pipeline.without_augmentation().output_fields(), plain.output_fields());
+    }
+
+    #[test]
+    fn a_column_is_disturbed_in_its_batch_by_its_key_alone() {
+        let fields = [Field::new("n", &[2], Element::F32), Field::new("k", &[], Element::I32)];
+        let by = Disturbance { noise: 1.0, swap: 0.5 };
+        let plain = Pipeline::new(&fields);
+        let pipeline =
+            plain.clone().disturb("n", 1, 1, by).unwrap().disturb("k", 0, 1, by).unwrap();
+        let batch = |pipeline: &Pipeline, epoch| {
+            let mut arrays: Vec<Array> =
+                fields.iter().map(|field| Array::zeros(field, 64)).collect();
+            arrays[1].slice().i32().iter_mut().zip(0..).for_each(|(name, i)| *name = i);
+            pipeline.finish(Draw { seed: 1, epoch, index: 128 }, &mut arrays, 64);
+            arrays
+        };
+        let first = batch(&pipeline, 0);
+        assert!(first[0].f32().iter().step_by(2).all(|&x| x == 0.0));
+        assert!(first[0].f32().iter().skip(1).step_by(2).all(|&x| x != 0.0));
+        assert_ne!(first[1].i32(), batch(&plain, 0)[1].i32());
+        assert_eq!(first, batch(&pipeline, 0));
+        assert_ne!(first, batch(&pipeline, 1));
+        assert_eq!(batch(&pipeline.without_augmentation(), 0), batch(&plain, 0));
+        assert!(plain.clone().disturb("n", 1, 2, by).is_err());
+        assert!(plain.disturb("x", 0, 1, by).is_err());
     }
 
     #[test]

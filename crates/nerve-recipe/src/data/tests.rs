@@ -186,3 +186,46 @@ fn all_files_of_a_recipe_start_from_its_folder() {
     let again = Recipe::load(Source::new("resolved", recipe.resolved()), &[]).unwrap();
     assert!(again.same(&recipe));
 }
+
+#[test]
+fn rows_of_a_table_are_disturbed_in_training_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |i: usize| format!("{i},{},{},{i}\n", i * 2, ["x", "y"][i % 2]);
+    let rows: String = (0..64).map(row).collect();
+    std::fs::write(folder.path().join("t.csv"), format!("a,b,k,y\n{rows}")).unwrap();
+    let path = folder.path().join("r.toml");
+    let text = "[data]\npath = \"t.csv\"\nvalidation = 0.0\n\
+                [[input]]\nname = \"a\"\ntype = \"number\"\n\
+                [[input]]\nname = \"b\"\ntype = \"number\"\n\
+                augment = [\"NumberNoise(0.1)\", \"SwapNoise(0.2)\"]\n\
+                [[input]]\nname = \"k\"\ntype = \"category\"\nmask = 0.0\n\
+                augment = [\"SwapNoise(0.5)\"]\n\
+                [[output]]\nname = \"y\"\ntype = \"number\"\n";
+    std::fs::write(&path, text).unwrap();
+    let (_, data) = prepared(&Recipe::load(Source::read(&path).unwrap(), &[]).unwrap());
+    let batch = |training: bool| {
+        let pipeline = data.features.pipeline(data.train.fields(), training).unwrap();
+        let options = nerve_data::LoaderOptions { batch_size: 64, ..Default::default() };
+        let dataset = data.train.dataset().unwrap().clone();
+        let loader = nerve_data::Loader::new(dataset, options).unwrap();
+        let batch = loader.with_pipeline(pipeline).unwrap().epoch(0, 0).next().unwrap().unwrap();
+        let arrays = batch.arrays();
+        (arrays[0].f32().to_vec(), arrays[1].i32().to_vec(), arrays[2].f32().to_vec())
+    };
+    let (used, trained) = (batch(false), batch(true));
+    let column = |values: &[f32], at: usize| -> Vec<f32> {
+        values.iter().skip(at).step_by(2).copied().collect()
+    };
+    assert_eq!(column(&used.0, 0), column(&trained.0, 0), "`a` is left alone");
+    let pairs = column(&used.0, 1).into_iter().zip(column(&trained.0, 1));
+    assert!(pairs.clone().all(|(a, b)| a != b));
+    assert!((40..64).contains(&pairs.filter(|(a, b)| (a - b).abs() < 0.4).count()));
+    assert_ne!(used.1, trained.1);
+    assert_eq!(used.2, trained.2, "and so are the truths");
+    assert_eq!(batch(true), trained);
+    let text = std::fs::read_to_string(&path).unwrap() + "augment = [\"NumberNoise\"]\n";
+    std::fs::write(&path, text).unwrap();
+    let recipe = Recipe::load(Source::read(&path).unwrap(), &[]).unwrap();
+    let error = recipe.read().err().unwrap().to_string();
+    assert!(error.contains("`augment` is for inputs"), "{error}");
+}

@@ -63,6 +63,9 @@ fn the_built_in_recipe_is_the_network_of_the_tutorial() {
     assert_eq!(summary.rows[0].effect.flops, 2 * 9 * 32 * 28 * 28);
     assert_eq!(summary.rows[2].effect.flops, 2 * 9 * 32 * 64 * 14 * 14);
     assert_eq!(recipe.seed(), 42);
+    // Adam reads and writes the parameter and its two numbers, a gradient is written and read; nothing is looked up.
+    assert_eq!(summary.update_bytes(), summary.parameters() * 4 * 8);
+    assert_eq!(summary.gathered_bytes(), 0);
     assert!(
         summary.table().contains("2 Conv2d + relu  [64, 14, 14]      18,496    7.23"),
         "{}",
