@@ -601,7 +601,7 @@ pub struct Words {
 }
 
 /// All that a table with a `type` may name, by kind.
-pub static WORDS: [Words; 26] = [
+pub static WORDS: [Words; 27] = [
     Words {
         kind: "tokenizers",
         doc: "how a text becomes tokens: `tokenizer` of a text",
