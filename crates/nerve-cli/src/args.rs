@@ -4,7 +4,9 @@ mod lr_find;
 mod runs;
 
 pub use lr_find::LrFind;
-pub use runs::{ExportTo, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow, RunsTag};
+pub use runs::{
+    Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow, RunsTag,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -69,6 +71,10 @@ pub enum Command {
     Tune(Tune),
     /// List the runs, show, tag, remove or export them
     Runs(Runs),
+    /// Say how runs differ: recipe, epochs, scores, machine
+    Compare(Compare),
+    /// Draw the curves of runs
+    Plot(Plot),
     /// Write a recipe from the columns of a file
     Init(Init),
     /// Write a ready recipe to begin with

@@ -2,11 +2,13 @@
 
 mod bench;
 mod check;
+mod compare;
 mod data;
 mod evaluate;
 mod init;
 mod list;
 mod lr_find;
+mod plot;
 mod predict;
 mod resume;
 mod runs;
@@ -38,6 +40,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Data(command) => data::run(&command),
         Command::Tune(args) => tune::run(&args),
         Command::Runs(args) => runs::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Init(args) => init::init(&args),
         Command::New(args) => init::new(&args),
         Command::Ui(args) => ui::serve(&args),

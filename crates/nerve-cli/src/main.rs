@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Command::Data(command) => command.json(),
         Command::Tune(args) => args.common.json,
         Command::Runs(args) => args.json(),
+        Command::Compare(args) => args.common.json,
+        Command::Plot(args) => args.json,
         Command::Init(args) => args.json,
         Command::New(args) => args.json,
         Command::Ui(args) => args.json,

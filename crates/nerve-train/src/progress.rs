@@ -2,6 +2,7 @@
 
 use crate::callback::{Callback, CallbackError, Control, StepEnd, TrainBegin};
 use crate::history::History;
+use crate::picture::sparkline;
 use crate::trainer::Outcome;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
@@ -16,7 +17,11 @@ use std::time::{Duration, Instant};
 ///
 /// On a terminal the line of the running epoch is drawn again and again; elsewhere there is one
 /// line at the end of each epoch, and one every 30 seconds in long ones. The star marks epochs
-/// that are the best so far.
+/// that are the best so far. At the end stands how the losses went:
+///
+/// ```text
+/// loss █▅▃▂▁▁ 0.4821 → 0.0412 · val_loss █▄▂▁▁▂ 0.1902 → 0.0881
+/// ```
 pub struct Progress {
     show: Show,
     epochs: u64,
@@ -40,6 +45,8 @@ const FRAME: Duration = Duration::from_millis(100);
 /// Between two lines within an epoch.
 const PATIENCE: Duration = Duration::from_secs(30);
 const WIDTH: usize = 20;
+/// Blocks in the picture of a loss at the end.
+const SPARKS: usize = 30;
 
 impl Progress {
     /// On stderr: a bar if it is a terminal, else lines.
@@ -103,6 +110,23 @@ impl Progress {
         // Those that are known at the end of an epoch only are no numbers before.
         for (name, value) in self.names.iter().zip(metrics).filter(|(_, value)| !value.is_nan()) {
             let _ = write!(self.text, " · {prefix}{name} {value:.4}");
+        }
+    }
+
+    /// The losses of all epochs as small pictures, with the first and the last number.
+    fn losses(&mut self, history: &History) {
+        let losses: Vec<f64> = history.rows.iter().map(|row| row.loss).collect();
+        let val: Vec<f64> = history.rows.iter().filter_map(|row| row.val_loss).collect();
+        self.text.clear();
+        for (name, losses) in [("loss", losses), ("val_loss", val)] {
+            if let [first, .., last] = losses[..] {
+                let dot = if self.text.is_empty() { "" } else { " · " };
+                let picture = sparkline(&losses, SPARKS);
+                let _ = write!(self.text, "{dot}{name} {picture} {first:.4} → {last:.4}");
+            }
+        }
+        if !self.text.is_empty() {
+            self.line();
         }
     }
 
@@ -177,6 +201,7 @@ impl Callback for Progress {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();
         }
+        self.losses(history);
         self.text.clear();
         if let Outcome::Stopped(reason) = outcome {
             let _ = write!(self.text, "Stopped early at epoch {} ({reason}).", self.epoch);
@@ -262,6 +287,7 @@ mod tests {
             [
                 format!("Epoch  1/10 {head} · val_loss 0.5000 · val_acc 0.7500 ★ best"),
                 format!("Epoch  2/10 {head} · val_loss 0.6000 · val_acc 0.7500"),
+                "loss ▄▄ 0.2500 → 0.2500 · val_loss ▁█ 0.5000 → 0.6000".into(),
                 "Stopped early at epoch 2 (val_loss not better for 1 epoch). Best: epoch 1, \
                  val_loss 0.5000."
                     .into(),

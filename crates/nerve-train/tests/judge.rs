@@ -5,7 +5,7 @@ use nerve_data::{Cells, Column, Element, Field, Origin, Table};
 use nerve_formats::safetensors::SafeTensors;
 use nerve_train::judge::{
     Answers, Baseline, Bootstrap, Gate, Guess, Judgeable, Judged, Lists, Options, OutputVerdict,
-    Rule, Score, Threshold, Verdict, by_step, curve, files, judge, page, reliability,
+    Rule, Score, Threshold, Verdict, by_step, compare, curve, files, judge, page, reliability,
 };
 use std::sync::{Arc, LazyLock};
 
@@ -430,4 +430,58 @@ fn a_run_folder_gets_its_files() {
     assert_eq!(lines.count(), 149);
     let text = files::text(&verdict, &[]);
     assert!(text.contains("accuracy") && text.contains("0.7733"), "{text}");
+}
+
+/// Two networks that judge numbers: the second errs by half as much.
+fn two() -> [Judged; 2] {
+    let answers = |scale: f64| {
+        let truth: Vec<f64> = (0..200).map(|i| f64::from(i * 37 % 101)).collect();
+        let error = |i: usize| scale * (f64::from((i * 53 % 19) as u32) - 9.0);
+        let answer = truth.iter().enumerate().map(|(i, truth)| truth + error(i)).collect();
+        Answers::Numbers { truth, answer }
+    };
+    [1.0, 0.5].map(|scale| Judged {
+        part: "test".into(),
+        table: table(&[0; 200]),
+        rows: (0..200).collect(),
+        outputs: vec![Judgeable::new("y", answers(scale))],
+    })
+}
+
+#[test]
+fn a_comparison_draws_the_same_rows_for_both() {
+    let [a, b] = two();
+    let options = Options {
+        bootstrap: Bootstrap { resamples: 200, ..Bootstrap::default() },
+        ..Options::default()
+    };
+    let found = compare(&a, &b, &options).unwrap();
+    let mae = found[0].scores.iter().find(|score| score.name == "mae").unwrap();
+    // Every error is exactly halved, so every resample's is: the difference is half of the first.
+    assert!((mae.value + mae.first.0 / 2.0).abs() < 1e-12);
+    let (low, high) = mae.first.1.unwrap();
+    let (from, to) = mae.interval.unwrap();
+    assert!((from + high / 2.0).abs() < 1e-12 && (to + low / 2.0).abs() < 1e-12);
+    assert_eq!(mae.second_is_better(), Some(true));
+    // Beside itself nothing differs; the intervals are those of the verdict.
+    let same = compare(&a, &a, &options).unwrap();
+    assert!(same[0].scores.iter().all(|score| score.second_is_better().is_none()));
+    let verdict = judge(&a, &options).unwrap();
+    for (score, difference) in verdict.outputs[0].scores.iter().zip(&same[0].scores) {
+        assert_eq!((score.value, score.interval), difference.first, "{}", score.name);
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_is_an_error() {
+    let [a, mut b] = two();
+    let Answers::Numbers { truth, .. } = &mut b.outputs[0].answers else { unreachable!() };
+    truth[7] += 1.0;
+    let error = compare(&a, &b, &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("the same truths"), "{error}");
+    b.rows.pop();
+    assert!(compare(&a, &b, &Options::default()).unwrap_err().to_string().contains("199"));
+    let mut other = two()[1].clone();
+    other.outputs[0].name = "z".into();
+    assert_eq!(compare(&a, &other, &Options::default()).unwrap(), []);
 }

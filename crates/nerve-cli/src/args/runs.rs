@@ -1,5 +1,6 @@
-//! `nerve runs`.
+//! `nerve runs`, `nerve compare`, `nerve plot`.
 
+use super::Common;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -163,4 +164,101 @@ pub enum ExportTo {
     Tensorboard,
     /// One line a point: tag, step, epoch, time, value
     Csv,
+}
+
+/// `nerve compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve compare mnist mnist-2
+  nerve compare mnist mnist-2 mnist-3 --data new.csv
+  nerve compare mnist mnist-2 --quick --json
+
+Every run is set beside the first: the settings that differ, the scores of the last and the best epoch,
+the scores on the same rows (those of --data, else the test part of the first run's recipe), and the
+machine. A difference of scores has an interval from paired bootstrap resamples: `better` and `worse`
+stand where it leaves out zero.")]
+pub struct Compare {
+    /// The run that the others are set beside, and the others: names or folders
+    #[arg(value_name = "RUN", required = true, num_args = 2..)]
+    pub names: Vec<PathBuf>,
+    /// A file with the rows to judge on [default: the test data of the first run's recipe]
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
+    pub data: Option<PathBuf>,
+    /// Judge nothing: settings, epochs and machine alone
+    #[arg(long)]
+    pub quick: bool,
+    /// Draw whole groups of this column for the intervals, where its rows are not independent
+    #[arg(long, value_name = "COLUMN")]
+    pub group: Option<String>,
+    /// How many bootstrap resamples the intervals are from; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub resamples: u32,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve plot`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve plot mnist                              the loss, in the terminal
+  nerve plot mnist mnist-2 --tag accuracy/val
+  nerve plot mnist --smooth 0.6 --log -o loss.svg
+  nerve plot mnist --tag lr -o lr.png
+
+A tag is the name of a curve (loss/train), or what stands before its slash: loss is loss/train and loss/val.")]
+pub struct Plot {
+    /// Runs: their names or folders
+    #[arg(value_name = "RUN", required = true)]
+    pub names: Vec<PathBuf>,
+    /// Which curves
+    #[arg(long, value_name = "TAG", default_value = "loss")]
+    pub tag: Vec<String>,
+    /// The picture: .svg or .png [default: characters on the terminal]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Smooth, from 0 (not at all) to below 1; the raw line stays behind
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0, value_parser = weight)]
+    pub smooth: f64,
+    /// Equal ratios equally far apart
+    #[arg(long)]
+    pub log: bool,
+    /// What stands below: steps, epochs or time since the run began
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Across::Step)]
+    pub x: Across,
+    /// Width and height in pixels, or in characters on the terminal [default: 840x420; the terminal's width]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub size: Option<(u32, u32)>,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The horizontal axis of curves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Across {
+    /// Steps
+    Step,
+    /// Epochs
+    Epoch,
+    /// Seconds since the run began
+    Time,
+}
+
+fn weight(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|weight| (0.0..1.0).contains(weight));
+    number.ok_or_else(|| "expected a number from 0 to below 1".to_string())
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let pair = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    let fits = |(w, h): &(u32, u32)| (10..=8000).contains(w) && (5..=8000).contains(h);
+    pair.filter(fits).ok_or_else(|| "expected WIDTHxHEIGHT, up to 8000x8000".to_string())
 }

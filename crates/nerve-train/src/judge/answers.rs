@@ -111,6 +111,37 @@ pub(crate) fn argmax<T: PartialOrd + Copy>(values: &[T]) -> usize {
 }
 
 impl Answers {
+    /// Whether the same is true in both, so that their scores can be compared. Numbers may differ by what single
+    /// precision loses on the way through a feature.
+    pub fn same_truth(&self, other: &Answers) -> bool {
+        let near = |a: &[f64], b: &[f64]| {
+            let equal =
+                |(a, b): (&f64, &f64)| a == b || (a - b).abs() <= 1e-5 * a.abs().max(b.abs());
+            a.len() == b.len() && a.iter().zip(b).all(equal)
+        };
+        match (self, other) {
+            (
+                Answers::Classes { names, truth, .. },
+                Answers::Classes { names: others, truth: other, .. },
+            ) => names == others && truth == other,
+            (Answers::Numbers { truth, .. }, Answers::Numbers { truth: other, .. }) => {
+                near(truth, other)
+            }
+            (
+                Answers::Forecast { horizon, truth, .. },
+                Answers::Forecast { horizon: steps, truth: other, .. },
+            ) => horizon == steps && near(truth, other),
+            (Answers::Masks { names, counts }, Answers::Masks { names: others, counts: other }) => {
+                // How many pixels of each class a row has.
+                let actual = |counts: &[f64]| -> Vec<f64> {
+                    counts.chunks_exact(names.len().max(1)).map(|row| row.iter().sum()).collect()
+                };
+                names == others && actual(counts) == actual(other)
+            }
+            _ => false,
+        }
+    }
+
     /// No rows yet, of the kind of this answer of a feature: [`Answers::push`] adds them. `names` are
     /// those of the classes.
     ///

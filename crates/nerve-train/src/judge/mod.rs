@@ -10,6 +10,7 @@
 //! | [`Answers`] | truths and answers of an output, row by row |
 //! | [`Baseline`] | what would be answered without a network |
 //! | [`judge`], [`Verdict`] | all scores with their intervals, slices, confusion, curves, worst rows |
+//! | [`compare`] | two networks on the same rows |
 //! | [`Rule`], [`Threshold`] | where yes begins, chosen on the validation part |
 //! | [`Gate`] | what must be reached: `accuracy >= 0.97` |
 //! | [`files`], [`page`] | how it is written down |
@@ -47,6 +48,7 @@
 
 mod answers;
 mod bootstrap;
+mod compare;
 mod curves;
 mod examples;
 mod family;
@@ -61,6 +63,7 @@ mod worst;
 
 pub use answers::{Answers, Baseline, Guess};
 pub use bootstrap::Bootstrap;
+pub use compare::{Difference, OutputDifference, compare};
 pub use curves::{BINS, Bin, Point, StepError, by_step, curve, reliability};
 pub use examples::write_examples;
 pub use family::Better;

@@ -204,7 +204,19 @@ fn without_gaps(groups: Vec<u32>) -> Vec<u32> {
     groups.into_iter().map(number).collect()
 }
 
-fn all_families(
+/// What holds rows together that are not independent: the column of the options, else the users of lists.
+pub(super) fn group_of(
+    judged: &Judged,
+    lists: Option<&Lists>,
+    options: &Options,
+) -> Result<Option<Vec<u32>>, DataError> {
+    match &options.group {
+        Some(column) => numbers_of(&judged.table, column, &judged.rows).map(Some),
+        None => Ok(lists.map(|lists| without_gaps(lists.group.clone()))),
+    }
+}
+
+pub(super) fn all_families(
     answers: &Answers,
     threshold: &Threshold,
     lists: Option<&Lists>,
@@ -216,7 +228,7 @@ fn all_families(
     all
 }
 
-fn values(families: &[Box<dyn Family>], rows: usize) -> Vec<f64> {
+pub(super) fn values(families: &[Box<dyn Family>], rows: usize) -> Vec<f64> {
     let mut values = Vec::new();
     let weights = vec![1.0; rows];
     families.iter().for_each(|family| family.values(&weights, &mut values));

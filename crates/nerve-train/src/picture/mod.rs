@@ -1,4 +1,4 @@
-//! Drawing: charts and heat maps as SVG, pixels as PNG. For reports and pages that need nothing beside
+//! Drawing: charts as SVG, PNG or characters of a terminal, heat maps as SVG, pixels as PNG. For reports and pages that need nothing beside
 //! themselves.
 //!
 //! ```
@@ -13,12 +13,20 @@
 //! Colours are classes (`s0`, `s1`, … for what is drawn, `axis`, `grid`, …), which [`STYLE`] sets for
 //! light and dark; a page has it once, [`standalone`] puts it into a file of its own.
 
+mod braille;
+mod canvas;
 mod chart;
+mod font;
 mod heat;
 mod png;
+mod raster;
+mod spark;
 mod svg;
+mod thin;
 
 pub use chart::{Axis, Chart, ticks};
 pub use heat::heat_map;
 pub use png::{data_uri, encode};
+pub use spark::sparkline;
 pub use svg::{STYLE, Svg, escape, standalone};
+pub use thin::thinned;

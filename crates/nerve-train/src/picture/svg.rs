@@ -15,7 +15,8 @@ svg text{fill:var(--ink);font-variant-numeric:tabular-nums}svg .soft{fill:var(--
 svg .title{font-weight:600;font-size:13px}svg .grid{stroke:var(--line);stroke-width:.7}\
 svg .axis{stroke:var(--soft);stroke-width:1;fill:none}\
 svg .even{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 4;fill:none}\
-svg polyline{fill:none;stroke-width:2;stroke-linejoin:round}\
+svg polyline{fill:none;stroke-width:2;stroke-linejoin:round}svg .faint{stroke-width:1;stroke-opacity:.3}\
+svg .d1{stroke-dasharray:7 3}svg .d2{stroke-dasharray:2 3}\
 svg .s0{stroke:var(--s0)}svg .s1{stroke:var(--s1)}svg .s2{stroke:var(--s2)}svg .s3{stroke:var(--s3)}\
 svg circle{stroke:none}svg .dots{fill-opacity:.45}svg .f0{fill:var(--s0)}svg .f1{fill:var(--s1)}\
 svg .f2{fill:var(--s2)}svg .f3{fill:var(--s3)}svg .bar{fill-opacity:.28}\
