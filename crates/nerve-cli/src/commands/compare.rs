@@ -31,7 +31,7 @@ struct Beside {
 
 pub fn run(args: &Compare) -> Result<(), Failure> {
     set_threads(&args.common)?;
-    let open = |name| RunFolder::open(&args.runs, name);
+    let open = |name: &std::path::PathBuf| RunFolder::open(&args.runs, name);
     let first = open(&args.names[0])?;
     let others = args.names[1..].iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut judged = match args.quick {
