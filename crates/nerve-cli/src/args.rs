@@ -5,7 +5,8 @@ mod runs;
 
 pub use lr_find::LrFind;
 pub use runs::{
-    Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow, RunsTag,
+    Across, Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow,
+    RunsTag,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
