@@ -162,3 +162,19 @@ fn a_run_is_exported_for_tensorboard_and_as_csv() {
     shell(here, "nerve runs export a --to csv | true").ends(0);
     nerve(here, &["runs", "export", "a", "--to", "w&b"]).ends(2).quiet();
 }
+
+#[test]
+fn an_export_to_mlflow_says_what_it_cannot_do() {
+    let here = folder();
+    let here = here.path();
+    make(here, "a", state("done", 1000.0));
+    let export =
+        |more: &[&str]| nerve(here, &[&["runs", "export", "a", "--to", "mlflow"], more].concat());
+    export(&[]).ends(2).quiet().says("--address");
+    export(&["--address", "https://127.0.0.1:5000"]).ends(2).quiet().says("without TLS");
+    export(&["--address", "localhost"]).ends(2).quiet().says("is no address");
+    let nobody = ["--address", "http://127.0.0.1:1", "--patience", "0"];
+    export(&nobody).ends(1).quiet().says("http://127.0.0.1:1 does not answer");
+    // What was begun for one server does not go to another by itself.
+    export(&["--address", "http://127.0.0.1:2"]).ends(2).quiet().says("export.mlflow.json");
+}

@@ -9,6 +9,7 @@
 //! | [`Series`] | the curves in them |
 //! | [`Epochs`] | its epochs with their scores |
 //! | [`TensorBoard`] | the files of TensorBoard |
+//! | [`Mlflow`] | what is sent to MLflow |
 //! | [`settings()`] | the recipe as a list of settings |
 //! | [`Overview`] | a run in one line, with its tags |
 //! | [`State`] | `state.json`: how the run stands |
@@ -22,6 +23,7 @@ mod epochs;
 mod event;
 mod folder;
 mod log;
+mod mlflow;
 mod overview;
 mod reader;
 mod recorder;
@@ -39,6 +41,7 @@ pub use folder::{
     RunFolder, STATE, list,
 };
 pub use log::EventLog;
+pub use mlflow::{Credentials, MLFLOW, Mlflow, MlflowError};
 pub use overview::{Overview, TAGS};
 pub use reader::Reader;
 pub use recorder::Recorder;

@@ -132,9 +132,11 @@ Examples:
   nerve runs export mnist --to tensorboard           into runs/mnist/tb
   nerve runs export mnist --to tensorboard --follow  as long as it trains
   nerve runs export mnist --to csv -o curves.csv     every point of every curve
+  nerve runs export mnist --to mlflow --address http://127.0.0.1:5000 --follow
 
 The training knows nothing of it: what is exported is read from the events in the run folder. An
-export that was stopped goes on where it was; nothing is written twice.")]
+export that was stopped goes on where it was; nothing is written twice. MLflow is spoken to over http, as
+MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN say.")]
 pub struct RunsExport {
     /// A run: its name or its folder
     #[arg(value_name = "RUN")]
@@ -146,6 +148,18 @@ pub struct RunsExport {
     /// output]
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
+    /// Where MLflow is
+    #[arg(long, value_name = "URL", required_if_eq("to", "mlflow"))]
+    pub address: Option<String>,
+    /// The experiment of MLflow that the run belongs to
+    #[arg(long, value_name = "NAME", default_value = "nerve")]
+    pub experiment: String,
+    /// Send MLflow recipe, history and model too, once the run has ended
+    #[arg(long)]
+    pub files: bool,
+    /// How long to wait for MLflow to answer, in seconds; with --follow as long as it takes
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub patience: u64,
     /// Go on while the run trains, until it ends
     #[arg(long)]
     pub follow: bool,
@@ -162,6 +176,8 @@ pub struct RunsExport {
 pub enum ExportTo {
     /// Event files of TensorBoard
     Tensorboard,
+    /// A server of MLflow, over its REST interface
+    Mlflow,
     /// One line a point: tag, step, epoch, time, value
     Csv,
 }

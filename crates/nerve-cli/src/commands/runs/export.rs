@@ -6,12 +6,15 @@ use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::formats::{FormatError, write_atomic};
 use nerve_recipe::source::escape;
-use nerve_track::{EVENTS, Reader, RunFolder, Series, TENSORBOARD, TensorBoard, is_over};
+use nerve_track::{
+    CONFIG, Credentials, ENVIRONMENT, EVENTS, HISTORY, MODEL, Mlflow, MlflowError, RESOLVED,
+    Reader, RunFolder, Series, TENSORBOARD, TensorBoard, is_over,
+};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at a run that is followed.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -20,6 +23,7 @@ pub fn run(args: &RunsExport) -> Result<(), Failure> {
     let run = RunFolder::open(&args.runs, &args.run)?;
     match args.to {
         ExportTo::Tensorboard => tensorboard(args, &run),
+        ExportTo::Mlflow => mlflow(args, &run),
         ExportTo::Csv if args.follow => {
             Err(Failure::Usage("--follow is for tensorboard and mlflow, not for csv".into()))
         }
@@ -55,6 +59,72 @@ fn tensorboard(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
             Ok(output::result(&format!("{events} events into {}", escape(&path)))?)
         }
         (false, None) => Ok(()),
+    }
+}
+
+/// Between two attempts at a server that does not answer, at first and at most.
+const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
+
+fn mlflow(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
+    let address = args.address.as_deref().unwrap_or_default();
+    let mut export = Mlflow::open(run, address, &args.experiment, Credentials::from_env())
+        .map_err(|error| mlflow_failure(&error))?;
+    let mut metrics = 0;
+    loop {
+        let over = is_over(run, now());
+        metrics += patiently(args, || export.advance())?;
+        if over && run.overview(now()).status == "lost" {
+            patiently(args, || export.lost())?;
+        }
+        if over || !args.follow {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    let mut files = 0;
+    if args.files {
+        let all = [CONFIG, RESOLVED, ENVIRONMENT, HISTORY, MODEL];
+        files = patiently(args, || export.upload(&all))?;
+    }
+    let page = export.page().unwrap_or_default();
+    match args.json {
+        true => {
+            let run_id = export.run_id();
+            let value =
+                json!({ "page": page, "run_id": run_id, "metrics": metrics, "files": files });
+            Ok(output::json(&value)?)
+        }
+        false => Ok(output::result(&format!("{metrics} metrics, {files} files to {page}"))?),
+    }
+}
+
+fn mlflow_failure(error: &MlflowError) -> Failure {
+    match error {
+        MlflowError::Usage(_) => Failure::Usage(error.to_string()),
+        _ => Failure::Runtime(error.to_string()),
+    }
+}
+
+/// Does something again and again while the server does not answer, ever more seldom.
+fn patiently<T>(
+    args: &RunsExport,
+    mut send: impl FnMut() -> Result<T, MlflowError>,
+) -> Result<T, Failure> {
+    let (began, mut pause) = (Instant::now(), RETRY[0]);
+    loop {
+        let error = match send() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let patient = args.follow || began.elapsed() + pause <= Duration::from_secs(args.patience);
+        if !error.is_transient() || !patient {
+            return Err(mlflow_failure(&error));
+        }
+        if pause == RETRY[0] {
+            complain(&format!("{error}; trying again"));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(RETRY[1]);
     }
 }
 
