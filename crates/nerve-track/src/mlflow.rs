@@ -235,7 +235,8 @@ impl Mlflow {
             batch.extend(metrics);
             behind = offset;
             if let (Some((word, end)), None) = (status, &failed) {
-                failed = self.status(word, end).err();
+                // Kept at once: said again, an end before a new beginning would undo that.
+                failed = self.status(word, end).and_then(|()| self.passed(offset)).err();
             }
         });
         read.map_err(|error| nerve_formats::FormatError::io(&path, "cannot read", &error))?;
@@ -253,6 +254,11 @@ impl Mlflow {
             let body = json!({ "run_id": self.cursor.run_id, "metrics": some });
             self.client.post("runs/log-batch", &body)?;
         }
+        self.passed(offset)
+    }
+
+    /// Keeps that all lines up to an offset were sent.
+    fn passed(&mut self, offset: u64) -> Result<(), MlflowError> {
         if offset == self.cursor.offset {
             return Ok(());
         }
