@@ -12,8 +12,7 @@ const RECIPE: &str = "\
 seed = 7
 [data]
 path = \"points.csv\"
-validation = 0.2
-test = 0.3
+split = { type = \"random\", fractions = [0.5, 0.2, 0.3] }
 [[input]]
 name = [\"a\", \"b\"]
 type = \"number\"

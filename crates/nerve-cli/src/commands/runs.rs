@@ -111,6 +111,8 @@ fn remove(args: &RunsRm) -> Result<(), Failure> {
         return Err(Failure::Usage("nothing was removed".into()));
     }
     for run in &runs {
+        // One that goes on in the meantime holds its lock, whatever its state says.
+        let _lock = run.lock()?;
         let path = run.path();
         // Away at once, whatever happens while the files go one by one.
         let aside = path.with_file_name(format!(".removed-{}-{}", std::process::id(), run.name()));
