@@ -304,7 +304,8 @@ mod tests {
         }
         progress.on_epoch_begin(1).unwrap();
         let scores = Scores { loss: 0.3, metrics: &[] };
-        let step = StepEnd { epoch: 1, step_in_epoch: 1, step: 1, loss: 0.3, scores };
+        let (lr, waited) = (0.1, 0.0);
+        let step = StepEnd { epoch: 1, step_in_epoch: 1, step: 1, loss: 0.3, scores, lr, waited };
         progress.shown = Instant::now().checked_sub(2 * FRAME).unwrap_or(progress.shown);
         assert_eq!(progress.on_step_end(&step).unwrap(), Control::Continue);
         progress.on_train_end(&Outcome::Finished, &History::default()).unwrap();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 fn circles() -> Loader {
     let point = |i: usize| {
-        let (angle, radius) = (i as f32 * 0.7, if i % 2 == 0 { 0.5 } else { 1.5 });
+        let (angle, radius) = (i as f32 * 0.7, [0.5, 1.5][i % 2]);
         [radius * angle.cos(), radius * angle.sin()]
     };
     let x: Vec<f32> = (0..200).flat_map(point).collect();

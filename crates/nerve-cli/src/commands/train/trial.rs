@@ -94,10 +94,10 @@ fn few(session: Session, trial: Trial) -> Result<Session, Failure> {
 
 /// The loss of the last epoch on the examples that watch, by the run's own record.
 fn last_loss(folder: &RunFolder) -> f64 {
-    let events = Reader::new(&folder.file(EVENTS)).events().unwrap_or_default();
-    let losses = events.into_iter().filter_map(|event| match event.what {
+    let events = Reader::new(folder.file(EVENTS)).events().unwrap_or_default();
+    let mut losses = events.into_iter().filter_map(|event| match event.what {
         What::Epoch { scores, .. } => scores.get("val_loss").map(|loss| loss.0),
         _ => None,
     });
-    losses.last().unwrap_or(f64::NAN)
+    losses.next_back().unwrap_or(f64::NAN)
 }
