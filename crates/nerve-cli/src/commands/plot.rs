@@ -95,10 +95,8 @@ fn lines(args: &Plot) -> Result<Vec<Line>, Failure> {
     if found.is_empty() {
         return Err(Failure::Usage(nothing(args, known)));
     }
-    let same = |of: fn(&(String, String, Vec<(f64, f64)>)) -> &String| {
-        found.iter().all(|line| of(line) == of(&found[0]))
-    };
-    let (one_run, one_tag) = (same(|line| &line.0), same(|line| &line.1));
+    let one_run = found.iter().all(|line| line.0 == found[0].0);
+    let one_tag = found.iter().all(|line| line.1 == found[0].1);
     let line = |(run, tag, raw): (String, String, Vec<(f64, f64)>)| {
         let values: Vec<f64> = raw.iter().map(|point| point.1).collect();
         let smooth = smoothed(&values, args.smooth);

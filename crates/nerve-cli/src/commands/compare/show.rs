@@ -11,9 +11,6 @@ use nerve_track::{Epoch, Epochs, RunFolder};
 pub fn text(first: &RunFolder, epochs: &Epochs, others: &[Beside]) -> String {
     let mut text = String::new();
     for other in others {
-        if !text.is_empty() {
-            text.push('\n');
-        }
         let names = [first.name(), other.run.name()];
         text.push_str(&section("settings", &names, &other.settings));
         text.push_str(&epochs_text(&names, [epochs, &other.epochs]));
@@ -26,7 +23,7 @@ pub fn text(first: &RunFolder, epochs: &Epochs, others: &[Beside]) -> String {
         }
         text.push_str(&section("machine", &names, &other.machine));
     }
-    text
+    text.trim_start().to_string()
 }
 
 fn section(title: &str, names: &[String; 2], changes: &[Change]) -> String {
