@@ -3,12 +3,11 @@
 // for the part that is zoomed into.
 
 const X_NAMES = { step: "Step", epoch: "Epoch", seconds: "Seconds of training" };
-// Other axes say their own names.
 
 class Chart {
   // `load(window)` gives the lines: `{ key, label, color, dash, points: { x, value, smooth, total, exact } }`.
-  constructor(id, title, load, { height = 240, zoomed, marks } = {}) {
-    Object.assign(this, { id, title, load, height, zoomed, marks, lines: [], window: null, log: false, shownX: "step" });
+  constructor(id, title, load, { height = 240, zoomed, marks, extent } = {}) {
+    Object.assign(this, { id, title, load, height, zoomed, marks, extent, lines: [], window: null, log: false, shownX: "step" });
     this.canvas = el("div", { class: "plot" });
     this.legend = el("ul", { class: "legend" });
     this.summary = el("p", { class: "soft summary" });
@@ -118,7 +117,8 @@ class Chart {
 
   // The x axis shows the window, or all there is.
   scale() {
-    const all = this.lines.flatMap((line) => [line.points.x[0], line.points.x.at(-1)]).filter((x) => x !== undefined);
+    const ends = this.lines.flatMap((line) => [line.points.x[0], line.points.x.at(-1)]);
+    const all = [...ends, ...(this.extent?.(this.shownX) ?? [])].filter((x) => x !== undefined);
     let [low, high] = this.window ?? [Math.min(...all), Math.max(...all)];
     if (!Number.isFinite(low)) [low, high] = [0, 1];
     if (low === high) [low, high] = [low - 0.5, high + 0.5];
@@ -177,7 +177,7 @@ class Chart {
 
   // The legend: the values under the cursor, exactly; without one the last.
   tell(x) {
-    const name = X_NAMES[this.shownX] ?? "";
+    const name = X_NAMES[this.shownX] ?? this.shownX;
     const rows = this.lines.map((line) => {
       const at = x === null ? line.points.x.length - 1 : nearest(line.points.x, x);
       const v = line.points.value[at];
@@ -246,7 +246,7 @@ class Chart {
   }
 
   numbers() {
-    const columns = [{ name: X_NAMES[this.shownX], of: (row) => row.x }];
+    const columns = [{ name: X_NAMES[this.shownX] ?? this.shownX, of: (row) => row.x }];
     this.lines.forEach((line, i) => columns.push({ name: line.label, of: (row) => row[i], text: (v) => (v === undefined ? "" : text.number(v, true)) }));
     return table(columns, this.rows(), { caption: this.title, most: 100 });
   }

@@ -55,6 +55,15 @@ function marks(x) {
   return found;
 }
 
+// From where to where the chosen run goes: all its charts show that, also where a number was logged rarely.
+function extent(x) {
+  const tags = nerve.tags;
+  const steps = tags?.begins.at(-1)?.steps_per_epoch;
+  const at = (last) => (x === "step" ? last.step : x === "seconds" ? last.seconds : steps ? last.step / steps : last.epoch);
+  const ends = Object.values(tags?.tags ?? {}).flatMap(({ last }) => (last ? [at(last)] : []));
+  return ends.length ? [0, ends.reduce((a, b) => Math.max(a, b))] : [];
+}
+
 nerve.tabs.push({
   id: "curves",
   name: "Curves",
@@ -109,7 +118,7 @@ nerve.tabs.push({
     for (const [name, tags] of groups) {
       let chart = this.charts.get(name);
       if (!chart) {
-        chart = new Chart(`curves/${name}`, name, (window) => lines(chart.tags, window), { zoomed: (window) => this.zoom(window), marks });
+        chart = new Chart(`curves/${name}`, name, (window) => lines(chart.tags, window), { zoomed: (window) => this.zoom(window), marks, extent });
         this.charts.set(name, chart);
       }
       chart.tags = tags;

@@ -163,7 +163,7 @@
       } catch (error) {
         put(this.place.examples, section(title, nothing(error.status === 404 || nerve.report ? "The examples were not kept: the training writes those of the validation data when it ends." : error.message)));
       }
-      this.place.examples.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      this.place.examples.scrollIntoView({ block: "nearest" });
     },
 
     stop() {

@@ -96,7 +96,7 @@
         const tags = rows.filter((row) => row[name] !== undefined).map((row) => `layer/${row.name}/${name}`).slice(0, 24);
         let chart = this.charts.find((chart) => chart.name === name);
         if (!chart) {
-          chart = new Chart(`health/${name}`, titles[name] ?? name, (window) => lines(chart.tags, window, { runs: [state.run], label: (tag) => tag.slice(6, -name.length - 1) }), { height: 190, marks });
+          chart = new Chart(`health/${name}`, titles[name] ?? name, (window) => lines(chart.tags, window, { runs: [state.run], label: (tag) => tag.slice(6, -name.length - 1) }), { height: 190, marks, extent });
           chart.name = name;
           chart.log = name === "update_ratio";
           this.charts.push(chart);

@@ -117,7 +117,7 @@
     async start(place) {
       this.place = { cards: el("div", { class: "cards small" }), chart: el("div"), notes: el("div"), history: el("div"), scores: el("div"), changed: el("div"), media: el("div") };
       const recipe = el("pre", { class: "recipe" });
-      this.chart = new Chart("overview/loss", "loss", (window) => lines(this.tags(), window, { runs: [state.run] }), { height: 220, marks });
+      this.chart = new Chart("overview/loss", "loss", (window) => lines(this.tags(), window, { runs: [state.run] }), { height: 220, marks, extent });
       put(place, this.place.cards, this.place.notes, el("div", { class: "two" }, this.place.chart, this.place.history), this.place.scores, this.place.changed, this.place.media,
         el("details", {}, el("summary", {}, "Recipe, and where the run comes from"), (this.from = el("div")), recipe));
       this.update(true);

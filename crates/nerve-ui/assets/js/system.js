@@ -30,7 +30,7 @@
             if (name === "system/memory") for (const line of found) line.points = { ...line.points, value: line.points.value.map((v) => (typeof v === "number" ? v / 1e6 : v)), smooth: undefined };
             return found;
           };
-          chart = new Chart(`system/${name}`, TITLES[name], load, { marks });
+          chart = new Chart(`system/${name}`, TITLES[name], load, { marks, extent });
           this.charts.set(name, chart);
           this.grid.append(chart.root);
         }

@@ -283,7 +283,8 @@ if (shots) mkdirSync(shots, { recursive: true });
 execFileSync(fixture, [runs, "demo"]);
 const browser = await chromium.launch({ executablePath: process.env.BROWSER ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
 const server = await serve(runs);
-for (const { name, run } of tests.filter(({ name }) => name.includes(process.env.ONLY ?? ""))) {
+const chosen = tests.filter(({ name }) => name.includes(process.env.ONLY ?? ""));
+for (const { name, run } of chosen) {
   try {
     await run(browser, server);
     console.log(`ok  ${name}`);
@@ -295,5 +296,5 @@ for (const { name, run } of tests.filter(({ name }) => name.includes(process.env
 await browser.close();
 await Promise.all([...children].map(ended));
 rmSync(work, { recursive: true, force: true });
-console.log(failed ? `${failed} of ${tests.length} failed` : `${tests.length} tests in the browser passed`);
+console.log(failed ? `${failed} of ${chosen.length} failed` : `${chosen.length} tests in the browser passed`);
 process.exit(failed ? 1 : 0);
