@@ -513,6 +513,7 @@ fn a_report_is_one_file_that_no_name_can_break() {
         data["worst"]["val"]["examples"].as_array().unwrap().len(),
         data["pictures"].as_object().unwrap().len()
     );
+    assert!(!report.contains(root.path().to_str().unwrap()), "nor where the folder lies");
     nerve_ui::write_report(&run, &root.path().join("r.html")).unwrap();
     let written = fs::read_to_string(root.path().join("r.html")).unwrap();
     assert_eq!(written[..begin], report[..begin]);
