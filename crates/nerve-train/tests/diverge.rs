@@ -7,7 +7,9 @@ use nerve_nn::layers::{Linear, Sequential};
 use nerve_nn::losses::Mse;
 use nerve_nn::optim::{Optimizer, Sgd};
 use nerve_nn::{Context, Layer, Params};
-use nerve_train::{Cause, Options, Outcome, Trainer};
+use nerve_train::{
+    Callback, CallbackError, Capture, Cause, Moment, Options, Outcome, Snapshot, Trainer,
+};
 use std::sync::Arc;
 
 /// √x of each value, as somebody might write it.
@@ -37,9 +39,29 @@ fn train(x: Vec<f32>, rate: f64, layers: fn(&Params) -> Sequential) -> (Outcome,
     let model = layers(&params);
     let (loss, sgd) = (Mse, Sgd::new(&params, rate).momentum(0.9));
     let options = Options { epochs: 50, ..Options::default() };
-    let trainer = Trainer::new(&model, &loss, &sgd).options(options);
-    let fit = trainer.fit(&numbers(x), None, &mut []).unwrap();
+    let trainer = Trainer::new(&model, &loss, &sgd).state(params.vars()).options(options);
+    let fit = trainer.fit(&numbers(x), None, &mut [&mut Whole]).unwrap();
     (fit.outcome, sgd.parameters().to_vec())
+}
+
+/// K20: captures the training after every step; what is captured can be gone on from.
+struct Whole;
+
+impl Callback for Whole {
+    fn wants_snapshot(&mut self, _: &Moment) -> bool {
+        true
+    }
+
+    fn on_snapshot(&mut self, at: &Moment, capture: &Capture<'_>) -> Result<(), CallbackError> {
+        let mut snapshot = Snapshot::default();
+        capture.take(&mut snapshot);
+        let model = snapshot.tensors().iter().filter(|tensor| tensor.name.starts_with("model/"));
+        for tensor in model {
+            let values = tensor.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            assert!(values.clone().all(f32::is_finite), "{at:?}: {}", tensor.name);
+        }
+        Ok(())
+    }
 }
 
 fn cause(outcome: &Outcome) -> (u64, &Cause) {

@@ -15,7 +15,9 @@ impl Trainer<'_> {
         for (i, callback) in run.callbacks.iter_mut().enumerate() {
             wanted |= u64::from(callback.wants_snapshot(&moment)) << i.min(63);
         }
-        if wanted == 0 {
+        // What has just become NaN is nothing to go on from: the training ends soon, and what was saved
+        // before stays the last.
+        if wanted == 0 || !self.is_finite() {
             return Ok(());
         }
         let memories: Vec<_> = run.callbacks.iter().filter_map(|it| it.memory()).collect();
