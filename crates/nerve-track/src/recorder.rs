@@ -5,6 +5,7 @@ use crate::folder::{EVENTS, HISTORY, RunFolder, STATE};
 use crate::log::EventLog;
 use crate::state::{State, Status};
 use crate::system::System;
+use nerve_formats::write_atomic;
 use nerve_train::checkpoint::Saved;
 use nerve_train::{
     Background, Callback, CallbackError, Control, History, Mode, Outcome, Row, StepEnd, TrainBegin,
@@ -44,12 +45,23 @@ pub struct Recorder {
 
 /// What has come together since the last point.
 struct Since {
+    /// When the last point was.
+    point: Instant,
+    /// When the last step ended, or the epoch began: what comes between epochs is no time of a step.
+    mark: Instant,
     /// The last step that was done.
     step: u64,
-    at: Instant,
     steps: u64,
+    busy: Duration,
     loss: f64,
     lr: f64,
+}
+
+impl Since {
+    fn new(step: u64, lr: f64) -> Since {
+        let now = Instant::now();
+        Since { point: now, mark: now, step, steps: 0, busy: Duration::ZERO, loss: 0.0, lr }
+    }
 }
 
 fn now() -> f64 {
@@ -81,7 +93,7 @@ impl Recorder {
             goal: None,
             exit_code: None,
         };
-        let since = Since { step: 0, at: Instant::now(), steps: 0, loss: 0.0, lr: f64::NAN };
+        let since = Since::new(0, f64::NAN);
         let recorder = Recorder {
             folder: folder.clone(),
             log,
@@ -192,10 +204,20 @@ impl Recorder {
         self.log.push(What::Scalar { step, epoch, tag: tag.into(), v: Number(v) });
     }
 
+    /// Writes the table of the epochs.
+    fn history(&self, history: &History) {
+        let (path, csv) = (self.folder.file(HISTORY), history.to_csv());
+        self.background.submit("history", move || {
+            write_atomic(&path, |file| file.write_all(csv.as_bytes()))
+                .map_err(|error| error.to_string())
+        });
+    }
+
     /// A row of the history, as curves and as a whole.
     fn epoch(&self, row: &Row, history: &History) {
         let (step, epoch) = (row.step, row.epoch);
         self.scalar(step, epoch, "loss/epoch", row.loss);
+        self.scalar(step, epoch, "lr", row.lr);
         let mut scores = BTreeMap::from([("loss".to_string(), Number(row.loss))]);
         for (name, &v) in history.metrics.iter().zip(&row.metrics) {
             self.scalar(step, epoch, &format!("{name}/train"), v);
@@ -237,35 +259,35 @@ impl Callback for Recorder {
             maximize: history.goal.mode == Mode::Max,
             step: begin.position.step,
         });
-        self.since.at = Instant::now();
+        self.since = Since::new(begin.position.step, f64::NAN);
         Ok(())
     }
 
     fn on_epoch_begin(&mut self, epoch: u64) -> Result<(), CallbackError> {
         self.state().epoch = epoch;
-        // What came between the epochs is no time of a step.
-        (self.since.at, self.since.steps, self.since.loss) = (Instant::now(), 0, 0.0);
+        self.since.mark = Instant::now();
         Ok(())
     }
 
     fn on_step_end(&mut self, end: &StepEnd<'_>) -> Result<Control, CallbackError> {
-        self.since.step = end.step;
-        self.since.steps += 1;
-        self.since.loss += end.loss;
+        let (now, since) = (Instant::now(), &mut self.since);
+        since.busy += now - since.mark;
+        (since.mark, since.step) = (now, end.step);
+        since.steps += 1;
+        since.loss += end.loss;
         let due = match self.every {
             Some(every) => end.step.is_multiple_of(every.max(1)),
-            None => self.since.at.elapsed() >= POINT || end.step == 1,
+            None => now - since.point >= POINT || end.step == 1,
         };
         if due {
-            let steps = self.since.steps as f64;
-            let ms = self.since.at.elapsed().as_secs_f64() * 1e3 / steps;
-            self.scalar(end.step, end.epoch, "loss/train", self.since.loss / steps);
+            let (loss, steps) = (since.loss, since.steps as f64);
+            let (ms, lr) = (since.busy.as_secs_f64() * 1e3 / steps, since.lr);
+            self.scalar(end.step, end.epoch, "loss/train", loss / steps);
             self.scalar(end.step, end.epoch, "time/step_ms", (ms * 1e4).round() / 1e4);
-            if end.lr != self.since.lr {
+            if end.lr != lr {
                 self.scalar(end.step, end.epoch, "lr", end.lr);
             }
-            self.since =
-                Since { step: end.step, at: Instant::now(), steps: 0, loss: 0.0, lr: end.lr };
+            self.since = Since::new(end.step, end.lr);
             self.state().step = end.step;
             *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = end.waited;
         }
@@ -280,11 +302,10 @@ impl Callback for Recorder {
             (state.step, state.best) = (row.step, best(history));
             state.goal = Some(history.goal.name(history));
         }
-        let (path, csv) = (self.folder.file(HISTORY), history.to_csv());
-        self.background.submit("history", move || {
-            nerve_formats::write_atomic(&path, |file| file.write_all(csv.as_bytes()))
-                .map_err(|error| error.to_string())
-        });
+        // Where epochs are shorter than writing their table, it is not made anew for each.
+        if !self.background.waits("history") {
+            self.history(history);
+        }
         let log = self.log();
         self.background.submit("events", move || log.flush(true));
         Ok(Control::Continue)
@@ -293,6 +314,9 @@ impl Callback for Recorder {
     fn on_train_end(&mut self, outcome: &Outcome, history: &History) -> Result<(), CallbackError> {
         if let Outcome::Diverged { step, epoch, loss, .. } = outcome {
             self.scalar(*step, *epoch, "loss/train", *loss);
+        }
+        if !history.rows.is_empty() {
+            self.history(history);
         }
         let mut state = self.state();
         (state.best, state.step) = (best(history), state.step.max(self.since.step));

@@ -68,13 +68,13 @@ fn kind(path: &Path) -> Result<Kind, Failure> {
 }
 
 /// As wide as the terminal says it is, within reason.
-fn terminal_width() -> u32 {
+pub fn terminal_width() -> u32 {
     let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     columns.unwrap_or(80).clamp(30, 200)
 }
 
 /// Whether standard output takes colours.
-fn colour() -> bool {
+pub fn colour() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !set("NO_COLOR")
 }

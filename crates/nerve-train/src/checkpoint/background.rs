@@ -83,6 +83,11 @@ impl Background {
         self.shared.changed.notify_all();
     }
 
+    /// Whether a job of this key waits to begin.
+    pub fn waits(&self, key: &str) -> bool {
+        self.queue().jobs.iter().any(|(known, _)| *known == key)
+    }
+
     /// Does this again and again, with so much time between, between the jobs.
     pub fn every(
         &self,
@@ -211,6 +216,7 @@ mod tests {
                 if i == 9 { Err("nine".to_string()) } else { Ok(()) }
             });
         }
+        assert!(background.waits("number") && !background.waits("other"));
         go.send(()).unwrap();
         background.flush();
         // The first number may have begun before the others came, had the thread been free.
