@@ -11,6 +11,8 @@ fn without_clients(here: &Path, args: &[&str]) -> Ran {
     let data = here.join("data");
     let mut command = command(here);
     command.env("NERVE_DATA", data).env("PATH", here);
+    // What the user has fetched stays out of it.
+    command.env("XDG_DATA_HOME", here.join("home"));
     Ran::of(command.args(args).output().unwrap())
 }
 

@@ -525,9 +525,14 @@ impl Output for Mask {
     }
 
     fn truth(&self, stored: &Values, row: usize) -> Answer {
-        let Values::U8(classes) = stored else { unreachable!("masks are stored as bytes") };
         let plane = self.size[0] * self.size[1];
-        Answer::Pixels(classes[row * plane..][..plane].iter().map(|&class| class.into()).collect())
+        let pixels = row * plane..(row + 1) * plane;
+        // As they are stored, or as they are delivered to the network.
+        Answer::Pixels(match stored {
+            Values::U8(classes) => classes[pixels].iter().map(|&class| class.into()).collect(),
+            Values::I32(classes) => classes[pixels].to_vec(),
+            Values::F32(_) => unreachable!("classes are whole numbers"),
+        })
     }
 }
 
