@@ -385,7 +385,7 @@ impl Recipe {
 
     /// Whether the loss compares the examples of a batch with each other: then the network gives
     /// embeddings, or a score, and no output for each class.
-    pub(crate) fn compares_examples(&self) -> bool {
+    pub fn compares_examples(&self) -> bool {
         let given =
             self.trainer.get("loss").or(self.outputs.first().and_then(|o| o.args.get("loss")));
         match given {
