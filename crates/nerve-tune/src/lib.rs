@@ -11,7 +11,7 @@
 //! | [`Study`] | trials asked, reported, told; the best of them |
 //! | [`optimize`] | several workers in this process |
 //! | [`journal`] | the file that survives whatever happens to the process |
-//! | [`importance`] | which parameters decided |
+//! | [`mod@importance`] | which parameters decided |
 //!
 //! ```
 //! use nerve_tune::{Domain, Finish, Options, Parameter, Settings, Space, Study, optimize};
