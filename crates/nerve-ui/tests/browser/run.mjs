@@ -179,17 +179,17 @@ test("a run that trains grows, is told to have crashed, and goes on where it was
 
 test("a real training: it grows, is killed, is resumed, ends, and its mistakes can be looked at", async (browser, { url }) => {
   const folder = ["--runs", runs, "--progress", "off"];
-  const trainer = start(nerve, ["train", "mnist", "epochs=1", "log.every=5", "log.checkpoint_steps=40", "--name", "real", ...folder]);
+  const trainer = start(nerve, ["train", "mnist", "epochs=30", "log.every=5", "log.checkpoint_steps=40", "--name", "real", ...folder]);
   const page = await open(browser, url);
   await page.goto(`${url}/#tab=curves`);
   await page.getByRole("button", { name: /^real/ }).click({ timeout: 60000 });
   await page.waitForFunction(() => window.__nerve.status === "running" && window.__nerve.charts["curves/loss"]?.points > 5, null, { timeout: 60000 });
   const first = (await page.chart("curves/loss")).points;
-  await page.waitForFunction((first) => window.__nerve.charts["curves/loss"].points > first && window.__nerve.tags.checkpoints.length > 1, first, { timeout: 60000 });
+  await page.waitForFunction((first) => window.__nerve.charts["curves/loss"].points > first && window.__nerve.tags.checkpoints.length > 0, first, { timeout: 60000 });
   await ended(trainer);
   await page.waitForFunction(() => window.__nerve.status === "crashed", null, { timeout: 15000 });
   const before = (await page.chart("curves/loss")).xmax;
-  start(nerve, ["resume", "real", ...folder]);
+  start(nerve, ["resume", "real", "epochs=8", ...folder]);
   await page.waitForFunction((before) => window.__nerve.charts["curves/loss"].xmax > before && window.__nerve.tags.begins.length === 2, before, { timeout: 60000 });
   await page.waitForFunction(() => window.__nerve.status === "done", null, { timeout: 120000 });
   await page.waitForFunction(() => window.__nerve.charts["curves/accuracy"]?.points > 0);
