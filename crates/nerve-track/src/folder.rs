@@ -54,7 +54,6 @@ pub enum RunError {
         /// What the system said.
         cause: io::Error,
     },
-    /// A file in it cannot be written.
     /// Another process trains in it.
     #[error("cannot train in `{run}`: {reason}")]
     Busy {

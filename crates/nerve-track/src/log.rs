@@ -10,19 +10,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MOST: usize = 16 << 20;
 
 /// Appends events to a file. Giving one costs its formatting; [`flush`](EventLog::flush), on another
-/// thread, writes what has gathered.
+/// thread, writes what has gathered. Who gives an event never waits for the disk, also for one that hangs.
 ///
 /// A disk that is full loses no event as long as no more than 16 MiB gather; after that new ones are dropped
 /// and counted, and a note says so where the file goes on.
 #[derive(Clone)]
-pub struct EventLog(Arc<Mutex<Inner>>);
+pub struct EventLog {
+    gathered: Arc<Mutex<Gathered>>,
+    written: Arc<Mutex<Written>>,
+}
 
-struct Inner {
-    file: File,
-    waiting: Vec<u8>,
+/// What was given and is not being written yet.
+#[derive(Default)]
+struct Gathered {
+    lines: Vec<u8>,
     dropped: u64,
+}
+
+/// The file, and what it has not taken yet.
+struct Written {
+    file: File,
+    lines: Vec<u8>,
     /// Whether the last write failed: then only the first failure is told.
     failing: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl EventLog {
@@ -36,24 +50,20 @@ impl EventLog {
         if !ends_with_line(&mut file)? {
             file.write_all(b"\n")?;
         }
-        let inner = Inner { file, waiting: Vec::new(), dropped: 0, failing: false };
-        Ok(EventLog(Arc::new(Mutex::new(inner))))
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let written = Written { file, lines: Vec::new(), failing: false };
+        Ok(EventLog { gathered: Arc::default(), written: Arc::new(Mutex::new(written)) })
     }
 
     /// Adds an event, at the time of the clock.
     pub fn push(&self, what: What) {
         let line = Event::now(what).line();
-        let mut inner = self.inner();
-        if inner.waiting.len() + line.len() > MOST {
-            inner.dropped += 1;
+        let mut gathered = lock(&self.gathered);
+        if gathered.lines.len() + line.len() > MOST {
+            gathered.dropped += 1;
             return;
         }
-        inner.waiting.extend_from_slice(line.as_bytes());
-        inner.waiting.push(b'\n');
+        gathered.lines.extend_from_slice(line.as_bytes());
+        gathered.lines.push(b'\n');
     }
 
     /// Writes what has gathered; with `sync` puts it on the disk.
@@ -61,28 +71,28 @@ impl EventLog {
     /// # Errors
     /// Those of the disk, each only once until it works again. What was not written is kept.
     pub fn flush(&self, sync: bool) -> Result<(), String> {
-        let mut inner = self.inner();
-        if inner.dropped > 0 && !inner.failing {
-            let text = format!("{} events were lost: the disk took none", inner.dropped);
-            inner.dropped = 0;
-            let line = Event::now(What::Note { level: "warning".into(), text }).line() + "\n";
-            inner.waiting.extend_from_slice(line.as_bytes());
-        }
-        // The lock is held: another event waits for the page cache, in which a write ends at once.
-        let Inner { file, waiting, .. } = &mut *inner;
-        let written = write(file, waiting);
-        let synced = match (&written, sync) {
-            (Ok(()), true) => file.try_clone(),
-            (Ok(()), false) => {
-                inner.failing = false;
-                return Ok(());
+        let mut written = lock(&self.written);
+        let Written { file, lines, failing } = &mut *written;
+        // What was taken over is written before more is: of both together there is a bound.
+        let mut result = write(file, lines);
+        if result.is_ok() {
+            let dropped = {
+                let mut gathered = lock(&self.gathered);
+                std::mem::swap(lines, &mut gathered.lines);
+                std::mem::take(&mut gathered.dropped)
+            };
+            if dropped > 0 {
+                let text = format!("{dropped} events were lost: the disk took none");
+                let line = Event::now(What::Note { level: "warning".into(), text }).line() + "\n";
+                lines.extend_from_slice(line.as_bytes());
             }
-            _ => written.map(|()| unreachable!("it failed")),
-        };
-        let told = inner.failing;
-        inner.failing = synced.is_err();
-        drop(inner);
-        match synced.and_then(|file| file.sync_data()) {
+            result = write(file, lines);
+        }
+        if sync && result.is_ok() {
+            result = file.sync_data();
+        }
+        let told = std::mem::replace(failing, result.is_err());
+        match result {
             Err(error) if !told => Err(format!("cannot write the events: {error}")),
             _ => Ok(()),
         }
@@ -160,7 +170,7 @@ mod tests {
         assert!(log.flush(false).is_ok(), "told once");
         let text = "x".repeat(1 << 20);
         (0..20).for_each(|_| log.push(note(&text)));
-        let inner = log.inner();
-        assert!(inner.waiting.len() <= MOST && inner.dropped > 0);
+        let gathered = lock(&log.gathered);
+        assert!(gathered.lines.len() <= MOST && gathered.dropped > 0);
     }
 }

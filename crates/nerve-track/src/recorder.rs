@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Between two looks at the clock's work: writing what has gathered.
+/// How often what has gathered is written.
 const TICK: Duration = Duration::from_millis(250);
 /// Between two points on the curves, where no number of steps is asked for.
 const POINT: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub struct Recorder {
     state: Arc<Mutex<State>>,
     every: Option<u64>,
     since: Since,
-    /// The share of time that was waited for data, in parts of a million, for the look at the load.
+    /// How long the training has waited for data, in seconds.
     waited: Arc<Mutex<f64>>,
     ended: bool,
 }
@@ -154,11 +154,14 @@ impl Recorder {
             }
             if beat.elapsed() >= State::HEARTBEAT {
                 beat = Instant::now();
-                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.heartbeat = now();
-                let state = state.clone();
+                let seen = {
+                    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.heartbeat = now();
+                    // A copy: the training must not wait while the disk is written.
+                    state.clone()
+                };
                 // If the disk takes none, the events say so.
-                let _ = state.show(&path);
+                let _ = seen.show(&path);
             }
             log.flush(false)
         }
@@ -166,9 +169,8 @@ impl Recorder {
 
     /// Says at once how the run stands.
     fn beat(&self) {
-        let mut state = self.state();
-        state.heartbeat = now();
-        let state = state.clone();
+        self.state().heartbeat = now();
+        let state = self.state().clone();
         // If the disk takes none, the events say so.
         let _ = state.show(&self.folder.file(STATE));
     }
