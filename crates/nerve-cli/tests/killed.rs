@@ -114,3 +114,17 @@ fn k07_killed_at_random_moments_a_training_ends_with_the_same_bytes() {
     }
     println!("killed {kills} times");
 }
+
+/// The order of the columns is that in which they meet in the network.
+#[test]
+fn columns_in_another_order_are_another_recipe() {
+    let here = folder();
+    let here = here.path();
+    write(here);
+    assert!(start(here, "points", 0).output().unwrap().status.success());
+    let swapped = RECIPE.replace(r#"["a", "b"]"#, r#"["b", "a"]"#);
+    fs::write(here.join("points.toml"), swapped).unwrap();
+    let refused = start(here, "points", 0).arg("epochs=70").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("was another one"));
+}

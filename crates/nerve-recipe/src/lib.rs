@@ -10,7 +10,6 @@
 pub mod columns;
 pub mod data;
 pub mod diagnostic;
-pub mod differences;
 mod explain;
 pub mod features;
 mod health;

@@ -46,7 +46,7 @@ pub use overview::{Overview, TAGS};
 pub use reader::Reader;
 pub use recorder::Recorder;
 pub use series::{Curve, Point, Series};
-pub use settings::{Setting, settings};
+pub use settings::{Change, Setting, changes, settings, settings_in};
 pub use smooth::smoothed;
 pub use state::{Alive, State, Status};
 pub use system::{Load, System};

@@ -3,6 +3,7 @@
 use crate::{RESOLVED, RunFolder};
 use nerve_formats::{ErrorKind, FormatError, Limits, Reader};
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use toml::de::{DeTable, DeValue};
 
@@ -58,14 +59,49 @@ pub fn settings(run: &RunFolder) -> Result<Vec<(String, Setting)>, FormatError> 
         FormatError::new(ErrorKind::Malformed, &path, "recipe", "TOML in UTF-8", found)
     };
     let text = std::str::from_utf8(&bytes).map_err(|error| wrong(error.to_string()))?;
-    flatten(text).map_err(wrong)
+    settings_in(text).map_err(wrong)
 }
 
-fn flatten(text: &str) -> Result<Vec<(String, Setting)>, String> {
+/// The settings in the text of a resolved recipe.
+///
+/// # Errors
+/// It is no TOML: why.
+pub fn settings_in(text: &str) -> Result<Vec<(String, Setting)>, String> {
     let table = DeTable::parse(text).map_err(|error| error.message().to_string())?;
     let mut settings = Vec::new();
     entries(String::new(), table.get_ref(), &mut settings);
     Ok(settings)
+}
+
+/// Something that is not the same in two lists of settings, as text; `None` where it is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its dotted path.
+    pub path: String,
+    /// What stands there in the first.
+    pub first: Option<String>,
+    /// What stands there in the second.
+    pub second: Option<String>,
+}
+
+/// What is not the same in both, by path. Which of two equal settings stands first does not matter.
+///
+/// ```
+/// use nerve_track::{changes, settings_in};
+/// let [before, after] = ["lr = 0.1\nseed = 1", "seed = 1\nlr = 0.2"].map(|text| settings_in(text).unwrap());
+/// let changed = changes(&before, &after);
+/// assert_eq!(changed.len(), 1);
+/// assert_eq!((changed[0].path.as_str(), changed[0].second.as_deref()), ("lr", Some("0.2")));
+/// ```
+pub fn changes<T: fmt::Display>(first: &[(String, T)], second: &[(String, T)]) -> Vec<Change> {
+    let mut all: BTreeMap<&str, [Option<String>; 2]> = BTreeMap::new();
+    for (side, pairs) in [first, second].into_iter().enumerate() {
+        for (path, value) in pairs {
+            all.entry(path).or_default()[side] = Some(value.to_string());
+        }
+    }
+    let changed = all.into_iter().filter(|(_, [a, b])| a != b);
+    changed.map(|(path, [first, second])| Change { path: path.into(), first, second }).collect()
 }
 
 fn entries(path: String, table: &DeTable<'_>, to: &mut Vec<(String, Setting)>) {
@@ -133,8 +169,11 @@ mod tests {
                     [[input]]\nname = \"y\"\n[model]\nlayers = [{ type = \"Dense\", bias = true }, \
                     { type = \"Dense\", units = 0x10 }]\nextra = []\n[trainer]\n\
                     optimizer = { type = \"adam\", lr = 1e-3 }\nclip = inf\n";
-        let found: Vec<String> =
-            flatten(text).unwrap().iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let found: Vec<String> = settings_in(text)
+            .unwrap()
+            .iter()
+            .map(|(path, value)| format!("{path}={value}"))
+            .collect();
         let mut found_sorted = found.clone();
         found_sorted.sort();
         let mut expected = [
@@ -154,6 +193,24 @@ mod tests {
         ];
         expected.sort();
         assert_eq!(found_sorted, expected);
-        assert!(flatten("a = ").is_err());
+        assert!(settings_in("a = ").is_err());
+    }
+
+    #[test]
+    fn changes_are_what_differs_wherever_it_stands() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
+        };
+        let first = pairs(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let second = pairs(&[("c", "4"), ("a", "1"), ("d", "5")]);
+        let found = changes(&first, &second);
+        let texts: Vec<(&str, Option<&str>, Option<&str>)> = found
+            .iter()
+            .map(|change| (change.path.as_str(), change.first.as_deref(), change.second.as_deref()))
+            .collect();
+        assert_eq!(
+            texts,
+            [("b", Some("2"), None), ("c", Some("3"), Some("4")), ("d", None, Some("5"))]
+        );
     }
 }

@@ -7,18 +7,9 @@ use crate::args::Compare;
 use crate::commands::set_threads;
 use crate::failure::Failure;
 use crate::output;
-use nerve_track::{Epochs, RunFolder, Setting, settings};
+use nerve_track::{Change, Epochs, RunFolder, Setting, changes, settings};
 use scores::Scores;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-
-/// Something that is not the same in two runs; `None` where it is absent.
-#[derive(Clone, Debug, PartialEq)]
-struct Change {
-    path: String,
-    first: Option<String>,
-    second: Option<String>,
-}
 
 /// A run beside the first.
 struct Beside {
@@ -70,10 +61,8 @@ fn epochs_of(run: &RunFolder) -> Result<Epochs, Failure> {
 
 type Pairs = Vec<(String, String)>;
 
-fn settings_of(run: &RunFolder) -> Result<Pairs, Failure> {
-    let found = settings(run).map_err(|error| Failure::Data(error.to_string()))?;
-    let text = |(path, setting): (String, Setting)| (path, setting.to_string());
-    Ok(found.into_iter().map(text).collect())
+fn settings_of(run: &RunFolder) -> Result<Vec<(String, Setting)>, Failure> {
+    settings(run).map_err(|error| Failure::Data(error.to_string()))
 }
 
 /// Where a run was trained: what of its environment can differ between machines and versions.
@@ -87,19 +76,6 @@ fn machine(run: &RunFolder) -> Pairs {
         pairs.extend(rows.iter().map(|(part, count)| (format!("rows.{part}"), count.to_string())));
     }
     pairs
-}
-
-/// What is not the same in both, by path. Which of two equal settings stands first does not matter.
-fn changes(first: &[(String, String)], second: &[(String, String)]) -> Vec<Change> {
-    let mut all: BTreeMap<&str, [Option<&str>; 2]> = BTreeMap::new();
-    for (side, pairs) in [first, second].into_iter().enumerate() {
-        pairs.iter().for_each(|(path, value)| all.entry(path).or_default()[side] = Some(value));
-    }
-    let text = |value: Option<&str>| value.map(str::to_string);
-    let changed = all.into_iter().filter(|(_, [a, b])| a != b);
-    changed
-        .map(|(path, [a, b])| Change { path: path.into(), first: text(a), second: text(b) })
-        .collect()
 }
 
 fn epochs_json(epochs: &Epochs) -> Value {
@@ -131,27 +107,4 @@ fn json(other: &Beside) -> Value {
         "epochs": epochs_json(&other.epochs),
         "scores": scores,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_are_what_differs_wherever_it_stands() {
-        let pairs = |pairs: &[(&str, &str)]| -> Pairs {
-            pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
-        };
-        let first = pairs(&[("a", "1"), ("b", "2"), ("c", "3")]);
-        let second = pairs(&[("c", "4"), ("a", "1"), ("d", "5")]);
-        let found = changes(&first, &second);
-        let texts: Vec<(&str, Option<&str>, Option<&str>)> = found
-            .iter()
-            .map(|change| (change.path.as_str(), change.first.as_deref(), change.second.as_deref()))
-            .collect();
-        assert_eq!(
-            texts,
-            [("b", Some("2"), None), ("c", Some("3"), Some("4")), ("d", None, Some("5"))]
-        );
-    }
 }

@@ -6,10 +6,12 @@ use crate::commands::set_threads;
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::train::Checkpoints;
-use nerve_recipe::differences::{Difference, differences};
 use nerve_recipe::source::escape;
 use nerve_recipe::{Recipe, Session, Source};
-use nerve_track::{CHECKPOINTS, ENVIRONMENT, RESOLVED, RunFolder, STATE, State, Status};
+use nerve_track::{
+    CHECKPOINTS, Change, ENVIRONMENT, RESOLVED, RunFolder, STATE, State, Status, changes, settings,
+    settings_in,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,8 +31,9 @@ pub fn run(args: &Resume) -> Result<(), Failure> {
 pub fn with(how: &How, folder: &RunFolder, recipe: &Recipe) -> Result<(), Failure> {
     let lock = folder.lock()?;
     let session = Session::new(recipe)?;
-    let before = Source::read(&folder.file(RESOLVED))?.text;
-    let changes = differences(&before, &session.recipe.resolved());
+    let before = settings(folder).map_err(|error| Failure::Data(error.to_string()))?;
+    let after = settings_in(&session.recipe.resolved()).expect("a recipe prints as TOML");
+    let changes = changes(&before, &after);
     refuse_changes(folder, &changes)?;
     let state = State::read(&folder.file(STATE)).ok();
     if let Some(state) = state.filter(|state| state.status == Status::Done && changes.is_empty()) {
@@ -65,7 +68,7 @@ fn may_change(path: &str) -> bool {
     keys.contains(&path) || tables.iter().any(|table| path.starts_with(table))
 }
 
-fn refuse_changes(folder: &RunFolder, changes: &[Difference]) -> Result<(), Failure> {
+fn refuse_changes(folder: &RunFolder, changes: &[Change]) -> Result<(), Failure> {
     let refused: Vec<String> = changes
         .iter()
         .filter(|change| !may_change(&change.path))
@@ -82,9 +85,9 @@ fn refuse_changes(folder: &RunFolder, changes: &[Difference]) -> Result<(), Fail
     )))
 }
 
-fn described(change: &Difference) -> String {
+fn described(change: &Change) -> String {
     let text = |value: &Option<String>| value.as_deref().map_or("nothing".into(), escape);
-    format!("{} = {} (was {})", change.path, text(&change.after), text(&change.before))
+    format!("{} = {} (was {})", change.path, text(&change.second), text(&change.first))
 }
 
 /// The same steps on other data would be no continuation.
