@@ -6,6 +6,7 @@
 //! | [`archive`] | members of zip, tar and Debian packages, plain or compressed |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
 //! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
+//! | [`onnx`] | networks in the Open Neural Network Exchange format |
 //! | [`pickle`] | objects of Python as plain data; nothing is called |
 //! | [`rdata`] | data frames of R |
 //! | [`safetensors`] | named tensors in one file |
@@ -26,7 +27,9 @@ pub mod idx;
 mod limits;
 mod meaning;
 pub mod npy;
+pub mod onnx;
 pub mod pickle;
+mod protobuf;
 pub mod rdata;
 mod reader;
 pub mod safetensors;

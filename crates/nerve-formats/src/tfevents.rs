@@ -30,13 +30,12 @@
 //! ```
 
 mod crc;
-mod proto;
 mod read;
 
 pub use crc::{crc32c, masked};
 pub use read::{Content, Record, Value, read};
 
-use proto::Message;
+use crate::protobuf::Message;
 use std::io::{self, Write};
 
 /// A setting of a training.

@@ -1,7 +1,7 @@
 //! Reading event files, those of others too.
 
-use super::proto::Fields;
 use super::{Histogram, masked};
+use crate::protobuf::Fields;
 use crate::{FormatError, Reader};
 
 /// A record.
