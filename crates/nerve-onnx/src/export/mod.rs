@@ -1,0 +1,1 @@
+//! From a graph of tensors to an ONNX model.
