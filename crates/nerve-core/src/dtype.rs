@@ -12,8 +12,12 @@ pub enum DType {
     F64,
     /// 32-bit signed integer: labels and indices.
     I32,
+    /// 64-bit signed integer: indices and shapes in files from elsewhere.
+    I64,
     /// 8-bit unsigned integer: images as they are stored.
     U8,
+    /// 8-bit signed integer: quantized weights.
+    I8,
     /// Truth values: the result of comparisons. One byte each, 0 or 1.
     Bool,
 }
@@ -23,8 +27,8 @@ impl DType {
     pub const fn bytes(self) -> usize {
         match self {
             DType::F32 | DType::I32 => 4,
-            DType::F64 => 8,
-            DType::U8 | DType::Bool => 1,
+            DType::F64 | DType::I64 => 8,
+            DType::U8 | DType::I8 | DType::Bool => 1,
         }
     }
 
@@ -33,13 +37,26 @@ impl DType {
         matches!(self, DType::F32 | DType::F64)
     }
 
+    /// Whether values are whole numbers. Truth values are not.
+    pub const fn is_integer(self) -> bool {
+        matches!(self, DType::I32 | DType::I64 | DType::U8 | DType::I8)
+    }
+
+    /// Whether arithmetic on it happens in a wider type: what leaves its range wraps around when
+    /// it is stored, so a result has to pass through memory before it is used.
+    pub(crate) const fn is_narrow(self) -> bool {
+        matches!(self, DType::U8 | DType::I8)
+    }
+
     /// The name used in messages, files and recipes: `f32`, `i32`, …
     pub const fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
             DType::F64 => "f64",
             DType::I32 => "i32",
+            DType::I64 => "i64",
             DType::U8 => "u8",
+            DType::I8 => "i8",
             DType::Bool => "bool",
         }
     }
@@ -73,7 +90,7 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32 => F32, f64 => F64, i32 => I32, u8 => U8);
+element!(f32 => F32, f64 => F64, i32 => I32, i64 => I64, u8 => U8, i8 => I8);
 
 impl Element for bool {
     const DTYPE: DType = DType::Bool;

@@ -174,6 +174,7 @@ impl RunOn for ArgReduce {
                 Number::F32 => self.run_as::<f32>(isa, chunk, memory),
                 Number::F64 => self.run_as::<f64>(isa, chunk, memory),
                 Number::I32 => self.run_as::<i32>(isa, chunk, memory),
+                Number::I64 => self.run_as::<i64>(isa, chunk, memory),
             }
         }
     }
@@ -281,6 +282,7 @@ mod tests {
         agree::<f32>(Number::F32, |rng, n| rng.reals(n, 1.0));
         agree::<f64>(Number::F64, |rng, n| rng.coarse(n));
         agree::<i32>(Number::I32, |rng, n| (0..n).map(|_| rng.below(9) as i32 - 4).collect());
+        agree::<i64>(Number::I64, |rng, n| (0..n).map(|_| rng.bits() as i64).collect());
         agree::<f32>(Number::F32, |_, n| vec![f32::NEG_INFINITY; n]);
     }
 

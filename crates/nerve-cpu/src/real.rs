@@ -20,6 +20,8 @@ pub enum Number {
     F64,
     /// 32-bit integers; sums wrap around.
     I32,
+    /// 64-bit integers; sums wrap around.
+    I64,
 }
 
 impl Number {
@@ -27,7 +29,7 @@ impl Number {
     pub const fn bytes(self) -> usize {
         match self {
             Number::F32 | Number::I32 => 4,
-            Number::F64 => 8,
+            Number::F64 | Number::I64 => 8,
         }
     }
 }
@@ -107,24 +109,29 @@ pub(crate) trait Real:
     fn to_f64(self) -> f64;
 }
 
-impl Num for i32 {
-    type Sum = i32;
+macro_rules! whole {
+    ($($t:ident),*) => {$(
+        impl Num for $t {
+            type Sum = $t;
 
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self {
+                self.wrapping_add(other)
+            }
 
-    #[inline(always)]
-    fn add_to(self, sum: i32) -> i32 {
-        sum.wrapping_add(self)
-    }
+            #[inline(always)]
+            fn add_to(self, sum: $t) -> $t {
+                sum.wrapping_add(self)
+            }
 
-    #[inline(always)]
-    fn round(sum: i32) -> Self {
-        sum
-    }
+            #[inline(always)]
+            fn round(sum: $t) -> Self {
+                sum
+            }
+        }
+    )*};
 }
+whole!(i32, i64);
 
 macro_rules! real {
     ($t:ident, [$avx512:ty, $avx2:ty, $portable:ty], $exp:expr, $decay:expr, $ln:expr, $tanh:expr, $gate:expr) => {

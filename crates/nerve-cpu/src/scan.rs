@@ -120,6 +120,7 @@ impl RunOn for CumSum {
                 Number::F32 => self.run_as::<f32>(isa, chunk, memory),
                 Number::F64 => self.run_as::<f64>(isa, chunk, memory),
                 Number::I32 => self.run_as::<i32>(isa, chunk, memory),
+                Number::I64 => self.run_as::<i64>(isa, chunk, memory),
             }
         }
     }
@@ -208,6 +209,7 @@ mod tests {
         agree::<f32>(Number::F32, |rng| rng.real() as f32);
         agree::<f64>(Number::F64, |rng| rng.real());
         agree::<i32>(Number::I32, |rng| rng.bits() as i32);
+        agree::<i64>(Number::I64, |rng| rng.bits() as i64);
     }
 
     #[test]

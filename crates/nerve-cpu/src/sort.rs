@@ -68,6 +68,13 @@ impl Key for i32 {
     }
 }
 
+impl Key for i64 {
+    #[inline(always)]
+    fn key(self) -> u64 {
+        self as u64 ^ (1 << 63)
+    }
+}
+
 impl Sort {
     fn lines_per_chunk(&self) -> usize {
         GRAIN.div_ceil(self.axis.max(1))
@@ -181,6 +188,7 @@ impl Kernel for Sort {
                 Number::F32 => self.run_as::<f32>(chunk, memory, scratch),
                 Number::F64 => self.run_as::<f64>(chunk, memory, scratch),
                 Number::I32 => self.run_as::<i32>(chunk, memory, scratch),
+                Number::I64 => self.run_as::<i64>(chunk, memory, scratch),
             }
         }
     }
@@ -262,6 +270,8 @@ mod tests {
         agree::<f64>(Number::F64, |rng, n| rng.coarse(n));
         agree::<f64>(Number::F64, |rng, n| rng.reals(n, 1e300));
         agree::<i32>(Number::I32, |rng, n| (0..n).map(|_| rng.bits() as i32).collect());
+        agree::<i64>(Number::I64, |rng, n| (0..n).map(|_| rng.bits() as i64).collect());
+        agree::<i64>(Number::I64, |rng, n| (0..n).map(|_| rng.below(5) as i64 - 2).collect());
         agree::<i32>(Number::I32, |rng, n| (0..n).map(|_| rng.below(5) as i32 - 2).collect());
     }
 

@@ -156,7 +156,9 @@ pub(crate) enum Ready {
     F32(Vec<f32>),
     F64(Vec<f64>),
     I32(Vec<i32>),
+    I64(Vec<i64>),
     U8(Vec<u8>),
+    I8(Vec<i8>),
     Bool(Vec<bool>),
 }
 
@@ -218,7 +220,9 @@ fn stored(dtype: DType) -> Dtype {
         DType::F32 => Dtype::F32,
         DType::F64 => Dtype::F64,
         DType::I32 => Dtype::I32,
+        DType::I64 => Dtype::I64,
         DType::U8 => Dtype::U8,
+        DType::I8 => Dtype::I8,
         DType::Bool => Dtype::Bool,
     }
 }
@@ -260,7 +264,9 @@ pub(crate) fn load_by<'a>(
             Ready::F32(values) => var.write(&values),
             Ready::F64(values) => var.write(&values),
             Ready::I32(values) => var.write(&values),
+            Ready::I64(values) => var.write(&values),
             Ready::U8(values) => var.write(&values),
+            Ready::I8(values) => var.write(&values),
             Ready::Bool(values) => var.write(&values),
         }
     }
@@ -282,7 +288,9 @@ fn decode(tensor: &StateTensor, wanted: DType) -> Result<Ready, String> {
         DType::F32 => Ready::F32(values(bytes, f32::from_le_bytes)),
         DType::F64 => Ready::F64(values(bytes, f64::from_le_bytes)),
         DType::I32 => Ready::I32(values(bytes, i32::from_le_bytes)),
+        DType::I64 => Ready::I64(values(bytes, i64::from_le_bytes)),
         DType::U8 => Ready::U8(bytes.clone()),
+        DType::I8 => Ready::I8(values(bytes, i8::from_le_bytes)),
         DType::Bool => Ready::Bool(bytes.iter().map(|&b| b != 0).collect()),
     })
 }
@@ -299,11 +307,15 @@ pub(crate) fn ready(tensor: &TensorView<'_>, wanted: DType) -> Result<Ready, Str
             let narrow = wide.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>();
             narrow.map(Ready::I32).map_err(out_of_range)
         }
+        DType::I64 => tensor.to_i64().map(Ready::I64).map_err(|_| name()),
+        DType::I8 if tensor.dtype == Dtype::I8 => {
+            Ok(Ready::I8(tensor.data.iter().map(|&b| b as i8).collect()))
+        }
         DType::U8 if tensor.dtype == Dtype::U8 => Ok(Ready::U8(tensor.data.to_vec())),
         DType::Bool if tensor.dtype == Dtype::Bool => {
             Ok(Ready::Bool(tensor.data.iter().map(|&b| b != 0).collect()))
         }
-        DType::U8 | DType::Bool => Err(name()),
+        DType::U8 | DType::I8 | DType::Bool => Err(name()),
     }
 }
 

@@ -475,7 +475,9 @@ fn element(dtype: DType) -> Element {
         DType::F32 => Element::F32,
         DType::F64 => Element::F64,
         DType::I32 => Element::I32,
+        DType::I64 => Element::I64,
         DType::U8 => Element::U8,
+        DType::I8 => Element::I8,
         DType::Bool => Element::Bool,
     }
 }
@@ -485,6 +487,7 @@ fn compute(dtype: DType) -> Compute {
     match dtype {
         DType::F32 => Compute::F32,
         DType::F64 => Compute::F64,
-        DType::I32 | DType::U8 | DType::Bool => Compute::I32,
+        DType::I32 | DType::U8 | DType::I8 | DType::Bool => Compute::I32,
+        DType::I64 => Compute::I64,
     }
 }

@@ -331,10 +331,7 @@ impl<'a> Planner<'a> {
     /// Lets the kernels whose results a concatenation puts together write them there at once.
     fn claim_pieces(&mut self, node: &Tensor, schedule: &Schedule, reads: &[VarRead]) {
         let Op::Concat(concat) = node.op() else { return };
-        if node.shape()[..concat.axis].iter().any(|&n| n != 1)
-            || node.dtype() == DType::U8
-            || node.dtype() == DType::Bool
-        {
+        if node.shape()[..concat.axis].iter().any(|&n| n != 1) || node.dtype().bytes() == 1 {
             return;
         }
         let inner: usize = node.shape()[concat.axis + 1..].iter().product();

@@ -61,6 +61,9 @@ pub(super) fn recomputable(node: &Tensor) -> bool {
         let Role::Elementwise(op) = node.op().rule().role() else { return None };
         let mut total = 1;
         if !op.is_source() {
+            if node.dtype().is_narrow() {
+                return None;
+            }
             for input in node.inputs() {
                 total += size(input, budget.checked_sub(total)?)?;
             }
@@ -75,7 +78,8 @@ pub(super) fn compute_of(node: &Tensor) -> Option<Compute> {
     match node.dtype() {
         DType::F32 => Some(Compute::F32),
         DType::F64 => Some(Compute::F64),
-        DType::I32 | DType::U8 => Some(Compute::I32),
+        DType::I32 | DType::U8 | DType::I8 => Some(Compute::I32),
+        DType::I64 => Some(Compute::I64),
         DType::Bool => {
             node.inputs().iter().filter(|t| t.dtype() != DType::Bool).find_map(compute_of)
         }
@@ -302,7 +306,7 @@ impl Builder {
         };
         // Bytes wrap around when stored, and a conversion happens when loading: only what has
         // been in memory will do.
-        let convertible = input.dtype() != DType::U8
+        let convertible = !input.dtype().is_narrow()
             && (input.dtype() == DType::Bool || !matches!(node.op(), Op::Cast(_)));
         let reduced = matches!(input.op(), Op::Reduce(_));
         fits && convertible && !reduced && members.len() < MAX_GROUP

@@ -65,7 +65,7 @@ fn apply(x: &Tensor, kind: ArgKind, axis: isize, keep: bool) -> Tensor {
     let axis = axis_of(name, axis, x);
     // Small integers compare as i32 in the same way.
     let x = match x.dtype() {
-        DType::U8 | DType::Bool => &x.to_dtype(DType::I32),
+        DType::U8 | DType::I8 | DType::Bool => &x.to_dtype(DType::I32),
         _ => x,
     };
     let index = Tensor::apply(ArgReduce { kind, axis }, &[x]);

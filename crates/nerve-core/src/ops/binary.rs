@@ -160,7 +160,10 @@ fn number(value: f64, dtype: DType) -> Tensor {
     let (low, high) = match dtype {
         DType::F32 | DType::F64 => return Tensor::full(Shape::scalar(), value, dtype),
         DType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
+        // The largest number below 2⁶³.
+        DType::I64 => (-(63f64.exp2()), 63f64.exp2() - 1024.0),
         DType::U8 => (0.0, 255.0),
+        DType::I8 => (-128.0, 127.0),
         DType::Bool => (0.0, 1.0),
     };
     assert!(
@@ -182,6 +185,17 @@ macro_rules! numbers {
     )*};
 }
 numbers!(f64, f32, i32);
+
+impl Operand for i64 {
+    #[track_caller]
+    fn operand(&self, dtype: DType) -> Tensor {
+        match dtype {
+            // Not through f64, which rounds large ones.
+            DType::I64 if self.unsigned_abs() > 1 << 53 => Tensor::scalar(*self),
+            _ => number(*self as f64, dtype),
+        }
+    }
+}
 
 /// Both operands broadcast to their common shape, then `op`.
 #[track_caller]
@@ -337,5 +351,41 @@ impl std::ops::Neg for Tensor {
     #[track_caller]
     fn neg(self) -> Tensor {
         -&self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_64_bits_keep_all_their_bits() {
+        let large = (1i64 << 53) + 1;
+        let x = Tensor::from_slice(&[large, -large, i64::MAX, i64::MIN], [4]);
+        assert_eq!((&x + 1).to_vec::<i64>(), [large + 1, 1 - large, i64::MIN, i64::MIN + 1]);
+        assert_eq!((&x + large).to_vec::<i64>()[..2], [2 * large, 0]);
+        assert_eq!(x.eq(large).to_vec::<bool>(), [true, false, false, false]);
+        assert_eq!(x.max().item::<i64>(), i64::MAX);
+        assert_eq!(x.sum().item::<i64>(), -1);
+        assert_eq!(x.cumsum(0).to_vec::<i64>(), [large, 0, i64::MAX, -1]);
+        assert_eq!(x.argsort(0, false).to_vec::<i32>(), [3, 1, 0, 2]);
+        assert_eq!(x.to_dtype(DType::I32).to_vec::<i32>(), [1, -1, -1, 0]);
+        assert_eq!(x.to_dtype(DType::I8).to_vec::<i8>(), [1, -1, -1, 0]);
+        let end = Tensor::full([1], 1e300, DType::I64);
+        assert_eq!(end.to_vec::<i64>(), [i64::MAX]);
+    }
+
+    #[test]
+    fn bytes_wrap_around_wherever_they_are_used() {
+        // In one group with what comes after, they would not.
+        let x = Tensor::from_slice(&[100i8, -128, 127], [3]);
+        assert_eq!((&x + 100).to_dtype(DType::I32).to_vec::<i32>(), [-56, -28, -29]);
+        assert_eq!((&x + 100).lt(0).to_vec::<bool>(), [true, true, true]);
+        assert_eq!((-&x).to_vec::<i8>(), [-100, -128, -127]);
+        assert_eq!((&x * &x).to_vec::<i8>(), [16, 0, 1]);
+        assert_eq!(((&x + &x) / 2).to_vec::<i8>(), [-28, 0, -1]);
+        let counted = Tensor::arange(300).to_dtype(DType::U8);
+        let high = counted.gt(200).to_dtype(DType::I32).sum();
+        assert_eq!(high.item::<i32>(), 55);
     }
 }

@@ -1,5 +1,6 @@
 //! Cross-entropy between logits and the right classes.
 
+use super::gather::as_index;
 use super::{expect_float, expect_same};
 use crate::compile::{Lowering, float};
 use crate::dtype::DType;
@@ -155,7 +156,7 @@ impl Lower for CrossEntropyGrad {
 impl Tensor {
     /// The cross-entropy of each row of these logits `[rows, classes]`: a tensor `[rows]`.
     ///
-    /// `target` holds class indices, i32 `[rows]`, or probabilities `[rows, classes]`. Rows whose
+    /// `target` holds class indices, i32 or i64 `[rows]`, or probabilities `[rows, classes]`. Rows whose
     /// index is `ignore_index` have the loss 0. Other indices out of range are an error when the
     /// plan runs.
     ///
@@ -168,6 +169,6 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn cross_entropy(&self, target: &Tensor, ignore_index: Option<i32>) -> Tensor {
-        Tensor::apply(CrossEntropy { ignore_index }, &[self, target])
+        Tensor::apply(CrossEntropy { ignore_index }, &[self, &as_index(target)])
     }
 }

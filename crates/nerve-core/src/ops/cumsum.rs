@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 
 /// `y[…, k, …] = Σ x[…, j, …]` over `j ≤ k`: along one axis, the sum of the elements so far.
 ///
-/// Sums of f32 are kept in f64 and rounded once an element; sums of i32 wrap around.
+/// Sums of f32 are kept in f64 and rounded once an element; sums of integers wrap around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CumSum {
     /// The axis.
@@ -53,7 +53,7 @@ impl Lower for CumSum {
 }
 
 impl Tensor {
-    /// The running sums along `axis`: `y[k] = x[0] + … + x[k]`. Of f32, f64 or i32.
+    /// The running sums along `axis`: `y[k] = x[0] + … + x[k]`. Of f32, f64, i32 or i64.
     ///
     /// ```
     /// use nerve_core::Tensor;
@@ -62,7 +62,7 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// If there is no such axis, or the elements are u8 or bool.
+    /// If there is no such axis, or the elements are u8, i8 or bool.
     #[track_caller]
     pub fn cumsum(&self, axis: isize) -> Tensor {
         self.cumsum_general(axis, false, false)

@@ -29,7 +29,17 @@ pub struct ScatterAdd {
 pub(super) fn expect_index(index: &Tensor) -> Result<(), String> {
     match index.dtype() {
         DType::I32 => Ok(()),
-        other => Err(format!("indices are i32, found {other}; convert them with to_dtype")),
+        other => Err(format!("indices are i32 or i64, found {other}; convert them with to_dtype")),
+    }
+}
+
+/// Indices in the type that the machine counts with, i32. Of i64 what i32 cannot hold becomes its
+/// nearest end, which is on no axis: no index wraps around into the range.
+#[track_caller]
+pub(super) fn as_index(index: &Tensor) -> Tensor {
+    match index.dtype() {
+        DType::I64 => index.maximum(i32::MIN).minimum(i32::MAX).to_dtype(DType::I32),
+        _ => index.clone(),
     }
 }
 
@@ -104,8 +114,8 @@ impl Lower for ScatterAdd {
 }
 
 impl Tensor {
-    /// The slices along `axis` with the numbers `index` (i32, of any shape, which takes the place
-    /// of the axis): rows of an embedding table, a shuffled batch.
+    /// The slices along `axis` with the numbers `index` (i32 or i64, of any shape, which takes
+    /// the place of the axis): rows of an embedding table, a shuffled batch.
     ///
     /// ```
     /// use nerve_core::Tensor;
@@ -115,6 +125,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn index_select(&self, axis: isize, index: &Tensor) -> Tensor {
-        Tensor::apply(Gather { axis: axis_of("index_select", axis, self) }, &[self, index])
+        let axis = axis_of("index_select", axis, self);
+        Tensor::apply(Gather { axis }, &[self, &as_index(index)])
     }
 }

@@ -1,6 +1,6 @@
 //! Reading and adding single elements at places that a second tensor names.
 
-use super::gather::expect_index;
+use super::gather::{as_index, expect_index};
 use super::{around, expect_number, expect_same};
 use crate::compile::Lowering;
 use crate::dtype::DType;
@@ -21,7 +21,7 @@ pub struct GatherElements {
 /// `y[…, index[…, j, …], …] = Σⱼ src[…, j, …]`, and zero where no index points: the gradient of
 /// [`GatherElements`], and it of this.
 ///
-/// Inputs: `src` of type f32, f64 or i32, and `index`, i32, of the same shape. Elements that meet
+/// Inputs: `src` of type f32, f64, i32 or i64, and `index`, i32, of the same shape. Elements that meet
 /// are added in the order of the axis, so the result does not depend on the number of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScatterAddElements {
@@ -162,7 +162,7 @@ impl Tensor {
     /// For each index the element it names along `axis`: with `axis` = 1 of a matrix,
     /// `y[i, j] = self[i, index[i, j]]`. The result has the shape of `index`.
     ///
-    /// `index` is i32 and counts from 0. It may be shorter than `self` along the other axes, whose
+    /// `index` is i32 or i64 and counts from 0. It may be shorter than `self` along the other axes, whose
     /// first elements are meant then, and of any length along `axis`. NumPy calls this
     /// `take_along_axis`.
     ///
@@ -175,19 +175,19 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// If the shapes do not fit or `index` is not i32; when the value is read, if an index is not
+    /// If the shapes do not fit or `index` is neither i32 nor i64; when the value is read, if an index is not
     /// on the axis.
     #[track_caller]
     pub fn gather(&self, axis: isize, index: &Tensor) -> Tensor {
         let axis = super::axis_of("gather", axis, self);
         let x = covered("gather", self, index, Some(axis));
-        Tensor::apply(GatherElements { axis }, &[&x, index])
+        Tensor::apply(GatherElements { axis }, &[&x, &as_index(index)])
     }
 
     /// `self` with the elements of `src` added at the places that `index` names along `axis`: with
     /// `axis` = 1 of a matrix, `y[i, index[i, j]] = self[i, index[i, j]] + Σ src[i, j]`.
     ///
-    /// `index` is i32 and counts from 0. It may be shorter than `src` along every axis and shorter
+    /// `index` is i32 or i64 and counts from 0. It may be shorter than `src` along every axis and shorter
     /// than `self` along every axis but `axis`; the first elements are meant then.
     ///
     /// ```
@@ -210,7 +210,7 @@ impl Tensor {
         covered("scatter_add", self, index, Some(axis));
         let src = covered("scatter_add", src, index, None);
         let op = ScatterAddElements { axis, extent: self.shape()[axis] };
-        let scattered = Tensor::apply(op, &[&src, index]);
+        let scattered = Tensor::apply(op, &[&src, &as_index(index)]);
         let missing = self.shape().iter().zip(&**scattered.shape());
         let amounts: Vec<_> = missing.map(|(whole, part)| (0, whole - part)).collect();
         self + scattered.pad(&amounts, 0.0)
@@ -249,6 +249,24 @@ mod tests {
         assert_eq!(x.to_dtype(DType::U8).gather(0, &at).to_vec::<u8>(), [3, 1]);
         assert_eq!(x.gt(2.0).gather(0, &at).to_vec::<bool>(), [true, false]);
         assert_eq!(x.gather(0, &index(&[], [0])).to_vec::<f64>(), []);
+    }
+
+    #[test]
+    fn an_index_of_64_bits_does_not_wrap_around_into_the_range() {
+        let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0], [3]);
+        let long = |values: &[i64]| Tensor::from_slice(values, [values.len()]);
+        assert_eq!(x.gather(0, &long(&[2, 0])).to_vec::<f32>(), [3.0, 1.0]);
+        for wrong in [1i64 << 32, -1 << 32, i64::MAX, i64::MIN, 3, -1] {
+            for pick in [Tensor::gather, Tensor::index_select] {
+                let message = panic_message(|| pick(&x, 0, &long(&[1, wrong])).evaluated());
+                let place = "the index at position 1 is";
+                assert!(message.contains(place) && message.contains("out of range"), "{message}");
+            }
+            let add = || x.scatter_add(0, &long(&[wrong]), &Tensor::ones([1])).evaluated();
+            assert!(panic_message(add).contains("out of range"));
+            let row = long(&[wrong]).one_hot(3, DType::F32).to_vec::<f32>();
+            assert_eq!(row, [0.0; 3], "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Matrices that counting makes: the identity, triangles, one-hot rows. Made of other operations,
 //! which take no memory of their own in a plan.
 
+use super::gather::as_index;
 use crate::dtype::DType;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -84,7 +85,7 @@ impl Tensor {
         inside.select(self, &self.zeros_like())
     }
 
-    /// Along a new last axis of extent `classes`, 1 at the place that each element (i32) names and
+    /// Along a new last axis of extent `classes`, 1 at the place that each element (i32 or i64) names and
     /// 0 elsewhere, as `dtype`. A row whose number is none of the classes is all 0.
     ///
     /// ```
@@ -95,19 +96,19 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// If the elements are not i32.
+    /// If the elements are neither i32 nor i64.
     #[track_caller]
     pub fn one_hot(&self, classes: usize, dtype: DType) -> Tensor {
         assert!(
-            self.dtype() == DType::I32,
-            "one_hot: class numbers are i32, found {} {}; convert with to_dtype",
+            matches!(self.dtype(), DType::I32 | DType::I64),
+            "one_hot: class numbers are i32 or i64, found {} {}; convert with to_dtype",
             self.dtype(),
             self.shape()
         );
         let shape = Shape::from([&self.shape()[..], &[classes]].concat());
         let class = coordinates(&shape, -1, dtype);
         // A number that f32 rounds is larger than any class that counts in f32.
-        self.to_dtype(class.dtype()).unsqueeze(self.rank()).eq(class).to_dtype(dtype)
+        as_index(self).to_dtype(class.dtype()).unsqueeze(self.rank()).eq(class).to_dtype(dtype)
     }
 }
 
@@ -146,7 +147,10 @@ mod tests {
         assert_eq!(rows.to_vec::<i32>(), expected);
         assert_eq!(Tensor::scalar(1).one_hot(2, DType::Bool).to_vec::<bool>(), [false, true]);
         let message = panic_message(|| Tensor::ones([2]).one_hot(3, DType::F32));
-        assert!(message.contains("one_hot: class numbers are i32, found f32 [2]"), "{message}");
+        assert!(
+            message.contains("one_hot: class numbers are i32 or i64, found f32 [2]"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -145,6 +145,9 @@ pub(crate) fn expect_number(input: &Tensor) -> Result<Number, String> {
         DType::F32 => Ok(Number::F32),
         DType::F64 => Ok(Number::F64),
         DType::I32 => Ok(Number::I32),
-        other => Err(format!("expected f32, f64 or i32, found {other}; convert with to_dtype")),
+        DType::I64 => Ok(Number::I64),
+        other => {
+            Err(format!("expected f32, f64, i32 or i64, found {other}; convert with to_dtype"))
+        }
     }
 }

@@ -26,8 +26,12 @@ impl Operation for Reduce {
         if x.dtype() == DType::Bool {
             return Err("of bool; convert with to_dtype first".into());
         }
-        if x.dtype() == DType::U8 && matches!(self.kind, fused::Reduce::Sum | fused::Reduce::Prod) {
-            return Err("of u8 would overflow; convert with to_dtype(DType::I32) first".into());
+        let grows = matches!(self.kind, fused::Reduce::Sum | fused::Reduce::Prod);
+        if x.dtype().is_narrow() && grows {
+            let dtype = x.dtype();
+            return Err(format!(
+                "of {dtype} would overflow; convert with to_dtype(DType::I32) first"
+            ));
         }
         if let Some(axis) = self.axes.iter().find(|&&axis| axis >= x.rank()) {
             return Err(format!("axis {axis} of shape {}", x.shape()));
@@ -114,13 +118,18 @@ fn reduce(x: &Tensor, kind: fused::Reduce, axes: &[isize], keep: bool) -> Tensor
     assert!(axes.windows(2).all(|w| w[0] != w[1]), "{}: an axis is named twice", kind.name());
     let extents = axes.iter().map(|&a| x.shape()[a]);
     let kept: Shape = (0..x.rank()).filter(|a| !axes.contains(a)).map(|a| x.shape()[a]).collect();
+    let ones = |a| if axes.contains(&a) { 1 } else { x.shape()[a] };
+    let extreme = matches!(kind, fused::Reduce::Max | fused::Reduce::Min);
     let result = match extents.product::<usize>() {
         // Nothing to combine.
-        1 if !matches!(x.dtype(), DType::Bool | DType::U8) => x.reshape(
-            (0..x.rank())
-                .map(|a| if axes.contains(&a) { 1 } else { x.shape()[a] })
-                .collect::<Shape>(),
-        ),
+        1 if x.dtype() != DType::Bool && !x.dtype().is_narrow() => {
+            x.reshape((0..x.rank()).map(ones).collect::<Shape>())
+        }
+        // The ends of the arithmetic of i8, i32, are not those of i8.
+        0 if x.dtype() == DType::I8 && extreme => {
+            let value = if kind == fused::Reduce::Max { i8::MIN } else { i8::MAX };
+            Tensor::full((0..x.rank()).map(ones).collect::<Shape>(), value.into(), DType::I8)
+        }
         _ => Tensor::apply(Reduce { kind, axes }, &[x]),
     };
     if keep { result } else { result.reshape(kept) }

@@ -66,7 +66,7 @@ impl Tensor {
         let axis = axis_of("argsort", axis, self);
         // Small integers are sorted as i32, which orders them in the same way.
         let x = match self.dtype() {
-            DType::U8 | DType::Bool => &self.to_dtype(DType::I32),
+            DType::U8 | DType::I8 | DType::Bool => &self.to_dtype(DType::I32),
             _ => self,
         };
         Tensor::apply(ArgSort { axis, descending }, &[x])

@@ -26,7 +26,9 @@ impl Full {
             DType::F32 => f64::from(value as f32),
             DType::F64 => value,
             DType::I32 => f64::from(value as i32),
+            DType::I64 => (value as i64) as f64,
             DType::U8 => f64::from(value as u8),
+            DType::I8 => f64::from(value as i8),
             DType::Bool => f64::from(u8::from(value != 0.0)),
         };
         Full { value: Bits::new(value), shape, dtype }

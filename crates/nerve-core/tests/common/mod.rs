@@ -44,7 +44,9 @@ pub fn values(t: &Tensor) -> Vec<f64> {
         DType::F32 => t.to_vec::<f32>().into_iter().map(f64::from).collect(),
         DType::F64 => t.to_vec::<f64>(),
         DType::I32 => t.to_vec::<i32>().into_iter().map(f64::from).collect(),
+        DType::I64 => t.to_vec::<i64>().into_iter().map(|v| v as f64).collect(),
         DType::U8 => t.to_vec::<u8>().into_iter().map(f64::from).collect(),
+        DType::I8 => t.to_vec::<i8>().into_iter().map(f64::from).collect(),
         DType::Bool => t.to_vec::<bool>().into_iter().map(|b| f64::from(u8::from(b))).collect(),
     }
 }
@@ -59,8 +61,14 @@ pub fn tensor(values: &[f64], shape: &[usize], dtype: DType) -> Tensor {
         DType::I32 => {
             Tensor::from_slice(&values.iter().map(|&v| v as i32).collect::<Vec<_>>(), shape)
         }
+        DType::I64 => {
+            Tensor::from_slice(&values.iter().map(|&v| v as i64).collect::<Vec<_>>(), shape)
+        }
         DType::U8 => {
             Tensor::from_slice(&values.iter().map(|&v| v as u8).collect::<Vec<_>>(), shape)
+        }
+        DType::I8 => {
+            Tensor::from_slice(&values.iter().map(|&v| v as i8).collect::<Vec<_>>(), shape)
         }
         DType::Bool => {
             Tensor::from_slice(&values.iter().map(|&v| v != 0.0).collect::<Vec<_>>(), shape)

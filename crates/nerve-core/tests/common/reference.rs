@@ -69,8 +69,22 @@ fn round(x: f64, dtype: DType) -> f64 {
         DType::F32 => f64::from(x as f32),
         DType::F64 => x,
         DType::I32 => f64::from(x as i64 as i32),
+        DType::I64 => x as i64 as f64,
         DType::U8 => f64::from(x as i64 as u8),
+        DType::I8 => f64::from(x as i64 as i8),
         DType::Bool => f64::from(u8::from(x != 0.0)),
+    }
+}
+
+/// The smallest and the largest value of the type.
+fn range(dtype: DType) -> (f64, f64) {
+    match dtype {
+        DType::F32 | DType::F64 => (f64::NEG_INFINITY, f64::INFINITY),
+        DType::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
+        DType::I64 => (i64::MIN as f64, i64::MAX as f64),
+        DType::U8 => (0.0, 255.0),
+        DType::I8 => (-128.0, 127.0),
+        DType::Bool => (0.0, 1.0),
     }
 }
 
@@ -124,6 +138,7 @@ fn apply(node: &Tensor, inputs: &[Rc<Array>], known: &mut Known) -> Array {
             x().map(dtype, |v| match dtype {
                 DType::I32 if real => f64::from(v as i32),
                 DType::U8 if real => f64::from(v as u8),
+                DType::I8 if real => f64::from(v as i8),
                 _ => v,
             })
         }
@@ -167,12 +182,8 @@ fn apply(node: &Tensor, inputs: &[Rc<Array>], known: &mut Known) -> Array {
             let (name, identity) = match op.kind {
                 Reduce::Sum => (BinaryOp::Add, 0.0),
                 Reduce::Prod => (BinaryOp::Mul, 1.0),
-                Reduce::Max if dtype == DType::I32 => (BinaryOp::Max, f64::from(i32::MIN)),
-                Reduce::Min if dtype == DType::I32 => (BinaryOp::Min, f64::from(i32::MAX)),
-                Reduce::Max if dtype == DType::U8 => (BinaryOp::Max, 0.0),
-                Reduce::Min if dtype == DType::U8 => (BinaryOp::Min, 255.0),
-                Reduce::Max => (BinaryOp::Max, f64::NEG_INFINITY),
-                Reduce::Min => (BinaryOp::Min, f64::INFINITY),
+                Reduce::Max => (BinaryOp::Max, range(dtype).0),
+                Reduce::Min => (BinaryOp::Min, range(dtype).1),
             };
             let mut y = Array::filled(&shape, dtype, identity);
             for p in points(&x().shape) {
@@ -482,7 +493,9 @@ fn binary_int(op: BinaryOp, a: f64, b: f64) -> f64 {
         BinaryOp::Div => (a / b).trunc(),
         BinaryOp::Rem if b == 0.0 => 0.0,
         // Beyond 2^53 a product of two i32 may lose bits that would survive wrapping around.
-        BinaryOp::Mul => (a as i64).wrapping_mul(b as i64) as i32 as f64,
+        BinaryOp::Mul if (a * b).abs() >= 2f64.powi(53) => {
+            f64::from((a as i64).wrapping_mul(b as i64) as i32)
+        }
         BinaryOp::Pow => nerve_pow(a as i64, b as i64),
         _ => binary(op, a, b),
     }

@@ -16,7 +16,9 @@ impl Input {
         match self.kind {
             Kind::Float => float,
             Kind::Int => DType::I32,
+            Kind::Long => DType::I64,
             Kind::Byte => DType::U8,
+            Kind::Small => DType::I8,
             Kind::Bool => DType::Bool,
         }
     }

@@ -74,6 +74,9 @@ const WRONG: &[Wrong] = &[
     (|| x(&[2, 3]).cross_entropy(&i(&[3]), None), &["cross_entropy", "[2]", "[3]"]),
     (|| x(&[2, 3]).cross_entropy(&x(&[2, 2]), None), &["cross_entropy", "[2, 3]", "[2, 2]"]),
     (|| x(&[2, 3]).index_select(2, &i(&[3])), &["index_select", "axis 2", "[2, 3]"]),
+    (|| i(&[3]).to_dtype(DType::I8).sum(), &["sum", "i8", "to_dtype"]),
+    (|| i(&[2]).to_dtype(DType::I8) + 128, &["128", "i8"]),
+    (|| i(&[2]).to_dtype(DType::I64) + i(&[2]), &["add", "i64", "i32"]),
     (|| x(&[2, 3]).index_select(0, &x(&[3])), &["index_select", "i32", "f32"]),
     (
         || x(&[1, 1, 2, 2]).conv2d(&x(&[1, 1, 3, 3]), Conv2dOptions::default()),

@@ -23,7 +23,9 @@ pub enum Order {
 pub enum Kind {
     Float,
     Int,
+    Long,
     Byte,
+    Small,
     Bool,
 }
 
@@ -145,6 +147,11 @@ pub fn ints(seed: u64, shape: &[usize], (low, high): (i32, i32)) -> Input {
     let mut rng = Rng(seed);
     let n = (high - low) as usize;
     input(Kind::Int, shape, View::Plain, || f64::from(low) + rng.below(n) as f64)
+}
+
+/// As [`ints`], of another type of integers.
+pub fn whole(kind: Kind, seed: u64, shape: &[usize], range: (i32, i32)) -> Input {
+    Input { kind, ..ints(seed, shape, range) }
 }
 
 /// Truth values.

@@ -228,6 +228,7 @@ macro_rules! scatter_kernel {
                         Number::F32 => self.run_as::<f32>(isa, chunk, memory, scratch.fault),
                         Number::F64 => self.run_as::<f64>(isa, chunk, memory, scratch.fault),
                         Number::I32 => self.run_as::<i32>(isa, chunk, memory, scratch.fault),
+                        Number::I64 => self.run_as::<i64>(isa, chunk, memory, scratch.fault),
                     }
                 }
             }

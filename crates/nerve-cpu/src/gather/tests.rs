@@ -107,6 +107,7 @@ fn scatter_adds_in_the_order_of_the_list() {
     scatter_agrees(Number::F32, |rng| rng.real() as f32);
     scatter_agrees(Number::F64, |rng| rng.real());
     scatter_agrees(Number::I32, |rng| rng.bits() as i32);
+    scatter_agrees(Number::I64, |rng| rng.bits() as i64);
 }
 
 #[test]

@@ -213,7 +213,9 @@ pub(super) fn read(folder: &Path) -> Result<Snapshot, CheckpointError> {
             Dtype::F32 => DType::F32,
             Dtype::F64 => DType::F64,
             Dtype::I32 => DType::I32,
+            Dtype::I64 => DType::I64,
             Dtype::U8 => DType::U8,
+            Dtype::I8 => DType::I8,
             Dtype::Bool => DType::Bool,
             other => return Err(damaged(format!("{} is of type {}", view.name, other.name()))),
         };

@@ -157,8 +157,9 @@ impl Group<'_, '_> {
                 self.push(Step::Binary(BinaryOp::Ne, value, zero))
             }
             // Integers wrap around when stored as bytes, but a float saturates.
-            DType::U8 if from.is_float() => {
-                let (low, high) = (number(self, 0), number(self, 255));
+            DType::U8 | DType::I8 if from.is_float() => {
+                let (low, high) = if to == DType::U8 { (0, 255) } else { (-128, 127) };
+                let (low, high) = (number(self, low), number(self, high));
                 let value = self.push(Step::Binary(BinaryOp::Max, value, low));
                 self.push(Step::Binary(BinaryOp::Min, value, high))
             }

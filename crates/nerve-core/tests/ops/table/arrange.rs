@@ -162,7 +162,13 @@ fn joined(all: &mut Vec<Case>) {
     all.push(Case::new("slice", Never, vec![bools(1, &[9])], cut).gives(&[2]));
     let pad = |x: &[Tensor]| x[0].slice(1, 1, 3).pad(&[(1, 0), (1, 1)], 9.0).flip(&[1]);
     all.push(Case::new("pad", Never, vec![bytes(1, &[3, 3])], pad).gives(&[4, 4]));
-    all.push(Case::new("pad", Never, vec![ints(1, &[3, 3], (-9, 9))], pad).gives(&[4, 4]));
+    for kind in [Kind::Int, Kind::Long, Kind::Small] {
+        let x = || whole(kind, 1, &[3, 3], (-9, 9));
+        all.push(Case::new("pad", Never, vec![x()], pad).gives(&[4, 4]));
+        all.push(Case::new("concat", Never, vec![x(), x()], concat(1)).gives(&[3, 6]));
+        let moves = |x: &[Tensor]| x[0].slice(0, 1, 3).t().reshape([6]).broadcast_to([2, 6]);
+        all.push(Case::new("moves", Never, vec![x()], moves).gives(&[2, 6]));
+    }
     all.push(Case::new("pad", Never, vec![bools(1, &[3, 3])], pad).gives(&[4, 4]));
     let stacked = vec![float(1, &[2, 3]), floats(2, &[2, 3], View::Flipped, (-2.0, 2.0))];
     all.push(Case::new("stack", Smooth, stacked, |x| Tensor::stack(x, 2)).gives(&[2, 3, 2]));
@@ -188,8 +194,15 @@ fn picked(all: &mut Vec<Case>) {
     // The table of bytes starts at an odd address.
     let pick = |x: &[Tensor]| x[0].slice(0, 1, 5).index_select(0, &x[1]);
     all.push(Case::new("index_select", Never, inputs, pick).gives(&[7, 3]));
-    let inputs = vec![ints(1, &[5], (-9, 9)), ints(9, &[7], (0, 5))];
-    all.push(Case::new("index_select", Never, inputs, |x| x[0].index_select(0, &x[1])).gives(&[7]));
+    for kind in [Kind::Int, Kind::Long, Kind::Small] {
+        for index in [Kind::Int, Kind::Long] {
+            let inputs = || vec![whole(kind, 1, &[5], (-9, 9)), whole(index, 9, &[7], (0, 5))];
+            let pick = |x: &[Tensor]| x[0].index_select(0, &x[1]);
+            all.push(Case::new("index_select", Never, inputs(), pick).gives(&[7]));
+            let pick = |x: &[Tensor]| x[0].gather(0, &x[1]);
+            all.push(Case::new("gather", Never, inputs(), pick).gives(&[7]));
+        }
+    }
 }
 
 fn elements(all: &mut Vec<Case>) {
@@ -229,10 +242,19 @@ fn elements(all: &mut Vec<Case>) {
     all.push(Case::new("sort", Smooth, none(), |x| x[0].sort(1, false).0).gives(&[0, 3]));
     all.push(Case::new("argmax", Never, none(), |x| x[0].argmax(1, false)).gives(&[0]));
     all.push(Case::new("cumsum", Smooth, none(), |x| x[0].cumsum(0)).gives(&[0, 3]));
-    let inputs = vec![ints(3, &[4, 5], (-3, 3))];
-    all.push(Case::new("argsort", Never, inputs, |x| x[0].argsort(1, false)).gives(&[4, 5]));
-    let inputs = vec![ints(3, &[4, 5], (-3, 3))];
-    all.push(Case::new("cumsum", Never, inputs, |x| x[0].cumsum(0)).gives(&[4, 5]));
+    for kind in [Kind::Int, Kind::Long] {
+        let x = || vec![whole(kind, 3, &[4, 5], (-3, 3))];
+        all.push(Case::new("cumsum", Never, x(), |x| x[0].cumsum(0)).gives(&[4, 5]));
+        let add = |x: &[Tensor]| x[0].scatter_add(1, &x[1], &x[0]);
+        let inputs = vec![whole(kind, 3, &[4, 5], (-3, 3)), whole(kind, 4, &[4, 5], (0, 5))];
+        all.push(Case::new("scatter_add", Never, inputs, add).gives(&[4, 5]));
+    }
+    for kind in [Kind::Int, Kind::Long, Kind::Small] {
+        let x = || vec![whole(kind, 3, &[4, 5], (-3, 3))];
+        all.push(Case::new("argsort", Never, x(), |x| x[0].argsort(1, false)).gives(&[4, 5]));
+        all.push(Case::new("topk", Never, x(), |x| x[0].topk(2, 1, true).0).gives(&[4, 2]));
+        all.push(Case::new("argmax", Never, x(), |x| x[0].argmax(1, false)).gives(&[4]));
+    }
     let inputs = vec![bytes(3, &[4, 5])];
     all.push(Case::new("argmax", Never, inputs, |x| x[0].argmax(1, false)).gives(&[4]));
 }

@@ -59,7 +59,9 @@ const UNARY: &[(&str, Method, Order, (f64, f64))] = &[
     ("number /", |x| 2.0f32 / x, Smooth, (0.5, 2.0)),
     ("to f64 and back", |x| x.to_dtype(DType::F64).to_dtype(x.dtype()), Smooth, (-2.0, 2.0)),
     ("to i32", |x| x.to_dtype(DType::I32), Never, (-300.0, 300.0)),
+    ("to i64", |x| x.to_dtype(DType::I64), Never, (-300.0, 300.0)),
     ("to u8", |x| x.to_dtype(DType::U8), Never, (-300.0, 600.0)),
+    ("to i8", |x| x.to_dtype(DType::I8), Never, (-300.0, 300.0)),
     ("to bool", |x| x.to_dtype(DType::Bool), Never, (-2.0, 2.0)),
     ("logical_not", |x| x.gt(0.0).logical_not(), Never, (-2.0, 2.0)),
 ];
@@ -88,8 +90,11 @@ fn unary(all: &mut Vec<Case>) {
         ("to f32", |x| x.to_dtype(DType::F32)),
         ("to f64", |x| x.to_dtype(DType::F64)),
         ("to u8", |x| x.to_dtype(DType::U8)),
+        ("to i8", |x| x.to_dtype(DType::I8)),
         ("to i32", |x| x.to_dtype(DType::I32)),
+        ("to i64", |x| x.to_dtype(DType::I64)),
         ("to bool", |x| x.to_dtype(DType::Bool)),
+        ("narrow and back", |x| (x.to_dtype(DType::I8) + 100).to_dtype(DType::I32) * 2),
         ("+ 100", |x| x + 100),
         ("100 -", |x| 100 - x),
         ("* 3 / 2", |x| (x * 3) / 2),
@@ -100,8 +105,13 @@ fn unary(all: &mut Vec<Case>) {
         all.push(Case::new(name, Never, vec![signed], move |a| f(&a[0])).gives(&[2, 7]));
         let small = bytes(n as u64, &[3, 5]);
         all.push(Case::new(name, Never, vec![small], move |a| f(&a[0])).gives(&[3, 5]));
+        for (kind, reach) in [(Kind::Long, 1 << 20), (Kind::Small, 128)] {
+            let x = whole(kind, n as u64, &[5, 3], (-reach, reach));
+            all.push(Case::new(name, Never, vec![x], move |a| f(&a[0])).gives(&[5, 3]));
+        }
     }
-    for dtype in [DType::F32, DType::F64, DType::I32, DType::U8, DType::Bool] {
+    for dtype in [DType::F32, DType::F64, DType::I32, DType::I64, DType::U8, DType::I8, DType::Bool]
+    {
         let name = format!("bool to {dtype}");
         all.push(Case::new(name, Never, vec![bools(3, &[9])], move |a| a[0].to_dtype(dtype)));
     }
@@ -154,6 +164,11 @@ fn binary(all: &mut Vec<Case>) {
             all.push(Case::new(name, Never, inputs, move |x| f(&x[0], &x[1])));
             let inputs = vec![bytes(7, &[4, 5]), bytes(8, &[4, 1])];
             all.push(Case::new(name, Never, inputs, move |x| f(&x[0], &x[1])));
+            for (kind, reach) in [(Kind::Long, 1 << 24), (Kind::Small, 128)] {
+                let inputs = [(7, [4, 5]), (8, [4, 1])];
+                let inputs = inputs.map(|(i, shape)| whole(kind, i, &shape, (-reach, reach)));
+                all.push(Case::new(name, Never, inputs.into(), move |x| f(&x[0], &x[1])));
+            }
         }
     }
     let inputs = vec![ints(7, &[4, 5], (-3, 4)), ints(8, &[5], (0, 5))];
@@ -187,8 +202,11 @@ fn binary(all: &mut Vec<Case>) {
         ];
         all.push(Case::new("select", Smooth, inputs, |x| x[0].select(&x[1], &x[2])).gives(shape));
     }
-    let inputs = vec![bools(1, &[3, 1]), ints(2, &[4], (-5, 5)), ints(3, &[], (-5, 5))];
-    all.push(Case::new("select", Never, inputs, |x| x[0].select(&x[1], &x[2])).gives(&[3, 4]));
+    for kind in [Kind::Int, Kind::Long, Kind::Small] {
+        let [a, b] = [(2, &[4][..]), (3, &[])].map(|(i, shape)| whole(kind, i, shape, (-5, 5)));
+        let inputs = vec![bools(1, &[3, 1]), a, b];
+        all.push(Case::new("select", Never, inputs, |x| x[0].select(&x[1], &x[2])).gives(&[3, 4]));
+    }
 }
 
 type Along = fn(&Tensor, &[isize], bool) -> Tensor;
@@ -238,24 +256,30 @@ fn reductions(all: &mut Vec<Case>) {
         }
     }
     type Whole = (&'static str, Method);
-    let whole: &[Whole] = &[
+    let all_of_it: &[Whole] = &[
         ("sum", Tensor::sum),
         ("prod", Tensor::prod),
         ("max", Tensor::max),
         ("min", Tensor::min),
         ("mean", Tensor::mean),
     ];
-    for &(name, f) in whole {
+    for &(name, f) in all_of_it {
         let x = floats(77, &[2, 2, 2], View::Transposed, (0.3, 2.0));
         all.push(Case::new(name, Once, vec![x], move |a| f(&a[0])).gives(&[]));
         if name != "mean" {
-            let x = ints(78, &[3, 5], (-4, 5));
-            all.push(Case::new(name, Never, vec![x], move |a| f(&a[0])).gives(&[]));
+            for kind in [Kind::Int, Kind::Long] {
+                let x = whole(kind, 78, &[3, 5], (-4, 5));
+                all.push(Case::new(name, Never, vec![x], move |a| f(&a[0])).gives(&[]));
+            }
         }
     }
     let extremes: &[Whole] = &[("max", Tensor::max), ("min", Tensor::min)];
     for &(name, f) in extremes {
         all.push(Case::new(name, Never, vec![bytes(5, &[3, 3])], move |a| f(&a[0])));
+        for shape in [[3, 3], [0, 3]] {
+            let x = whole(Kind::Small, 5, &shape, (-128, 128));
+            all.push(Case::new(name, Never, vec![x], move |a| f(&a[0])));
+        }
     }
     // A product with zeros in it: no division may be used.
     for zeros in [1, 2] {
@@ -283,7 +307,7 @@ fn sources(all: &mut Vec<Case>) {
     all.push(Case::new("arange", Never, vec![], |_| Tensor::arange(0)).gives(&[0]));
     all.push(Case::new("iota", Never, vec![], |_| Tensor::iota([2, 3, 2], -2)).gives(&[2, 3, 2]));
     all.push(Case::new("full", Never, vec![], |_| Tensor::full([2, 2], 0.1, DType::F32)));
-    for dtype in [DType::F64, DType::I32, DType::U8, DType::Bool] {
+    for dtype in [DType::F64, DType::I32, DType::I64, DType::U8, DType::I8, DType::Bool] {
         let name = format!("full {dtype}");
         all.push(Case::new(name, Never, vec![], move |_| Tensor::full([3], 1.0, dtype)));
     }
