@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(x.cumsum_general(1, true, true).to_vec::<i32>(), [3, 2, 0, 9, 5, 0]);
         assert_eq!(Tensor::zeros([2, 0]).cumsum(1).to_vec::<f32>(), []);
         let message = panic_message(|| x.gt(0).cumsum(0));
-        assert!(message.contains("cumsum: expected f32, f64 or i32, found bool"), "{message}");
+        assert!(message.contains("cumsum: expected f32, f64, i32 or i64, found bool"), "{message}");
     }
 
     #[test]
