@@ -7,7 +7,7 @@ use crate::ops::{Constant, Full};
 use crate::scope;
 use crate::shape::Shape;
 use crate::trace;
-use nerve_cpu::Buffer;
+use nerve_cpu::{Buffer, RunError};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -261,6 +261,28 @@ impl Tensor {
     #[track_caller]
     pub fn evaluated(&self) -> Tensor {
         Tensor::from_buffer(compile::evaluate(self), self.shape().clone(), self.dtype())
+    }
+
+    /// The same tensor as a constant, if its elements can be known now: outside of compiled functions
+    /// always, within one if they depend on constants alone. For graphs from outside that compute shapes.
+    ///
+    /// ```
+    /// use nerve_core::{Tensor, compile};
+    /// let repeat = compile(|args: &[Tensor]| {
+    ///     let count = Tensor::scalar(1i32) + 1;
+    ///     let count = count.known().unwrap().expect("it depends on no argument");
+    ///     assert!(args[0].known().unwrap().is_none());
+    ///     vec![args[0].repeat(&[count.item::<i32>() as usize])]
+    /// });
+    /// assert_eq!(repeat.call(&[&Tensor::ones([1])])[0].to_vec::<f32>(), [1.0, 1.0]);
+    /// ```
+    ///
+    /// # Errors
+    /// If an index among the operands is out of range.
+    #[track_caller]
+    pub fn known(&self) -> Result<Option<Tensor>, RunError> {
+        let buffer = compile::known(self)?;
+        Ok(buffer.map(|b| Tensor::from_buffer(b, self.shape().clone(), self.dtype())))
     }
 }
 

@@ -418,6 +418,33 @@ pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
          returns has a value",
         tensor.location()
     );
+    let buffer = match compute(tensor) {
+        Ok(buffer) => buffer,
+        Err(error) => panic!("{error}"),
+    };
+    tensor.set_value(buffer.clone());
+    buffer
+}
+
+/// The elements of `tensor` if they can be had now: outside of compiled functions always, within one
+/// if they depend on constants alone.
+#[track_caller]
+pub(crate) fn known(tensor: &Tensor) -> Result<Option<Arc<Buffer>>, RunError> {
+    if let Some(known) = tensor.value() {
+        return Ok(Some(known.clone()));
+    }
+    let inside = trace::current() != 0;
+    let order = topological(std::slice::from_ref(tensor), |t| t.value().is_some());
+    let leaf = |t: &Tensor| matches!(t.op().rule().role(), Role::Leaf) && t.value().is_none();
+    let unknown = |t: &Tensor| leaf(t) && (inside || !matches!(t.op(), Op::ReadVar(_)));
+    if order.iter().any(unknown) {
+        return Ok(None);
+    }
+    compute(tensor).map(Some)
+}
+
+#[track_caller]
+fn compute(tensor: &Tensor) -> Result<Arc<Buffer>, RunError> {
     let order = topological(std::slice::from_ref(tensor), |t| t.value().is_some());
     let position: HashMap<u64, usize> =
         order.iter().enumerate().map(|(i, t)| (t.id(), i)).collect();
@@ -442,13 +469,7 @@ pub(crate) fn evaluate(tensor: &Tensor) -> Arc<Buffer> {
         remember(key, plan.clone());
         plan
     });
-    let result = plan.run(&buffers.iter().collect::<Vec<_>>());
-    let buffer = match result {
-        Ok(mut results) => results.remove(0),
-        Err(error) => panic!("{error}"),
-    };
-    tensor.set_value(buffer.clone());
-    buffer
+    Ok(plan.run(&buffers.iter().collect::<Vec<_>>())?.remove(0))
 }
 
 /// The graph with arguments in the place of nodes whose elements are there: pairs of such a node

@@ -28,8 +28,8 @@ mod standing;
 mod strided;
 mod units;
 
-pub(crate) use cached::evaluate;
 pub use cached::{Compiled, Step, compile};
+pub(crate) use cached::{evaluate, known};
 pub use cost::{Cost, VariableRole};
 pub use diagnose::{Census, Diagnosis, Origin, OriginKind, Spoilt};
 pub use lowering::{Epilogue, Lowering, Matrices, Placed, float};
