@@ -1,10 +1,12 @@
 //! What can be typed: commands, flags and their help.
 
 mod data;
+mod exchange;
 mod lr_find;
 mod runs;
 
 pub use data::{Data, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats, FetchFrom};
+pub use exchange::Inspect;
 pub use lr_find::LrFind;
 pub use runs::{
     Across, Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow,
@@ -59,6 +61,8 @@ pub enum Command {
     Predict(Predict),
     /// Check a recipe and show layers, memory and time, without training
     Check(Check),
+    /// Say what is in a file: tensors, models, arrays, events, tables
+    Inspect(Inspect),
     /// Find the learning rate to begin with
     LrFind(LrFind),
     /// Time each instruction of a step, beside what the machine can do

@@ -6,6 +6,7 @@ mod compare;
 mod data;
 mod evaluate;
 mod init;
+mod inspect;
 mod list;
 mod lr_find;
 mod plot;
@@ -30,6 +31,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::LrFind(args) => lr_find::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),

@@ -7,7 +7,8 @@ mod resize;
 
 use std::path::Path;
 
-pub(crate) use self::decode::{Announced, Numbers, Pixels, announced, load, load_numbers};
+pub use self::decode::{Announced, announced};
+pub(crate) use self::decode::{Numbers, Pixels, load, load_numbers};
 pub(crate) use self::fit::{Resize, fill, fill_nearest};
 
 use self::decode::MAX_PIXELS;

@@ -5,6 +5,7 @@
 //! | [`Reader`] | the bounded byte reader under every format |
 //! | [`archive`] | members of zip, tar and Debian packages, plain or compressed |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
+//! | [`kind`] | what kind of file it is, by its content |
 //! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
 //! | [`onnx`] | networks in the Open Neural Network Exchange format |
 //! | [`pickle`] | objects of Python as plain data; nothing is called |
@@ -24,6 +25,7 @@ pub mod archive;
 mod atomic;
 mod error;
 pub mod idx;
+pub mod kind;
 mod limits;
 mod meaning;
 pub mod npy;

@@ -21,6 +21,44 @@ use crate::reader::Reader;
 use crate::safetensors::f16_to_f32;
 use header::{Descr, Header};
 
+/// What the header of an npy file says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contents {
+    /// The type of the elements as NumPy writes it: `<f4`.
+    pub descr: String,
+    /// Whether the first dimension runs fastest.
+    pub fortran_order: bool,
+    /// The dimensions.
+    pub shape: Vec<usize>,
+    /// Bytes of all elements together.
+    pub data_bytes: u64,
+}
+
+impl Contents {
+    /// Reads the header of an npy file of any size, plain or gzip, and compares what it claims with the file.
+    ///
+    /// # Errors
+    /// As [`Npy::read`], but for what is wrong with the elements.
+    pub fn read(path: impl AsRef<Path>) -> Result<Contents, FormatError> {
+        let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
+        Contents::of(Reader::open_gz(path, &limits)?)
+    }
+
+    /// The same from any bounded reader, such as [`Zip::stream`](crate::Zip::stream).
+    ///
+    /// # Errors
+    /// As [`Contents::read`].
+    pub fn of(mut r: Reader<'_>) -> Result<Contents, FormatError> {
+        let (header, _, data_bytes) = head(&mut r)?;
+        r.claim("elements", data_bytes)?;
+        if let Some(more) = r.remaining().filter(|&left| left > data_bytes) {
+            return Err(r.malformed("elements", format!("{data_bytes} bytes"), more.to_string()));
+        }
+        let Header { descr, fortran_order, shape } = header;
+        Ok(Contents { descr, fortran_order, shape, data_bytes })
+    }
+}
+
 /// Longest header, in bytes; NumPy refuses longer ones too.
 const MAX_HEADER: u64 = 10_000;
 /// Most dimensions; those of NumPy.
@@ -120,29 +158,7 @@ impl Npy {
 }
 
 fn parse(mut r: Reader<'_>) -> Result<Npy, FormatError> {
-    let magic: [u8; 6] = r.array("magic number")?;
-    if &magic != b"\x93NUMPY" {
-        let found = format!("{magic:02x?}");
-        return Err(malformed(&r, "magic number", "an npy file, which begins 93 'NUMPY'", &found));
-    }
-    let version: [u8; 2] = r.array("version")?;
-    let length = match version {
-        [1, 0] => u64::from(r.u16_le("header length")?),
-        [2 | 3, 0] => u64::from(r.u32_le("header length")?),
-        [major, minor] => {
-            let found = format!("{major}.{minor}");
-            return Err(malformed(&r, "version", "1.0, 2.0 or 3.0", &found));
-        }
-    };
-    if length > MAX_HEADER {
-        let expected = format!("at most {MAX_HEADER} bytes");
-        return Err(malformed(&r, "header length", &expected, &length.to_string()));
-    }
-    let text = r.bytes("header", length)?;
-    let header = header::parse(&text)
-        .map_err(|fault| malformed(&r, "header", fault.expected, &fault.found))?;
-    let descr = descr(&r, &header.descr)?;
-    let (count, bytes) = sizes(&r, &header, descr)?;
+    let (header, descr, bytes) = head(&mut r)?;
     let data = r.bytes("elements", bytes)?;
     let file = r.file().to_string();
     r.finish("elements")?;
@@ -151,12 +167,39 @@ fn parse(mut r: Reader<'_>) -> Result<Npy, FormatError> {
         let expected = format!("elements of type {name} below 2^63");
         FormatError::new(ErrorKind::Unsupported, &file, "elements", expected, "a larger one")
     })?;
-    debug_assert_eq!(data.len(), count);
     let data = match header.fortran_order {
         true => transpose(data, &header.shape),
         false => data,
     };
     Ok(Npy { shape: header.shape, data })
+}
+
+/// The header, the type of the elements and how many bytes they have.
+fn head(r: &mut Reader<'_>) -> Result<(Header, Descr, u64), FormatError> {
+    let magic: [u8; 6] = r.array("magic number")?;
+    if &magic != b"\x93NUMPY" {
+        let found = format!("{magic:02x?}");
+        return Err(malformed(r, "magic number", "an npy file, which begins 93 'NUMPY'", &found));
+    }
+    let version: [u8; 2] = r.array("version")?;
+    let length = match version {
+        [1, 0] => u64::from(r.u16_le("header length")?),
+        [2 | 3, 0] => u64::from(r.u32_le("header length")?),
+        [major, minor] => {
+            let found = format!("{major}.{minor}");
+            return Err(malformed(r, "version", "1.0, 2.0 or 3.0", &found));
+        }
+    };
+    if length > MAX_HEADER {
+        let expected = format!("at most {MAX_HEADER} bytes");
+        return Err(malformed(r, "header length", &expected, &length.to_string()));
+    }
+    let text = r.bytes("header", length)?;
+    let header = header::parse(&text)
+        .map_err(|fault| malformed(r, "header", fault.expected, &fault.found))?;
+    let descr = descr(r, &header.descr)?;
+    let bytes = sizes(r, &header, descr)?;
+    Ok((header, descr, bytes))
 }
 
 fn malformed(r: &Reader<'_>, field: &str, expected: &str, found: &str) -> FormatError {
@@ -181,8 +224,8 @@ fn descr(r: &Reader<'_>, text: &str) -> Result<Descr, FormatError> {
     }
 }
 
-/// The number of elements and of their bytes, which must be what is left of the file.
-fn sizes(r: &Reader<'_>, header: &Header, descr: Descr) -> Result<(usize, u64), FormatError> {
+/// The number of bytes of the elements.
+fn sizes(r: &Reader<'_>, header: &Header, descr: Descr) -> Result<u64, FormatError> {
     let shape = &header.shape;
     let fail = |expected: &str| Err(malformed(r, "shape", expected, &format!("{shape:?}")));
     if shape.len() > MAX_RANK {
@@ -197,7 +240,7 @@ fn sizes(r: &Reader<'_>, header: &Header, descr: Descr) -> Result<(usize, u64), 
         return fail("a product below 2^64");
     };
     match (count as u64).checked_mul(descr.size as u64) {
-        Some(bytes) => Ok((count, bytes)),
+        Some(bytes) => Ok(bytes),
         None => fail("fewer than 2^64 bytes"),
     }
 }

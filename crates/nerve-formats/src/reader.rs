@@ -341,7 +341,7 @@ fn count(n: u64) -> String {
 }
 
 /// Opens a regular file within the limit and returns it with its length.
-fn open_regular(path: &Path, limits: &Limits) -> Result<(File, u64), FormatError> {
+pub(crate) fn open_regular(path: &Path, limits: &Limits) -> Result<(File, u64), FormatError> {
     let cannot_open = |e: &io::Error| FormatError::io(path, "cannot open", e);
     // Opening a pipe would wait for its writer, so the kind is asked first; and asked again of the
     // open file, for the path may lead elsewhere by then.

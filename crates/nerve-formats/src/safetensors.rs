@@ -27,6 +27,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::error::{ErrorKind, FormatError, escape};
+use crate::kind::Kind;
 use crate::limits::Limits;
 use crate::reader::Reader;
 use header::Info;
@@ -66,6 +67,75 @@ pub struct SafeTensors {
     data: Vec<u8>,
 }
 
+/// What the header of a safetensors file says: all but the elements, which are not read.
+///
+/// ```
+/// # use nerve_formats::safetensors::{Contents, Elements, NewTensor, write_safetensors};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("model.safetensors");
+/// # let tensor = NewTensor { name: "fc.weight", shape: &[1, 2], data: Elements::F32(&[0.5, -2.0]) };
+/// # write_safetensors(&path, &[tensor], &[])?;
+/// let contents = Contents::read(&path)?;
+/// assert_eq!(contents.tensors[0].name, "fc.weight");
+/// assert_eq!((contents.tensors[0].elements(), contents.data_bytes), (2, 8));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contents {
+    /// The metadata, in the order of the file.
+    pub metadata: Vec<(String, String)>,
+    /// The tensors, in the order of the header.
+    pub tensors: Vec<Listed>,
+    /// Bytes of all elements together.
+    pub data_bytes: u64,
+}
+
+/// A tensor as a header describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Its name, as the file has it: any text at all, never to be used as a path.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions, the slowest first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Which bytes behind the header are its elements.
+    pub range: Range<usize>,
+}
+
+impl Listed {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.range.len() / self.dtype.size()
+    }
+}
+
+impl Contents {
+    /// Reads the header of a file of any size, and checks it as [`SafeTensors::open`] does.
+    ///
+    /// # Errors
+    /// As [`SafeTensors::open`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Contents, FormatError> {
+        let path = path.as_ref();
+        let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
+        let mut reader = Reader::open(path, &limits)?;
+        let (header, data_bytes) = head(&mut reader).map_err(|error| known(path, error))?;
+        let listed = |info: Info| Listed {
+            name: info.name.into(),
+            dtype: info.dtype,
+            shape: info.shape.into(),
+            range: info.range,
+        };
+        let tensors = header.tensors.into_iter().map(listed).collect();
+        Ok(Contents { metadata: header.metadata, tensors, data_bytes })
+    }
+
+    /// The metadata's text under `key`.
+    pub fn metadata_value(&self, key: &str) -> Option<&str> {
+        self.metadata.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+}
+
 /// One tensor of a [`SafeTensors`] file.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -91,7 +161,8 @@ impl SafeTensors {
     /// byte or the tensor, what was expected and what was found. Values that are not finite are no
     /// error: see [`SafeTensors::require_finite`].
     pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<SafeTensors, FormatError> {
-        parse(Reader::open(path, limits)?)
+        let path = path.as_ref();
+        parse(Reader::open(path, limits)?).map_err(|error| known(path, error))
     }
 
     /// Reads a file from memory; `name` stands for it in messages.
@@ -99,7 +170,11 @@ impl SafeTensors {
     /// # Errors
     /// As [`SafeTensors::open`].
     pub fn from_bytes(name: impl AsRef<Path>, bytes: &[u8]) -> Result<SafeTensors, FormatError> {
-        parse(Reader::from_slice(name, bytes))
+        let name = name.as_ref();
+        parse(Reader::from_slice(name, bytes)).map_err(|error| match Kind::of_bytes(bytes, b"") {
+            Kind::Unread(other) => other.refuse(name),
+            _ => error,
+        })
     }
 
     /// The file's name as messages show it.
@@ -239,33 +314,32 @@ impl fmt::Debug for SafeTensors {
 }
 
 fn parse(mut r: Reader<'_>) -> Result<SafeTensors, FormatError> {
-    let first: [u8; 8] = r.array("header length")?;
-    let length = u64::from_le_bytes(first);
+    let (header, left) = head(&mut r)?;
+    let header::Header { metadata, tensors, by_name } = header;
+    let data = r.bytes("data", left)?;
+    Ok(SafeTensors { file: r.file().to_owned(), metadata, tensors, by_name, data })
+}
+
+/// The header, and how many bytes of data follow.
+fn head(r: &mut Reader<'_>) -> Result<(header::Header, u64), FormatError> {
+    let length = r.u64_le("header length")?;
     if length > MAX_HEADER {
         let expected = format!("at most {MAX_HEADER}");
-        let found = format!("{length}{}", looks_like(&first));
+        let found = length.to_string();
         return Err(
             FormatError::new(ErrorKind::Limit, r.file(), "header length", expected, found).at(0)
         );
     }
     let bytes = r.bytes("header", length)?;
     let left = r.remaining().unwrap_or(0);
-    let header::Header { metadata, tensors, by_name } = header::parse(r.file(), &bytes, left)?;
-    drop(bytes);
-    let data = r.bytes("data", left)?;
-    Ok(SafeTensors { file: r.file().to_owned(), metadata, tensors, by_name, data })
+    Ok((header::parse(r.file(), &bytes, left)?, left))
 }
 
-/// The files that are most often taken for safetensors read as an absurd length: say what they are.
-fn looks_like(first: &[u8; 8]) -> &'static str {
-    match first {
-        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => {
-            " (a PyTorch file? Convert it there with safetensors.torch.save_file)"
-        }
-        [0x89, b'H', b'D', b'F', ..] => " (an HDF5 file, as Keras writes)",
-        [b'G', b'G', b'U', b'F', ..] => " (a GGUF file)",
-        [0x1f, 0x8b, ..] => " (a gzip file)",
-        [b'<', ..] => " (an HTML page?)",
-        _ => "",
+/// The error about a file that is none of safetensors: what it is, if that is known.
+fn known(path: &Path, error: FormatError) -> FormatError {
+    match (error.kind(), Kind::of(path)) {
+        (ErrorKind::Io, _) => error,
+        (_, Ok(Kind::Unread(other))) => other.refuse(path),
+        _ => error,
     }
 }

@@ -33,6 +33,7 @@ mod crc;
 mod read;
 
 pub use crc::{crc32c, masked};
+pub(crate) use read::is_record;
 pub use read::{Content, Record, Value, read};
 
 use crate::protobuf::Message;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is ever written to a disk; the names of members are names and no paths.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use flate2::Crc;
@@ -70,6 +70,22 @@ impl Zip {
     /// The names of the members, in the order of the directory.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.name.as_str())
+    }
+
+    /// A member as a stream, by its place in [`Zip::names`]: for its beginning alone. Its checksum is not verified.
+    ///
+    /// # Panics
+    /// Without such a member.
+    #[track_caller]
+    pub fn stream(&self, member: usize) -> Reader<'_> {
+        let member = &self.members[member];
+        let data = &self.bytes[member.start..member.start + member.compressed];
+        let name = format!("{} of {}", member.name, self.file);
+        let size = member.size as u64;
+        match member.method {
+            0 => Reader::from_stream(name, data, size),
+            _ => Reader::from_stream(name, BufReader::new(DeflateDecoder::new(data)), size),
+        }
     }
 
     /// Unpacks a member, by its place in [`Zip::names`], and verifies its checksum.

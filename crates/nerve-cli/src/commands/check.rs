@@ -63,7 +63,7 @@ pub fn run(args: &Check) -> Result<(), Failure> {
 }
 
 /// `image [1, 28, 28]`.
-fn inputs(features: &Features) -> String {
+pub fn inputs(features: &Features) -> String {
     let feeds = features.feeds().into_iter();
     let shown: Vec<String> =
         feeds.map(|feed| format!("{} {}", escape(&feed.name), shape_text(&feed.shape))).collect();
@@ -71,7 +71,7 @@ fn inputs(features: &Features) -> String {
 }
 
 /// `label (category [10])`.
-fn outputs(features: &Features) -> String {
+pub fn outputs(features: &Features) -> String {
     let shown = features.outputs.iter().map(|it| {
         let shape = shape_text(&it.head().shape);
         format!("{} ({} {shape})", escape(&it.column.name), it.column.feature.name)

@@ -42,15 +42,18 @@ pub(crate) struct Numbers {
 
 /// What the beginning of a file says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Announced {
+pub struct Announced {
     /// Height and width, upright.
     pub size: [usize; 2],
     /// Whether it has colours.
     pub coloured: bool,
 }
 
-/// Reads the beginning of a file.
-pub(crate) fn announced(path: &Path) -> Result<Announced, FormatError> {
+/// What the beginning of a PNG or JPEG file says; nothing is unpacked.
+///
+/// # Errors
+/// The file cannot be read, is neither, is damaged in its beginning, or announces too many pixels.
+pub fn announced(path: &Path) -> Result<Announced, FormatError> {
     let bytes = read(path)?;
     let (width, height, coloured, orientation) = match kind(path, &bytes)? {
         Kind::Png => {

@@ -82,6 +82,12 @@ pub fn read(file: &mut Reader<'_>) -> Result<Vec<Record>, FormatError> {
     Ok(records)
 }
 
+/// Whether a file begins with a record: the checksum of its length tells.
+pub(crate) fn is_record(start: &[u8]) -> bool {
+    let Some((length, rest)) = start.split_first_chunk::<8>() else { return false };
+    rest.first_chunk().is_some_and(|sum| u32::from_le_bytes(*sum) == masked(length))
+}
+
 fn check(file: &mut Reader<'_>, field: &str, bytes: &[u8]) -> Result<(), FormatError> {
     let (sum, found) = (masked(bytes), file.u32_le(format!("checksum of a {field}"))?);
     match sum == found {
