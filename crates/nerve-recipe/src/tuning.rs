@@ -2,13 +2,13 @@
 
 mod trial;
 
-pub use trial::{Kept, Trials};
+pub use trial::{Kept, Saves, Trials};
 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::explain;
 use crate::overrides::SHORT;
 use crate::recipe::{Recipe, path};
-use crate::source::escape;
+use crate::source::{Source, escape};
 use crate::tree::{Data, Entry, Node};
 use crate::vocabulary::{RANGE, TUNE};
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check};
@@ -51,6 +51,20 @@ impl Tuning {
         parameters.zip(settings).map(argument).collect()
     }
 
+    /// The values that the recipe itself has, to be tried first.
+    ///
+    /// # Errors
+    /// The search space does not hold them: where, in words.
+    pub fn own(&self, recipe: &Recipe) -> Result<Vec<Setting>, String> {
+        // As it is printed every default stands in its place.
+        let plain = recipe.with(&[]).map_err(|report| report.brief())?;
+        let mut source = Source::new("the recipe", plain.resolved());
+        source.folder = recipe.sources[0].folder.clone();
+        let resolved = Recipe::load(source, &[]).map_err(|report| report.brief())?;
+        let parameters = self.space.parameters().iter().zip(&self.texts);
+        parameters.map(|(parameter, texts)| own(&resolved, parameter, texts)).collect()
+    }
+
     /// By what trials are compared: the score that `[tune]` names, else that by which epochs are compared.
     pub fn goal(&self, recipe: &Recipe) -> Goal {
         let own = recipe.goal();
@@ -67,6 +81,34 @@ impl Tuning {
         let column = |name: &str| name.starts_with("input.") || name.starts_with("output.");
         !self.space.parameters().iter().any(|parameter| column(&parameter.name))
     }
+}
+
+/// What a resolved recipe has in the place of a parameter.
+fn own(resolved: &Recipe, parameter: &Parameter, texts: &[String]) -> Result<Setting, String> {
+    let name = &parameter.name;
+    let with = |text: &str| resolved.with(&[format!("{name}={text}")]);
+    if let Domain::Choice(labels) = &parameter.domain {
+        // However it is written: what changes nothing is what the recipe says.
+        let (same, mine) = (resolved.resolved(), |recipe: Recipe| recipe.resolved());
+        let at = texts.iter().position(|text| with(text).is_ok_and(|it| mine(it) == same));
+        let missing = || format!("`{}` has none of its values", escape(name));
+        return at.map(|at| Setting::Choice(at, labels[at].clone())).ok_or_else(missing);
+    }
+    let low = match parameter.domain {
+        Domain::Int { low, .. } => low.to_string(),
+        Domain::Float { low, .. } => Value::Float(low).to_string(),
+        Domain::Choice(_) => String::new(),
+    };
+    let before = with(&low).ok().and_then(|recipe| recipe.overrides.last()?.before.clone());
+    let before = before.ok_or_else(|| format!("`{}` is not set", escape(name)))?;
+    parameter.domain.parse(&before).ok_or_else(|| {
+        format!(
+            "`{}` is {}, it is searched from {}",
+            escape(name),
+            escape(&before),
+            parameter.domain.words()
+        )
+    })
 }
 
 /// A place of the search space: its path in the recipe, and where it stands.

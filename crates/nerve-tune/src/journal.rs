@@ -60,6 +60,9 @@ pub enum Line {
         t: f64,
         /// Its parameters by their names; a choice by its label.
         values: Map<String, Json>,
+        /// Whether somebody proposed it, and no sampler.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        proposed: bool,
     },
     /// A trial that had not ended begins anew, with the same parameters.
     Again {

@@ -128,6 +128,7 @@ mod tests {
         Trial {
             number,
             settings: Vec::new(),
+            proposed: false,
             outcome,
             value: None,
             reports: reports.to_vec(),

@@ -40,7 +40,9 @@ impl Sampler {
         let mut random = Random::keyed(&[seed, TRIAL, trials.len() as u64]);
         match self {
             Sampler::Random => Some(uniform(space, &mut random)),
-            Sampler::Grid => grid(space, seed, trials.len()),
+            Sampler::Grid => {
+                grid(space, seed, trials.iter().filter(|trial| !trial.proposed).count())
+            }
             Sampler::Tpe(tpe) => Some(tpe::next(tpe, space, mode, seed, trials, &mut random)),
         }
     }

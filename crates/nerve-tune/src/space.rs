@@ -214,8 +214,26 @@ impl Domain {
         }
     }
 
+    /// The value that stands in a text, `0.003`; `None` where it is none of this domain.
+    pub fn parse(&self, text: &str) -> Option<Setting> {
+        let setting = match self {
+            Domain::Float { step: None, .. } => Setting::Float(text.parse().ok()?),
+            // A number on the steps is taken as the one that was counted, to the last bit.
+            Domain::Float { step: Some(step), .. } => {
+                let x: f64 = text.parse().ok()?;
+                let nearest = self.nearest(x);
+                if (nearest.inner() - x).abs() > 1e-9 * step { return None } else { nearest }
+            }
+            Domain::Int { .. } => Setting::Int(text.parse().ok()?),
+            Domain::Choice(labels) => {
+                Setting::Choice(labels.iter().position(|label| label == text)?, text.to_string())
+            }
+        };
+        self.read(&setting.json())
+    }
+
     /// In words: `0.0001 to 0.1 by its logarithm`.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         let tail = |log: bool, step: Option<String>| match (log, step) {
             (true, _) => " by its logarithm".to_string(),
             (false, Some(step)) => format!(" in steps of {step}"),
@@ -403,6 +421,23 @@ impl Space {
     /// The place of a parameter.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|parameter| parameter.name == name)
+    }
+
+    /// Makes sure that these are values of the parameters, in their order.
+    pub(crate) fn check(&self, settings: &[Setting]) -> Result<(), TuneError> {
+        let (n, found) = (self.parameters.len(), settings.len());
+        if n != found {
+            return Err(TuneError::Space(format!("expected {n} values, found {found}")));
+        }
+        for (parameter, setting) in self.parameters.iter().zip(settings) {
+            let value = setting.json();
+            if parameter.domain.read(&value).as_ref() != Some(setting) {
+                let (name, value) = (escape(&parameter.name, 100), escape(&value.to_string(), 60));
+                let words = parameter.domain.words();
+                return Err(TuneError::Space(format!("`{name}`: expected {words}, found {value}")));
+            }
+        }
+        Ok(())
     }
 
     /// How many points the grid has.

@@ -72,6 +72,8 @@ pub struct Trial {
     pub number: usize,
     /// Its parameters, in the order of the space.
     pub settings: Vec<Setting>,
+    /// Whether somebody [proposed](Study::propose) it, and no sampler.
+    pub proposed: bool,
     /// How it stands.
     pub outcome: Outcome,
     /// What it reached, once it has been told.
@@ -92,6 +94,8 @@ pub struct Study {
     trials: Vec<Trial>,
     /// Trials that were asked for and are not in anybody's hands.
     waiting: VecDeque<usize>,
+    /// What was proposed and has no number yet.
+    proposed: VecDeque<Vec<Setting>>,
     journal: Option<Journal>,
 }
 
@@ -104,8 +108,8 @@ impl Study {
         if settings.sampler == Sampler::Grid {
             space.grid()?;
         }
-        let (trials, waiting) = (Vec::new(), VecDeque::new());
-        Ok(Study { space, settings, trials, waiting, journal: None })
+        let (trials, waiting, proposed) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Ok(Study { space, settings, trials, waiting, proposed, journal: None })
     }
 
     /// A study with a journal: begun if there is none in the file, else continued. Trials that had not ended are asked
@@ -179,6 +183,32 @@ impl Study {
         self.trials.iter().filter(|trial| trial.outcome == outcome).count()
     }
 
+    /// Has these values tried before the sampler chooses any: what is in use, or what experience says. Values that a
+    /// trial has, or that were proposed before, are not tried twice, so that whoever opens a study may always propose
+    /// the same. The samplers learn from such a trial as from any other; in a grid it has no place of its own, and the
+    /// grid is tried as a whole beside it.
+    ///
+    /// ```
+    /// use nerve_tune::{Domain, Parameter, Setting, Settings, Space, Study};
+    /// let space = Space::new(vec![Parameter::new("lr", Domain::log_float(1e-4, 1e-1))])?;
+    /// let mut study = Study::new(space, Settings::default())?;
+    /// study.propose(vec![Setting::Float(1e-3)])?;
+    /// let first = study.ask()?.unwrap();
+    /// assert_eq!(study.trials()[first].settings, [Setting::Float(1e-3)]);
+    /// # Ok::<(), nerve_tune::TuneError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// They are no point of the space: as many values as it has parameters, each one that its parameter takes.
+    pub fn propose(&mut self, settings: Vec<Setting>) -> Result<(), TuneError> {
+        self.space.check(&settings)?;
+        let known = self.trials.iter().any(|trial| trial.settings == settings);
+        if !known && !self.proposed.contains(&settings) {
+            self.proposed.push_back(settings);
+        }
+        Ok(())
+    }
+
     /// Whether there are trials to be asked for again.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -207,15 +237,21 @@ impl Study {
             self.trials[number].reports.clear();
             return Ok(Some(number));
         }
-        let Settings { sampler, mode, seed, .. } = &self.settings;
-        let Some(settings) = sampler.next(&self.space, *mode, *seed, &self.trials) else {
-            return Ok(None);
+        let proposed = self.proposed.pop_front();
+        let (settings, proposed) = match (proposed, &self.settings) {
+            (Some(settings), _) => (settings, true),
+            (None, Settings { sampler, mode, seed, .. }) => {
+                match sampler.next(&self.space, *mode, *seed, &self.trials) {
+                    Some(settings) => (settings, false),
+                    None => return Ok(None),
+                }
+            }
         };
         let number = self.trials.len();
         let names = self.space.parameters().iter().map(|parameter| parameter.name.clone());
         let values: Map<String, Json> = names.zip(settings.iter().map(Setting::json)).collect();
-        self.write(|| Line::Asked { trial: number, t: now(), values })?;
-        self.trials.push(new_trial(number, settings));
+        self.write(|| Line::Asked { trial: number, t: now(), values, proposed })?;
+        self.trials.push(Trial { proposed, ..new_trial(number, settings) });
         Ok(Some(number))
     }
 
@@ -370,12 +406,12 @@ impl Study {
         match line {
             Line::Study { .. } => return Err("a second study begins".into()),
             Line::Unknown => {}
-            Line::Asked { trial, values, .. } => {
+            Line::Asked { trial, values, proposed, .. } => {
                 if trial != self.trials.len() {
                     return Err(format!("expected trial {}, found {trial}", self.trials.len()));
                 }
                 let settings = self.read_settings(&values)?;
-                self.trials.push(new_trial(trial, settings));
+                self.trials.push(Trial { proposed, ..new_trial(trial, settings) });
             }
             Line::Again { trial, .. } => self.replayed(trial)?.reports.clear(),
             Line::Report { trial, step, v } => {
@@ -432,6 +468,7 @@ fn new_trial(number: usize, settings: Vec<Setting>) -> Trial {
     Trial {
         number,
         settings,
+        proposed: false,
         outcome: Outcome::Running,
         value: None,
         reports: Vec::new(),

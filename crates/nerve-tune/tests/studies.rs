@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 use nerve_tune::{
-    Attempt, Domain, Finish, Mode, Options, Outcome, Parameter, Pruner, Sampler, Settings, Space,
-    Study, Trial, TuneError, optimize, tpe::Tpe,
+    Attempt, Domain, Finish, Mode, Options, Outcome, Parameter, Pruner, Sampler, Setting, Settings,
+    Space, Study, Trial, TuneError, optimize, tpe::Tpe,
 };
 use std::fs;
 use std::path::Path;
@@ -83,6 +83,48 @@ fn a_journal_that_is_cut_at_any_byte_goes_on_to_the_same_end() {
             assert_eq!(timeless(Study::read(&path).unwrap().trials()), whole);
         }
     }
+}
+
+#[test]
+fn what_is_proposed_is_tried_first_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    let own = || {
+        let act = Setting::Choice(1, "tanh".into());
+        vec![Setting::Float(3e-3), Setting::Int(32), act]
+    };
+    let run = |trials| {
+        let mut study = Study::open(&path, space(), settings()).unwrap();
+        study.propose(own()).unwrap();
+        study.propose(own()).unwrap();
+        optimize(study, &Options { trials, ..Options::default() }, toy).unwrap()
+    };
+    run(1);
+    let study = run(6);
+    let proposed: Vec<bool> = study.trials().iter().map(|trial| trial.proposed).collect();
+    assert_eq!(proposed, [true, false, false, false, false, false]);
+    assert_eq!(study.trials()[0].settings, own());
+    assert_eq!(timeless(Study::read(&path).unwrap().trials()), timeless(study.trials()));
+    let mut study = study;
+    let refused = |study: &mut Study, settings| study.propose(settings).unwrap_err().to_string();
+    let outside = vec![Setting::Float(0.5), Setting::Int(32), own()[2].clone()];
+    assert!(
+        refused(&mut study, outside).contains("`trainer.optimizer.lr`: expected 0.0001 to 0.1")
+    );
+    let between = vec![Setting::Float(0.01), Setting::Int(33), own()[2].clone()];
+    assert!(refused(&mut study, between).contains("`units`: expected whole, 16 to 256 in steps"));
+    assert!(refused(&mut study, own()[..2].to_vec()).contains("expected 3 values, found 2"));
+    // A grid is tried as a whole beside it.
+    let counted = Space::new(vec![Parameter::new("n", Domain::int(1, 3))]).unwrap();
+    let grid = Settings { sampler: Sampler::Grid, ..Settings::default() };
+    let mut study = Study::new(counted, grid).unwrap();
+    study.propose(vec![Setting::Int(2)]).unwrap();
+    let study = optimize(study, &Options::default(), |it| Finish::Value(it.settings[0].float()));
+    let mut tried: Vec<i64> =
+        study.unwrap().trials().iter().map(|trial| trial.settings[0].int()).collect();
+    assert_eq!(tried.remove(0), 2);
+    tried.sort();
+    assert_eq!(tried, [1, 2, 3]);
 }
 
 #[test]

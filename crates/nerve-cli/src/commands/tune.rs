@@ -10,7 +10,7 @@ use crate::signals::Signals;
 use nerve::tune::{Options, Sampler, Settings, Study, optimize, tpe::Tpe};
 use nerve_recipe::recipe::run_name;
 use nerve_recipe::source::escape;
-use nerve_recipe::tuning::{Kept, Trials};
+use nerve_recipe::tuning::{Kept, Saves, Trials};
 use nerve_recipe::{Recipe, Tuning, machine};
 use nerve_track::RunFolder;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 
 /// The journal of a study, in its folder.
 pub const JOURNAL: &str = "journal.jsonl";
+/// Where trials are saved while they run.
+const RUNNING: &str = "running";
+/// How long a trial runs before it is saved: saving one that is shorter costs more than it is worth.
+const SAVED_AFTER: Duration = Duration::from_secs(2);
 
 pub fn run(args: &Tune) -> Result<(), Failure> {
     let began = Instant::now();
@@ -30,8 +34,9 @@ pub fn run(args: &Tune) -> Result<(), Failure> {
     let trials = Trials::new(&recipe, &tuning)?;
     let folder = folder(args, &recipe, &name)?;
     let kept = args.keep.then(|| Kept { folder: folder.join("trials") });
-    let trials = trials.keeping(kept);
-    let study = Study::open(
+    let saves = Saves { folder: folder.join(RUNNING), after: SAVED_AFTER };
+    let trials = trials.keeping(kept).saving(Some(saves));
+    let mut study = Study::open(
         &folder.join(JOURNAL),
         tuning.space.clone(),
         settings(&recipe, &tuning, &trials),
@@ -41,6 +46,10 @@ pub fn run(args: &Tune) -> Result<(), Failure> {
     let shown = report::Shown::new(&tuning, trials.goal());
     if !args.quiet {
         complain(&shown.header(&folder, &study, args.workers as usize, threads));
+    }
+    let refused = propose(&mut study, &tuning, &recipe)?;
+    if let Some(reason) = refused.filter(|_| !args.quiet) {
+        complain(&format!("note: the recipe's own values are not tried: {reason}"));
     }
     let observer = |study: &Study, number: usize| {
         if !args.quiet {
@@ -57,12 +66,26 @@ pub fn run(args: &Tune) -> Result<(), Failure> {
     };
     let study = optimize(study, &options, |attempt| trials.run(attempt, signals.stop.clone()))?;
     finish(args, &study, &trials, &shown, &folder, began.elapsed())?;
+    // Empty, unless trials wait to be gone on with.
+    let _ = std::fs::remove_dir(folder.join(RUNNING));
     match signals.number() {
         None => Ok(()),
         Some(signal) => {
             complain("stopped; the same command with --resume goes on");
             Err(Failure::Stopped(signal))
         }
+    }
+}
+
+/// The first trial is the recipe as it stands, so that what was chosen by hand is among those that compete. A grid is
+/// tried as it is. Gives why it is not tried, where the space does not hold it.
+fn propose(study: &mut Study, tuning: &Tuning, recipe: &Recipe) -> Result<Option<String>, Failure> {
+    if tuning.sampler == Sampler::Grid || !study.trials().is_empty() {
+        return Ok(None);
+    }
+    match tuning.own(recipe) {
+        Ok(own) => study.propose(own).map(|()| None).map_err(Failure::from),
+        Err(reason) => Ok(Some(reason)),
     }
 }
 
@@ -106,7 +129,11 @@ fn settings(recipe: &Recipe, tuning: &Tuning, trials: &Trials<'_>) -> Settings {
         pruner: tuning.pruner.clone(),
         mode: goal.mode,
         seed: recipe.seed(),
-        subject: format!("metric = \"{metric}\"\n{}", recipe.resolved()),
+        subject: format!(
+            "metric = \"{metric}\"\ndata = \"{}\"\n{}",
+            trials.session().data.fingerprint(),
+            recipe.resolved()
+        ),
     }
 }
 

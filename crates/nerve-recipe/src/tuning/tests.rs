@@ -167,6 +167,105 @@ fn a_recipe_is_tuned_and_its_best_trains_to_the_same_score() {
 }
 
 #[test]
+fn the_values_of_the_recipe_itself_are_a_point_of_the_space() {
+    let own = |text: &str| {
+        let recipe = load(text).unwrap_or_else(|report| panic!("{report}"));
+        recipe.tune.as_ref().unwrap().own(&recipe)
+    };
+    let text = "[trainer.optimizer]\ntype = \"adam\"\nlr = 0.02\n[tune.space]\n\
+        lr = { low = 1e-4, high = 1e-1, log = true }\n\
+        \"model.layers.0.units\" = { low = 4, high = 64, step = 4 }\n\
+        \"model.layers.0.activation\" = [\"tanh\", \"relu\"]\n\
+        trainer.batch_size = [16, 32, 64, 128]\n\
+        trainer.optimizer.type = [\"rmsprop\", \"adam\"]\n\
+        trainer.optimizer.weight_decay = { low = 0.0, high = 0.5, step = 0.05 }\n\
+        \"input.0.normalize\" = [\"minmax\", \"zscore\"]\n";
+    let batch = load("").unwrap().trainer.usize("batch_size");
+    let at = [16, 32, 64, 128].iter().position(|&size| size == batch).unwrap();
+    assert_eq!(
+        own(text).unwrap(),
+        [
+            Setting::Float(0.02),
+            Setting::Int(8),
+            Setting::Choice(1, "relu".into()),
+            Setting::Choice(at, batch.to_string()),
+            Setting::Choice(1, "adam".into()),
+            Setting::Float(0.0),
+            Setting::Choice(1, "zscore".into()),
+        ]
+    );
+    let recipe = load(text).unwrap();
+    let first = recipe.tune.as_ref().unwrap().overrides(&own(text).unwrap());
+    let plain = recipe.with(&[]).unwrap().resolved();
+    assert_eq!(recipe.with(&first).unwrap().resolved(), plain, "the trial is the recipe");
+    for (space, reason) in [
+        (
+            "lr = { low = 0.1, high = 1.0 }",
+            "`trainer.optimizer.lr` is 0.001, it is searched from 0.1 to 1",
+        ),
+        (
+            "\"model.layers.0.units\" = { low = 5, high = 9, step = 2 }",
+            "is 8, it is searched from whole, 5 to 9",
+        ),
+        ("trainer.optimizer.type = [\"rmsprop\"]", "has none of its values"),
+        ("trainer.clip = { low = 1.0, high = 2.0 }", "`trainer.clip` is not set"),
+    ] {
+        let error = own(&format!("[tune]\nspace = {{ {space} }}\n")).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_trial_that_was_given_up_goes_on_where_it_was() {
+    let folder = folder();
+    let text = BASE.replace("epochs = 4", "epochs = 60")
+        + "early_stop = { patience = 60 }\n[tune]\nspace = { lr = [0.01] }\n";
+    let recipe = loaded(&folder, &text);
+    let tuning = recipe.tune.clone().unwrap();
+    let (journal, running) = (folder.path().join("journal.jsonl"), folder.path().join("running"));
+    let run = |journal: &std::path::Path, until: u64| {
+        let saves = Saves { folder: running.clone(), after: std::time::Duration::ZERO };
+        let trials = Trials::new(&recipe, &tuning).unwrap().saving(Some(saves));
+        let settings = Settings { pruner: Pruner::None, ..Settings::default() };
+        let study = Study::open(journal, tuning.space.clone(), settings).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let options = Options { trials: 1, stop: stop.clone(), ..Options::default() };
+        std::thread::scope(|scope| {
+            let tuning = scope.spawn(|| {
+                optimize(study, &options, |attempt| trials.run(attempt, Arc::default())).unwrap()
+            });
+            let reports = || std::fs::read_to_string(journal).unwrap().matches("report").count();
+            while !tuning.is_finished() && reports() < until as usize {
+                std::thread::yield_now();
+            }
+            if until < 60 {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            tuning.join().unwrap().trials().to_vec()
+        })
+    };
+    let whole = run(&folder.path().join("whole.jsonl"), 60);
+    assert!(!running.join("0000").exists(), "what has ended is not kept");
+    let cut = run(&journal, 3);
+    assert_eq!((cut.len(), cut[0].outcome), (1, Outcome::Running));
+    // What was told of the first epoch, changed: the sign that the trial goes on from there.
+    let checkpoints = nerve_train::Checkpoints::open(running.join("0000")).unwrap();
+    let found = checkpoints.last().unwrap().expect("a checkpoint");
+    assert!(found.snapshot.position.step > 0);
+    let mut tensors = found.snapshot.tensors().to_vec();
+    let told = tensors.iter_mut().find(|tensor| tensor.name == "callback/trial").unwrap();
+    told.bytes[8..16].copy_from_slice(&77f64.to_le_bytes());
+    std::fs::remove_dir_all(&found.folder).unwrap();
+    let changed = nerve_train::Snapshot::new(found.snapshot.position, tensors);
+    checkpoints.save(&changed, false).unwrap();
+    let end = run(&journal, 60);
+    let (whole, end) = (&whole[0], &end[0]);
+    assert_eq!(end.reports[0], (1, 77.0));
+    assert_eq!((&end.reports[1..], end.value), (&whole.reports[1..], whole.value));
+    assert!(!running.join("0000").exists());
+}
+
+#[test]
 fn without_validation_nothing_is_compared() {
     let folder = folder();
     let text = BASE.replace("[0.6, 0.2, 0.2]", "[0.8, 0.0, 0.2]")

@@ -6,17 +6,32 @@ use crate::session::{Session, SessionError};
 use crate::tuning::Tuning;
 use nerve_formats::spec::{Target, nearest};
 use nerve_track::RunFolder;
-use nerve_train::{Callback, CallbackError, Control, Goal, History, Outcome, StepEnd};
+use nerve_train::checkpoint::Memory;
+use nerve_train::{
+    Background, Callback, CallbackError, Capture, Checkpoints, Control, Goal, History, Moment,
+    Outcome, Saver, Snapshot, StepEnd,
+};
 use nerve_tune::{Attempt, Finish, Setting};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 /// Where the run folders of trials go.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The folder that holds one for each trial: `0007`.
     pub folder: PathBuf,
+}
+
+/// Where trials that run are saved, so that one which was killed goes on.
+#[derive(Clone, Debug)]
+pub struct Saves {
+    /// The folder that holds one for each trial that has not ended.
+    pub folder: PathBuf,
+    /// How long a trial runs before it is saved for the first time: what is shorter is begun anew.
+    pub after: Duration,
 }
 
 /// Carries out the trials of a recipe's `[tune]`.
@@ -28,6 +43,7 @@ pub struct Trials<'r> {
     /// The data as the recipe without any trial's values prepares them.
     base: Session,
     kept: Option<Kept>,
+    saves: Option<Saves>,
 }
 
 impl<'r> Trials<'r> {
@@ -53,13 +69,19 @@ impl<'r> Trials<'r> {
             };
             return Err(recipe.refuse(problem).into());
         }
-        Ok(Trials { recipe, tuning, goal, base, kept: None })
+        Ok(Trials { recipe, tuning, goal, base, kept: None, saves: None })
     }
 
     /// With run folders of trials there, or none.
     #[must_use]
     pub fn keeping(self, kept: Option<Kept>) -> Self {
         Trials { kept, ..self }
+    }
+
+    /// With trials saved there while they run, or not.
+    #[must_use]
+    pub fn saving(self, saves: Option<Saves>) -> Self {
+        Trials { saves, ..self }
     }
 
     /// The session that the data come from.
@@ -80,7 +102,7 @@ impl<'r> Trials<'r> {
         Ok(self.recipe.with(&self.tuning.overrides(settings))?)
     }
 
-    /// Trains a trial. `stop` interrupts it; then it is to be begun anew.
+    /// Trains a trial, from where an attempt before was saved. `stop` interrupts it; then it is asked for again.
     pub fn run(&self, attempt: &Attempt<'_>, stop: Arc<AtomicBool>) -> Finish {
         self.train(attempt, stop).unwrap_or_else(|error| {
             Finish::Failed(match error {
@@ -102,10 +124,25 @@ impl<'r> Trials<'r> {
         };
         let restores = recipe.trainer.has("early_stop");
         let epochs = recipe.trainer.usize("epochs") as u64;
-        let mut watch =
-            Watch { attempt, goal: &self.goal, restores, epochs, value: None, end: None };
-        let fit = session.fit(stop, None, &mut [&mut watch]);
-        let (end, value) = (watch.end.take(), watch.value);
+        let reports = Vec::new();
+        let mut watch = Watch { attempt, goal: &self.goal, restores, epochs, reports, end: None };
+        let mut saving = match &self.saves {
+            None => None,
+            Some(saves) => match Saving::new(saves, &recipe, attempt) {
+                Ok(saving) => Some(saving),
+                Err(reason) => return Ok(Finish::Failed(reason)),
+            },
+        };
+        let from = saving.as_mut().and_then(|saving| saving.from.take());
+        let mut callbacks: Vec<&mut dyn Callback> = vec![&mut watch];
+        callbacks.extend(saving.iter_mut().map(|saving| saving as &mut dyn Callback));
+        let fit = session.fit(stop, from, &mut callbacks);
+        let (end, value) = (watch.end.take(), watch.reports.last().map(|report| report.1));
+        let abandoned = matches!(&fit, Ok(fit) if matches!(fit.outcome, Outcome::Interrupted { .. }))
+            || end == Some(Finish::Abandoned);
+        if let (Some(saving), false) = (saving, abandoned) {
+            saving.done();
+        }
         let fit = match fit {
             Ok(fit) => fit,
             Err(error) => return Ok(Finish::Failed(error.to_string())),
@@ -152,8 +189,8 @@ struct Watch<'w, 'a> {
     /// Whether the training takes the best epoch's parameters in the end.
     restores: bool,
     epochs: u64,
-    /// What the network would be worth if it ended now.
-    value: Option<f64>,
+    /// What the network was worth after each epoch: if it ended now, the last.
+    reports: Vec<(u64, f64)>,
     /// How the trial ends before its time.
     end: Option<Finish>,
 }
@@ -171,7 +208,7 @@ impl Callback for Watch<'_, '_> {
         let row = if self.restores { history.best() } else { history.last() };
         let (Some(row), Some(last)) = (row, history.last()) else { return Ok(Control::Continue) };
         let value = self.goal.score(history, row).unwrap_or(f64::NAN);
-        self.value = Some(value);
+        self.reports.push((last.epoch, value));
         let goes_on = self.attempt.report(last.epoch, value);
         // After the last epoch there is nothing to save any more.
         if goes_on || last.epoch >= self.epochs {
@@ -180,5 +217,66 @@ impl Callback for Watch<'_, '_> {
         let stopped = self.attempt.stopped();
         self.end = Some(if stopped { Finish::Abandoned } else { Finish::Pruned });
         Ok(Control::Stop("behind other trials".into()))
+    }
+
+    fn memory(&self) -> Option<(&'static str, Memory)> {
+        let numbers = self.reports.iter().flat_map(|&(epoch, value)| [epoch as f64, value]);
+        Some(("trial", Memory { numbers: numbers.collect(), ..Memory::default() }))
+    }
+
+    /// The study has forgotten what the attempt before had told. It said then that the trial goes on.
+    fn restore(&mut self, memory: Memory) -> Result<(), CallbackError> {
+        for pair in memory.numbers.chunks_exact(2) {
+            self.reports.push((pair[0] as u64, pair[1]));
+            self.attempt.report(pair[0] as u64, pair[1]);
+        }
+        Ok(())
+    }
+}
+
+/// Saves a trial as a training is saved, but not before it has run for a while, and at its end only where it is given up.
+struct Saving<'w, 'a> {
+    attempt: &'w Attempt<'a>,
+    folder: PathBuf,
+    saver: Saver,
+    /// Where an attempt before stood.
+    from: Option<Arc<Snapshot>>,
+    /// When it is saved for the first time.
+    due: Instant,
+    background: Arc<Background>,
+}
+
+impl<'w, 'a> Saving<'w, 'a> {
+    fn new(saves: &Saves, recipe: &Recipe, attempt: &'w Attempt<'a>) -> Result<Self, String> {
+        let folder = saves.folder.join(format!("{:04}", attempt.number));
+        let checkpoints = Checkpoints::open(&folder).map_err(|error| error.to_string())?;
+        // One that is damaged is none: the trial begins anew.
+        let found = checkpoints.last().ok().flatten();
+        let background = Arc::new(Background::new());
+        let saver = Saver::new(checkpoints, background.clone(), recipe.checkpoints());
+        let from = found.map(|found| Arc::new(found.snapshot));
+        Ok(Saving { attempt, folder, saver, from, due: Instant::now() + saves.after, background })
+    }
+
+    /// The trial has ended: nobody goes on with it.
+    fn done(self) {
+        self.background.flush();
+        // What is left is in nobody's way, and goes with the folder.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Callback for Saving<'_, '_> {
+    fn wants_snapshot(&mut self, moment: &Moment) -> bool {
+        let late = Instant::now() >= self.due;
+        match moment {
+            Moment::Begin => false,
+            Moment::End => late && self.attempt.stopped(),
+            moment => late && self.saver.wants_snapshot(moment),
+        }
+    }
+
+    fn on_snapshot(&mut self, moment: &Moment, capture: &Capture<'_>) -> Result<(), CallbackError> {
+        self.saver.on_snapshot(moment, capture)
     }
 }
