@@ -3,8 +3,10 @@
 //! Indices are i32 and count from 0; one outside the axis is reported as a fault, never clamped,
 //! and no negative number means "from the end".
 
+mod onto;
 mod scatter;
 
+pub use onto::{Meeting, ScatterElements};
 pub use scatter::{ScatterAdd, ScatterAddElements};
 
 use crate::bounds::{apart, holds, indexable, product};

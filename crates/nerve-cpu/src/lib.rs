@@ -21,6 +21,7 @@ pub mod cross_entropy;
 pub mod fused;
 pub mod gather;
 pub mod gemm;
+pub mod int_matmul;
 pub mod kernel;
 pub mod layer_norm;
 pub mod math;
@@ -47,8 +48,11 @@ pub use conv::{Conv, ConvShape, ConvWeightGrad, WinogradFilter};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};
-pub use gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
+pub use gather::{
+    Gather, GatherElements, Meeting, ScatterAdd, ScatterAddElements, ScatterElements,
+};
 pub use gemm::{Activation, Gemm, GemmKernel, PackB, SumParts};
+pub use int_matmul::IntMatmul;
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Precision, Scratch};
 pub use layer_norm::{LayerNorm, LayerNormGrad};
 pub use memory::{Buffer, Memory, Region};

@@ -9,8 +9,9 @@ use crate::conv::{Conv, ConvWeightGrad, WinogradFilter};
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
-use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements};
+use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements, ScatterElements};
 use crate::gemm::{Gemm, GemmKernel, PackB, SumParts};
+use crate::int_matmul::IntMatmul;
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
 use crate::layer_norm::{LayerNorm, LayerNormGrad};
 use crate::memory::{ALIGN, Buffer, Memory};
@@ -90,6 +91,8 @@ instructions! {
     ScatterAdd(ScatterAdd),
     /// Elements added at numbered places.
     ScatterAddElements(ScatterAddElements),
+    /// Elements stored at numbered places.
+    ScatterElements(ScatterElements),
     /// Sorted lines.
     Sort(Sort),
     /// Running sums.
@@ -100,6 +103,8 @@ instructions! {
     Fused(FusedKernel),
     /// A matrix product.
     Gemm(GemmKernel),
+    /// A matrix product of integers.
+    IntMatmul(IntMatmul),
     /// A convolution.
     Conv(Conv),
     /// The gradient of a convolution with respect to its filter.

@@ -51,6 +51,9 @@ pub(crate) trait Num: Plain + PartialOrd + Default + Debug {
     /// The sum, which wraps around for integers.
     fn plus(self, other: Self) -> Self;
 
+    /// The product, which wraps around for integers.
+    fn times(self, other: Self) -> Self;
+
     /// `sum` and this element.
     fn add_to(self, sum: Self::Sum) -> Self::Sum;
 
@@ -120,6 +123,11 @@ macro_rules! whole {
             }
 
             #[inline(always)]
+            fn times(self, other: Self) -> Self {
+                self.wrapping_mul(other)
+            }
+
+            #[inline(always)]
             fn add_to(self, sum: $t) -> $t {
                 sum.wrapping_add(self)
             }
@@ -141,6 +149,11 @@ macro_rules! real {
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self + other
+            }
+
+            #[inline(always)]
+            fn times(self, other: Self) -> Self {
+                self * other
             }
 
             #[inline(always)]

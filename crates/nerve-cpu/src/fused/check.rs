@@ -68,6 +68,9 @@ impl Fused {
             Step::Binary(op, _, _) if integer && !op.on_integers() => {
                 Err(format!("{op} is not defined on integers"))
             }
+            Step::Binary(op, _, _) if !integer && !op.on_floats() => {
+                Err(format!("{op} is not defined on floats"))
+            }
             Step::Index(weights) => self.check_index(weights),
             Step::Random { .. } if integer => Err("random numbers are floats".into()),
             Step::Random { key, .. } => self.check_key(*key),

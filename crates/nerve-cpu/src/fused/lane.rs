@@ -219,6 +219,9 @@ macro_rules! float_lane {
                     And => map!(to, a, b => if (a != 0.0) & (b != 0.0) { 1.0 } else { 0.0 }),
                     Or => map!(to, a, b => if (a != 0.0) | (b != 0.0) { 1.0 } else { 0.0 }),
                     Xor => map!(to, a, b => if (a != 0.0) ^ (b != 0.0) { 1.0 } else { 0.0 }),
+                    BitAnd | BitOr | BitXor | Shl | Shr => {
+                        unreachable!("the check refuses {op} on floats")
+                    }
                 }
             }
 
@@ -374,6 +377,14 @@ macro_rules! integer_lane {
                     And => map!(to, a, b => ((a != 0) & (b != 0)) as $t),
                     Or => map!(to, a, b => ((a != 0) | (b != 0)) as $t),
                     Xor => map!(to, a, b => ((a != 0) ^ (b != 0)) as $t),
+                    BitAnd => map!(to, a, b => a & b),
+                    BitOr => map!(to, a, b => a | b),
+                    BitXor => map!(to, a, b => a ^ b),
+                    Shl => map!(to, a, b => if $t::BITS as $t > b && b >= 0 { a << b } else { 0 }),
+                    Shr => {
+                        const LAST: $t = $t::BITS as $t - 1;
+                        map!(to, a, b => a >> if LAST > b && b >= 0 { b } else { LAST })
+                    }
                 }
             }
 

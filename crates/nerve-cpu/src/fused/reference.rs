@@ -295,6 +295,7 @@ pub(super) fn binary_float(op: BinaryOp, a: f64, b: f64) -> f64 {
         And => truth(a != 0.0 && b != 0.0),
         Or => truth(a != 0.0 || b != 0.0),
         Xor => truth((a != 0.0) != (b != 0.0)),
+        BitAnd | BitOr | BitXor | Shl | Shr => unreachable!("refused by the check"),
     }
 }
 
@@ -319,5 +320,11 @@ fn binary_int(op: BinaryOp, a: i64, b: i64) -> i64 {
         And => (a != 0 && b != 0) as i64,
         Or => (a != 0 || b != 0) as i64,
         Xor => ((a != 0) != (b != 0)) as i64,
+        BitAnd => a & b,
+        BitOr => a | b,
+        BitXor => a ^ b,
+        // Values of 32 bits are stored in them, which cuts off what has left them.
+        Shl => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
+        Shr => a >> if (0..63).contains(&b) { b } else { 63 },
     }
 }

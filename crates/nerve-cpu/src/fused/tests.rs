@@ -182,6 +182,9 @@ fn random_code(cases: &mut Cases, inputs: usize, rank: usize, integer: bool) -> 
             2 => Step::Binary(Mul, a, b),
             3 => Step::Select(value, a, other),
             4 => Step::MulAdd(a, b, other),
+            5 if integer && cases.chance(30) => {
+                Step::Binary(cases.pick(&[BitAnd, BitOr, BitXor, Shl, Shr]), value, other)
+            }
             _ => Step::Binary(
                 cases.pick(&[Add, Sub, Max, Min, Eq, Ne, Lt, Le, Gt, Ge, And, Or, Xor]),
                 value,

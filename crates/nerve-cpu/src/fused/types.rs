@@ -219,6 +219,16 @@ operations! {
         Or = "or",
         /// 1 where exactly one is nonzero, else 0.
         Xor = "xor",
+        /// The bits that are set in both. Integers only, as are the operations that follow.
+        BitAnd = "bit_and",
+        /// The bits that are set in either.
+        BitOr = "bit_or",
+        /// The bits that are set in exactly one.
+        BitXor = "bit_xor",
+        /// a·2ᵇ; 0 where b is none of the bit numbers of a.
+        Shl = "shl",
+        /// ⌊a/2ᵇ⌋; 0, or −1 of a negative a, where b is none of the bit numbers of a.
+        Shr = "shr",
     }
 }
 
@@ -226,6 +236,12 @@ impl BinaryOp {
     /// Whether the operation is defined on integers.
     pub const fn on_integers(self) -> bool {
         !matches!(self, BinaryOp::Atan2 | BinaryOp::GeluGrad)
+    }
+
+    /// Whether the operation is defined on floats.
+    pub const fn on_floats(self) -> bool {
+        use BinaryOp::*;
+        !matches!(self, BitAnd | BitOr | BitXor | Shl | Shr)
     }
 }
 

@@ -73,7 +73,7 @@ const FEW: usize = 16;
 const WANTED: usize = 32;
 
 /// How `[outer, axis, inner]` falls into chunks: several outer numbers, or a part of the axis.
-struct Cut {
+pub(super) struct Cut {
     outers: usize,
     places: usize,
     parts: usize,
@@ -81,7 +81,7 @@ struct Cut {
 
 impl Cut {
     /// `each`: elements for each index.
-    fn new([outer, axis, count, inner]: [usize; 4], each: usize) -> Self {
+    pub(super) fn new([outer, axis, count, inner]: [usize; 4], each: usize) -> Self {
         let work = (axis + count) * inner;
         if work < GRAIN || axis <= 1 {
             return Cut { outers: GRAIN.div_ceil(work.max(1)), places: axis, parts: 1 };
@@ -93,11 +93,11 @@ impl Cut {
         Cut { outers: 1, places, parts: axis.div_ceil(places) }
     }
 
-    fn chunks(&self, outer: usize) -> usize {
+    pub(super) fn chunks(&self, outer: usize) -> usize {
         (outer.div_ceil(self.outers) * self.parts).max(1)
     }
 
-    fn part(&self, chunk: usize, outer: usize, axis: usize) -> Part {
+    pub(super) fn part(&self, chunk: usize, outer: usize, axis: usize) -> Part {
         let (group, part) = (chunk / self.parts, chunk % self.parts);
         let outers = (group * self.outers).min(outer)..((group + 1) * self.outers).min(outer);
         Part { outers, places: part * self.places..((part + 1) * self.places).min(axis) }
@@ -105,9 +105,18 @@ impl Cut {
 }
 
 /// The elements of the output that a chunk owns.
-struct Part {
-    outers: Range<usize>,
-    places: Range<usize>,
+pub(super) struct Part {
+    pub(super) outers: Range<usize>,
+    pub(super) places: Range<usize>,
+}
+
+impl Part {
+    /// Those elements. More than one outer number goes with all of the axis, so they are one
+    /// stretch.
+    pub(super) fn elements(&self, axis: usize, inner: usize) -> Range<usize> {
+        let start = (self.outers.start * axis + self.places.start) * inner;
+        start..start + self.outers.len() * self.places.len() * inner
+    }
 }
 
 #[inline(always)]
@@ -198,10 +207,7 @@ macro_rules! scatter_kernel {
                 fault: &Fault,
             ) {
                 let own = self.cut().part(chunk, self.outer, self.axis);
-                let (outers, places) = (&own.outers, &own.places);
-                // More than one outer number goes with all of the axis, so the part is contiguous.
-                let start = (outers.start * self.axis + places.start) * self.inner;
-                let part = start..start + outers.len() * places.len() * self.inner;
+                let part = own.elements(self.axis, self.inner);
                 if part.is_empty() {
                     return;
                 }
