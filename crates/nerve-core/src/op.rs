@@ -144,7 +144,7 @@ ops! {
     // With kernels.
     Pad, Concat, Reduce, Matmul, Panels, Conv, ConvWeightGrad, WinogradFilter, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
-    GatherElements, ScatterAddElements, ArgSort, ArgReduce, CumSum, Recurrent, RecurrentGrad,
+    GatherElements, ScatterAddElements, Scatter, IntMatmul, ArgSort, ArgReduce, CumSum, Recurrent, RecurrentGrad,
     LayerNorm, LayerNormGrad, Attention, AttentionGrad,
     // Composite.
     BatchNorm, ConvInputGrad,

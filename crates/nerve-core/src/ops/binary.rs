@@ -41,6 +41,9 @@ impl Operation for Binary {
             _ if self.compares() => DType::Bool,
             And | Or | Xor if dtype == DType::Bool => DType::Bool,
             And | Or | Xor => return Err(format!("expected bool, found {dtype}")),
+            op if !op.on_floats() && !dtype.is_integer() => {
+                return Err(format!("expected integers, found {dtype}"));
+            }
             _ if dtype == DType::Bool => {
                 return Err("arithmetic on bool; convert with to_dtype first".into());
             }
@@ -86,7 +89,9 @@ impl Operation for Binary {
                 let density = (a.square() * -0.5).exp() * (2.0 * PI).sqrt().recip();
                 (dy * b * (2.0 - a.square()) * density, Tensor::apply(*self, &[a, dy]))
             }
-            Eq | Ne | Lt | Le | Gt | Ge | And | Or | Xor => return Ok(vec![None, None]),
+            Eq | Ne | Lt | Le | Gt | Ge | And | Or | Xor | BitAnd | BitOr | BitXor | Shl | Shr => {
+                return Ok(vec![None, None]);
+            }
         };
         Ok(vec![Some(da), Some(db)])
     }
@@ -251,6 +256,17 @@ methods! {
     logical_or = Or;
     /// Exactly one, of truth values.
     logical_xor = Xor;
+    /// The bits that are set in both integers.
+    bitwise_and = BitAnd;
+    /// The bits that are set in either integer.
+    bitwise_or = BitOr;
+    /// The bits that are set in exactly one of the integers.
+    bitwise_xor = BitXor;
+    /// An integer with its bits moved `other` places up; 0 if that is negative or all of them.
+    shift_left = Shl;
+    /// An integer with its bits moved `other` places down, rounding towards −∞; of a negative
+    /// shift, or one by all bits, only the sign is left: 0 or −1.
+    shift_right = Shr;
 }
 
 impl Tensor {
@@ -274,6 +290,35 @@ impl Tensor {
         };
         let inputs = [self, a, b].map(|t| t.broadcast_to(&shape));
         Tensor::apply(Select, &[&inputs[0], &inputs[1], &inputs[2]])
+    }
+
+    /// The remainder with the sign of the divisor, as Python's `%`: `self − other ⌊self/other⌋`.
+    /// `%` itself has the sign of the dividend, as in Rust and C. By the integer 0 it is 0.
+    ///
+    /// ```
+    /// use nerve_core::Tensor;
+    /// let x = Tensor::from_slice(&[-7, 7], [2]);
+    /// assert_eq!(x.remainder(3).to_vec::<i32>(), [2, 1]);
+    /// assert_eq!((x % 3).to_vec::<i32>(), [-1, 1]);
+    /// ```
+    #[track_caller]
+    pub fn remainder(&self, other: impl Operand) -> Tensor {
+        let divisor = other.operand(self.dtype());
+        let rest = self % &divisor;
+        let wrong = rest.lt(0).logical_xor(divisor.lt(0)).logical_and(rest.ne(0));
+        wrong.select(&(&rest + divisor), &rest)
+    }
+
+    /// An integer with all its bits the other way round: −x − 1 of a signed one.
+    ///
+    /// ```
+    /// use nerve_core::Tensor;
+    /// assert_eq!(Tensor::scalar(5u8).bitwise_not().item::<u8>(), 250);
+    /// assert_eq!(Tensor::scalar(5).bitwise_not().item::<i32>(), -6);
+    /// ```
+    #[track_caller]
+    pub fn bitwise_not(&self) -> Tensor {
+        self.bitwise_xor(if self.dtype() == DType::U8 { 255 } else { -1 })
     }
 
     /// Limited to `low..=high`.

@@ -140,7 +140,7 @@ impl Lower for ScatterAddElements {
 /// The part of `x` that the indices can speak of: along all axes but `axis` (along all, if none)
 /// the first elements, as many as `index` has.
 #[track_caller]
-fn covered(op: &str, x: &Tensor, index: &Tensor, axis: Option<usize>) -> Tensor {
+pub(super) fn covered(op: &str, x: &Tensor, index: &Tensor, axis: Option<usize>) -> Tensor {
     let fits = |a: usize| Some(a) == axis || index.shape()[a] <= x.shape()[a];
     assert!(
         x.rank() == index.rank() && (0..x.rank()).all(fits),

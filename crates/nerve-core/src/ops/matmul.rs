@@ -15,6 +15,37 @@ use nerve_cpu::{Activation, Gemm, SumParts};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matmul;
 
+/// The shape of the product of two batches of matrices, or why they do not fit.
+pub(super) fn product_shape(a: &Tensor, b: &Tensor) -> Result<Shape, String> {
+    if a.rank() < 2 || b.rank() < 2 {
+        return Err(format!("{} × {}: both need two axes or more", a.shape(), b.shape()));
+    }
+    let (batch_a, [m, k]) = a.shape().split_last_chunk::<2>().expect("rank is at least 2");
+    let (batch_b, [k2, n]) = b.shape().split_last_chunk::<2>().expect("rank is at least 2");
+    if k != k2 {
+        return Err(format!(
+            "{} × {}: the last axis of the left, {k}, and the last but one of the right, {k2}, \
+             must agree{}",
+            a.shape(),
+            b.shape(),
+            if b.shape().last() == Some(k) { "; is a .t() missing on the right?" } else { "" }
+        ));
+    }
+    if batch_a != batch_b {
+        return Err(format!("{} × {}: leading axes differ", a.shape(), b.shape()));
+    }
+    Ok([batch_a, &[*m, *n]].concat().into())
+}
+
+/// One product for each of the batch, by the operation of its type.
+#[track_caller]
+fn product(a: &Tensor, b: &Tensor) -> Tensor {
+    match a.dtype().is_integer() {
+        true => Tensor::apply(super::IntMatmul, &[a, b]),
+        false => Tensor::apply(Matmul, &[a, b]),
+    }
+}
+
 impl Operation for Matmul {
     fn name(&self) -> &'static str {
         "matmul"
@@ -24,24 +55,7 @@ impl Operation for Matmul {
         let (a, b) = (&inputs[0], &inputs[1]);
         let dtype = expect_same(a, b)?;
         expect_float(a)?;
-        if a.rank() < 2 || b.rank() < 2 {
-            return Err(format!("{} × {}: both need two axes or more", a.shape(), b.shape()));
-        }
-        let (batch_a, [m, k]) = a.shape().split_last_chunk::<2>().expect("rank is at least 2");
-        let (batch_b, [k2, n]) = b.shape().split_last_chunk::<2>().expect("rank is at least 2");
-        if k != k2 {
-            return Err(format!(
-                "{} × {}: the last axis of the left, {k}, and the last but one of the right, \
-                 {k2}, must agree{}",
-                a.shape(),
-                b.shape(),
-                if b.shape().last() == Some(k) { "; is a .t() missing on the right?" } else { "" }
-            ));
-        }
-        if batch_a != batch_b {
-            return Err(format!("{} × {}: leading axes differ", a.shape(), b.shape()));
-        }
-        Ok(([batch_a, &[*m, *n]].concat().into(), dtype))
+        Ok((product_shape(a, b)?, dtype))
     }
 
     fn gradient(&self, inputs: &[Tensor], _: &Tensor, dy: &Tensor) -> Gradients {
@@ -107,7 +121,8 @@ impl Lower for Matmul {
 
 impl Tensor {
     /// The matrix product over the last two axes. Leading axes broadcast; a vector on the left is a
-    /// row, on the right a column, and its axis is dropped from the result.
+    /// row, on the right a column, and its axis is dropped from the result. Of f32, f64, and of i32
+    /// and i64, whose sums wrap around.
     ///
     /// ```
     /// use nerve_core::Tensor;
@@ -127,15 +142,15 @@ impl Tensor {
         let (Some((left, ab)), Some((right, bb))) =
             (self.shape().split_last_chunk::<2>(), other.shape().split_last_chunk::<2>())
         else {
-            return Tensor::apply(Matmul, &[self, other]);
+            return product(self, other);
         };
         if left == right {
-            return Tensor::apply(Matmul, &[self, other]);
+            return product(self, other);
         }
         if right.is_empty() {
             // One matrix on the right serves all rows on the left: one product of more rows.
             let rows: usize = left.iter().product::<usize>() * ab[0];
-            let y = Tensor::apply(Matmul, &[&self.reshape([rows, ab[1]]), other]);
+            let y = product(&self.reshape([rows, ab[1]]), other);
             return y.reshape([left, &[ab[0], bb[1]]].concat());
         }
         let Some(batch) = Shape::from(left).broadcast(&Shape::from(right)) else {
@@ -147,6 +162,6 @@ impl Tensor {
         };
         let a = self.broadcast_to([&batch[..], ab].concat());
         let b = other.broadcast_to([&batch[..], bb].concat());
-        Tensor::apply(Matmul, &[&a, &b])
+        product(&a, &b)
     }
 }

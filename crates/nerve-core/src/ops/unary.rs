@@ -234,6 +234,12 @@ impl Tensor {
         }
     }
 
+    /// Whether each element is infinite, of either sign.
+    #[track_caller]
+    pub fn is_inf(&self) -> Tensor {
+        self.is_finite().logical_or(self.is_nan()).logical_not()
+    }
+
     /// The same value, through which no gradient flows.
     pub fn detach(&self) -> Tensor {
         Tensor::apply(Detach, &[self])

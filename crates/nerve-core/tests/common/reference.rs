@@ -1,7 +1,7 @@
 //! A second meaning of the graph: every operation spelled out, element by element in f64, without
 //! a compiler. What the plans compute is tested against it.
 
-use nerve_core::ops::{Conv, Slice};
+use nerve_core::ops::{Conv, Scattering, Slice};
 use nerve_core::{DType, Op, Tensor};
 use nerve_cpu::fused::{BinaryOp, Reduce, UnaryOp};
 use std::collections::HashMap;
@@ -198,7 +198,7 @@ fn apply(node: &Tensor, inputs: &[Rc<Array>], known: &mut Known) -> Array {
             y.data.iter_mut().for_each(|v| *v = round(*v, dtype));
             y
         }
-        Op::Matmul(_) => {
+        Op::Matmul(_) | Op::IntMatmul(_) => {
             let (a, b) = (x(), inputs[1].clone());
             Array::build(&shape, dtype, |p| {
                 let (batch, ij) = p.split_at(p.len() - 2);
@@ -268,6 +268,25 @@ fn apply(node: &Tensor, inputs: &[Rc<Array>], known: &mut Known) -> Array {
                 y.data[at] += from.at(&p);
             }
             y.data.iter_mut().for_each(|v| *v = round(*v, dtype));
+            y
+        }
+        Op::Scatter(op) => {
+            let (index, src) = (inputs[1].clone(), inputs[2].clone());
+            let mut y = (*x()).clone();
+            for p in points(&src.shape) {
+                let mut place = p.clone();
+                place[op.axis] = index.at(&p) as usize;
+                let at = y.index(&place);
+                let (old, new) = (y.data[at], src.at(&p));
+                let met = match op.how {
+                    Scattering::Replace => new,
+                    Scattering::Mul => old * new,
+                    Scattering::Max => old.max(new),
+                    Scattering::Min => old.min(new),
+                    Scattering::Add => panic!("adds by another operation"),
+                };
+                y.data[at] = round(met, dtype);
+            }
             y
         }
         Op::ArgSort(op) => {
@@ -484,6 +503,7 @@ fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
         And => truth(a != 0.0 && b != 0.0),
         Or => truth(a != 0.0 || b != 0.0),
         Xor => truth((a != 0.0) != (b != 0.0)),
+        BitAnd | BitOr | BitXor | Shl | Shr => panic!("{op:?} of floats"),
     }
 }
 
@@ -497,6 +517,12 @@ fn binary_int(op: BinaryOp, a: f64, b: f64) -> f64 {
             f64::from((a as i64).wrapping_mul(b as i64) as i32)
         }
         BinaryOp::Pow => nerve_pow(a as i64, b as i64),
+        BinaryOp::BitAnd => (a as i64 & b as i64) as f64,
+        BinaryOp::BitOr => (a as i64 | b as i64) as f64,
+        BinaryOp::BitXor => (a as i64 ^ b as i64) as f64,
+        BinaryOp::Shl => (0.0..32.0).contains(&b).then_some(a * b.exp2()).unwrap_or(0.0),
+        BinaryOp::Shr if b < 0.0 => (a / 2f64.powi(70)).floor(),
+        BinaryOp::Shr => (a / b.exp2()).floor(),
         _ => binary(op, a, b),
     }
 }

@@ -3,6 +3,7 @@
 use super::Order::{None as Never, Once, Smooth};
 use super::*;
 use nerve_core::DType;
+use nerve_core::ops::Scattering;
 
 type Method = fn(&Tensor) -> Tensor;
 /// Name, shape, how it lies, call, shape of the result.
@@ -242,7 +243,37 @@ fn elements(all: &mut Vec<Case>) {
     all.push(Case::new("sort", Smooth, none(), |x| x[0].sort(1, false).0).gives(&[0, 3]));
     all.push(Case::new("argmax", Never, none(), |x| x[0].argmax(1, false)).gives(&[0]));
     all.push(Case::new("cumsum", Smooth, none(), |x| x[0].cumsum(0)).gives(&[0, 3]));
+    for kind in [Kind::Float, Kind::Int, Kind::Long, Kind::Byte] {
+        let how = [Scattering::Replace, Scattering::Add, Scattering::Max, Scattering::Min];
+        for how in how.into_iter().chain((kind != Kind::Float).then_some(Scattering::Mul)) {
+            // Powers of two, whose products wrap around exactly.
+            let x = |seed, shape: &[usize]| match kind {
+                Kind::Float => float(seed, shape),
+                _ => whole(kind, seed, shape, (0, 3)),
+            };
+            let inputs = || vec![x(3, &[3, 4]), ints(9, &[2, 3], (0, 4)), x(4, &[2, 3])];
+            let order = if how == Scattering::Mul { Never } else { Once };
+            let store = move |x: &[Tensor]| x[0].scatter(1, &x[1], &x[2], how);
+            all.push(Case::new(format!("scatter {how:?}"), order, inputs(), store).gives(&[3, 4]));
+            let store = move |x: &[Tensor]| x[0].scatter_nd(&x[1], &x[2], how);
+            let inputs = vec![x(3, &[4, 2, 3]), ints(9, &[3, 2], (-2, 2)), x(4, &[3, 3])];
+            all.push(Case::new(format!("scatter_nd {how:?}"), order, inputs, store));
+        }
+        let x = if kind == Kind::Float {
+            float(3, &[2, 3, 4])
+        } else {
+            whole(kind, 3, &[2, 3, 4], (0, 9))
+        };
+        for (batch, at) in [(0, [3, 2]), (1, [2, 2])] {
+            let inputs = vec![x.clone(), ints(9, &at, (-2, 2))];
+            let order = if kind == Kind::Float { Smooth } else { Never };
+            all.push(Case::new("gather_nd", order, inputs, move |x| x[0].gather_nd(&x[1], batch)));
+        }
+    }
     for kind in [Kind::Int, Kind::Long] {
+        let [a, b] = [(1, [2, 3, 4]), (2, [1, 4, 2])].map(|(i, s)| whole(kind, i, &s, (-9, 9)));
+        let f = |x: &[Tensor]| x[0].matmul(&x[1]);
+        all.push(Case::new("matmul of integers", Never, vec![a, b], f).gives(&[2, 3, 2]));
         let x = || vec![whole(kind, 3, &[4, 5], (-3, 3))];
         all.push(Case::new("cumsum", Never, x(), |x| x[0].cumsum(0)).gives(&[4, 5]));
         let add = |x: &[Tensor]| x[0].scatter_add(1, &x[1], &x[0]);

@@ -27,6 +27,9 @@ const UNARY: &[(&str, Method, Order, (f64, f64))] = &[
     ("asin", Tensor::asin, Smooth, (-0.9, 0.9)),
     ("acos", Tensor::acos, Smooth, (-0.9, 0.9)),
     ("atan", Tensor::atan, Smooth, (-2.0, 2.0)),
+    ("asinh", Tensor::asinh, Smooth, (-2.0, 2.0)),
+    ("acosh", Tensor::acosh, Smooth, (1.2, 3.0)),
+    ("atanh", Tensor::atanh, Smooth, (-0.9, 0.9)),
     ("sinh", Tensor::sinh, Smooth, (-2.0, 2.0)),
     ("cosh", Tensor::cosh, Smooth, (-2.0, 2.0)),
     ("tanh", Tensor::tanh, Smooth, (-2.0, 2.0)),
@@ -40,6 +43,7 @@ const UNARY: &[(&str, Method, Order, (f64, f64))] = &[
     ("trunc", Tensor::trunc, Once, (-3.0, 3.0)),
     ("is_nan", Tensor::is_nan, Never, (-2.0, 2.0)),
     ("is_finite", Tensor::is_finite, Never, (-2.0, 2.0)),
+    ("is_inf", Tensor::is_inf, Never, (-2.0, 2.0)),
     ("detach", Tensor::detach, Never, (-2.0, 2.0)),
     ("silu", Tensor::silu, Smooth, (-3.0, 3.0)),
     ("softplus", Tensor::softplus, Smooth, (-3.0, 3.0)),
@@ -87,6 +91,8 @@ fn unary(all: &mut Vec<Case>) {
         ("relu", Tensor::relu),
         ("floor", Tensor::floor),
         ("is_nan", Tensor::is_nan),
+        ("is_inf", Tensor::is_inf),
+        ("bitwise_not", Tensor::bitwise_not),
         ("to f32", |x| x.to_dtype(DType::F32)),
         ("to f64", |x| x.to_dtype(DType::F64)),
         ("to u8", |x| x.to_dtype(DType::U8)),
@@ -130,6 +136,7 @@ const BINARY: &[Row2] = &[
     ("maximum", |a, b| a.maximum(b), Once, (-2.0, 2.0), (-1.9, 1.9)),
     ("minimum", |a, b| a.minimum(b), Once, (-2.0, 2.0), (-1.9, 1.9)),
     ("rem", |a, b| a % b, Once, (-0.9, 0.9), (1.1, 1.9)),
+    ("remainder", |a, b| a.remainder(b), Once, (-0.9, 0.9), (1.1, 1.9)),
     ("atan2", |a, b| a.atan2(b), Smooth, (-2.0, 2.0), (0.5, 2.0)),
     ("eq", |a, b| a.eq(b), Never, (-2.0, 2.0), (-2.0, 2.0)),
     ("ne", |a, b| a.ne(b), Never, (-2.0, 2.0), (-2.0, 2.0)),
@@ -174,6 +181,20 @@ fn binary(all: &mut Vec<Case>) {
     let inputs = vec![ints(7, &[4, 5], (-3, 4)), ints(8, &[5], (0, 5))];
     all.push(Case::new("pow", Never, inputs, |x| x[0].pow(&x[1])));
     type Row = (&'static str, Method2);
+    let bits: &[Row] = &[
+        ("bitwise_and", |a, b| a.bitwise_and(b)),
+        ("bitwise_or", |a, b| a.bitwise_or(b)),
+        ("bitwise_xor", |a, b| a.bitwise_xor(b)),
+        ("shift_left", |a, b| a.shift_left(b)),
+        ("shift_right", |a, b| a.shift_right(b)),
+    ];
+    for &(name, f) in bits {
+        for kind in [Kind::Int, Kind::Long, Kind::Byte, Kind::Small] {
+            let low = if kind == Kind::Byte { 0 } else { -3 };
+            let inputs = vec![whole(kind, 1, &[4, 5], (low, 120)), whole(kind, 2, &[5], (low, 9))];
+            all.push(Case::new(name, Never, inputs, move |x| f(&x[0], &x[1])).gives(&[4, 5]));
+        }
+    }
     let truths: &[Row] = &[
         ("logical_and", |a, b| a.logical_and(b)),
         ("logical_or", |a, b| a.logical_or(b)),
