@@ -440,7 +440,11 @@ pub(crate) fn known(tensor: &Tensor) -> Result<Option<Arc<Buffer>>, RunError> {
     if order.iter().any(unknown) {
         return Ok(None);
     }
-    compute(tensor).map(Some)
+    let buffer = compute(tensor)?;
+    if !inside {
+        tensor.set_value(buffer.clone());
+    }
+    Ok(Some(buffer))
 }
 
 #[track_caller]

@@ -1,0 +1,504 @@
+//! The model: checked, with its weights as parameters.
+
+use super::error::{ImportError, ImportErrorKind};
+use super::ops;
+use super::run::Plans;
+use super::scope::{Budget, Scope, normal};
+use super::value::Value;
+use nerve_core::{Tensor, Var};
+use nerve_formats::onnx::{
+    self, Attribute, AttributeValue, Dim, Function, Graph, Model, Node, Type, ValueInfo,
+};
+use nerve_nn::Params;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a model from outside may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest single array, in bytes.
+    pub bytes: u64,
+    /// Most nodes that are walked over in one run, those of loops as often as they are repeated.
+    pub nodes: u64,
+    /// Longest time that building a graph, or running piece by piece, may take.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    /// 2 GiB, a million nodes, ten minutes.
+    fn default() -> Limits {
+        Limits { bytes: 2 << 30, nodes: 1_000_000, time: Duration::from_secs(600) }
+    }
+}
+
+/// How a model is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether files beside the model that it names may be read for its weights.
+    pub external_data: bool,
+    /// What it may take.
+    pub limits: Limits,
+}
+
+/// A network from an ONNX file.
+///
+/// ```
+/// use nerve_core::Tensor;
+/// use nerve_formats::onnx::{self, Model, Node, ValueInfo};
+/// use nerve_onnx::import::{Network, Options};
+///
+/// // y = relu(x w)
+/// let mut model = Model::new(17);
+/// let named = |name: &str| ValueInfo { name: name.into(), kind: None };
+/// model.graph.inputs = vec![named("x")];
+/// model.graph.outputs = vec![named("y")];
+/// model.graph.initializers = vec![onnx::Tensor::floats("w", &[2, 1], &[1.0, -1.0])];
+/// model.graph.nodes =
+///     vec![Node::new("MatMul", ["x", "w"], ["h"]), Node::new("Relu", ["h"], ["y"])];
+///
+/// let network = Network::new("demo", model, Options::default()).unwrap();
+/// let x = Tensor::from_slice(&[3.0f32, 1.0, 1.0, 3.0], [2, 2]);
+/// let y = network.run(&[x.into()]).unwrap();
+/// assert_eq!(y[0].tensor().unwrap().to_vec::<f32>(), [2.0, 0.0]);
+/// assert_eq!(network.params().count(), 2);
+/// ```
+pub struct Network {
+    pub(super) inner: Arc<Inner>,
+    params: Params,
+    pub(super) plans: Plans,
+}
+
+/// What walking over the nodes needs.
+pub(crate) struct Inner {
+    pub name: String,
+    pub graph: Graph,
+    pub opsets: Vec<(String, i64)>,
+    functions: HashMap<(String, String, String), Function>,
+    /// The weights that can be trained.
+    pub vars: HashMap<String, Var>,
+    /// All initializers, also those behind `vars`, as they stand in the file.
+    pub constants: HashMap<String, Value>,
+    pub limits: Limits,
+}
+
+impl Inner {
+    /// A weight, or another array of the file.
+    pub fn weight(&self, name: &str) -> Option<Value> {
+        match self.vars.get(name) {
+            Some(var) => Some(Value::Tensor(var.get())),
+            None => self.constants.get(name).cloned(),
+        }
+    }
+
+    pub fn function(&self, domain: &str, name: &str, overload: &str) -> Option<&Function> {
+        if self.functions.is_empty() {
+            return None;
+        }
+        self.functions.get(&(domain.to_string(), name.to_string(), overload.to_string()))
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = &ValueInfo> {
+        let given = |info: &&ValueInfo| !self.constants.contains_key(&info.name);
+        self.graph.inputs.iter().filter(given)
+    }
+
+    /// See [`Network::forward`].
+    pub fn forward(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
+        self.check(inputs)?;
+        let budget = Budget::new(self);
+        let mut scope = Scope::new(self, &budget);
+        for (info, value) in self.inputs().zip(inputs) {
+            scope.set(&info.name, value.clone());
+        }
+        scope.walk(&self.graph.nodes)?;
+        let output = |info: &ValueInfo| {
+            scope.output(&info.name).ok_or_else(|| {
+                let message = format!("nothing produces output {:?}", info.name);
+                ImportError::new(ImportErrorKind::Invalid, &self.name, None, message)
+            })
+        };
+        self.graph.outputs.iter().map(output).collect()
+    }
+
+    /// Compares what is given with what the model says about its inputs.
+    fn check(&self, values: &[Value]) -> Result<(), ImportError> {
+        let wrong = |message: String| {
+            Err(ImportError::new(ImportErrorKind::Input, &self.name, None, message))
+        };
+        let (expected, found) = (self.inputs().count(), values.len());
+        if expected != found {
+            let names: Vec<&str> = self.inputs().map(|info| info.name.as_str()).collect();
+            return wrong(format!(
+                "expected {expected} inputs ({}), found {found}",
+                names.join(", ")
+            ));
+        }
+        let mut named: HashMap<&str, usize> = HashMap::new();
+        for (info, value) in self.inputs().zip(values) {
+            let (Some(Type::Tensor(element, shape)), Some(tensor)) = (&info.kind, value.tensor())
+            else {
+                continue;
+            };
+            let dtype = super::value::dtype(*element);
+            if dtype.is_some_and(|dtype| dtype != tensor.dtype()) {
+                let found = tensor.dtype();
+                return wrong(format!(
+                    "input {:?}: expected {}, found {found}",
+                    info.name,
+                    element.name()
+                ));
+            }
+            let Some(dims) = shape else { continue };
+            let fits = |(dim, &extent): (&Dim, &usize)| match dim {
+                Dim::Fixed(fixed) => *fixed == extent,
+                Dim::Named(_) => true,
+            };
+            let found = tensor.shape();
+            if dims.len() != found.rank() || !dims.iter().zip(found.iter()).all(fits) {
+                let shown = show(dims);
+                return wrong(format!(
+                    "input {:?}: expected shape {shown}, found {found}",
+                    info.name
+                ));
+            }
+            for (dim, &extent) in dims.iter().zip(found.iter()) {
+                let Dim::Named(name) = dim else { continue };
+                let bound =
+                    if name.is_empty() { extent } else { *named.entry(name).or_insert(extent) };
+                if bound != extent {
+                    return wrong(format!(
+                        "input {:?}: the extent {name} is {bound} in an input before, found {extent}",
+                        info.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// The file cannot be read, breaks the rules of ONNX, or uses what nerve does not have: all of it is
+    /// named at once.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Network, ImportError> {
+        let name = path.as_ref().display().to_string();
+        let model = onnx::read_model(&path, options.external_data).map_err(|error| {
+            let message = error.to_string();
+            let message = message.split_once(": ").map_or(message.clone(), |(_, m)| m.to_string());
+            ImportError::new(ImportErrorKind::File, &name, None, message)
+        })?;
+        Network::new(&name, model, options)
+    }
+
+    /// Takes a model that was read, which is called `name` in messages.
+    ///
+    /// # Errors
+    /// As [`Network::open`].
+    pub fn new(name: &str, mut model: Model, options: Options) -> Result<Network, ImportError> {
+        let refuse = |kind, message| ImportError::new(kind, name, None, message);
+        supported(&model).map_err(|m| refuse(ImportErrorKind::Unsupported, m))?;
+        sort(&mut model.graph).map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
+        let params = Params::new(0);
+        let mut vars = HashMap::new();
+        let mut constants = HashMap::new();
+        let initializers = std::mem::take(&mut model.graph.initializers);
+        let roles = roles(&model.graph.nodes, &initializers);
+        for tensor in &initializers {
+            let value = Value::from_onnx(tensor).map_err(|message| {
+                let message = format!("initializer {:?}: {message}", tensor.name);
+                refuse(ImportErrorKind::Unsupported, message)
+            })?;
+            if let (Some(role), Value::Tensor(value)) = (roles.get(tensor.name.as_str()), &value)
+                && value.dtype().is_float()
+            {
+                let var = match role {
+                    Role::Parameter => params.with_value(&tensor.name, value.clone()),
+                    Role::Statistic => params.buffer(&tensor.name, value.clone()),
+                };
+                vars.insert(tensor.name.clone(), var);
+            }
+            if constants.insert(tensor.name.clone(), value).is_some() {
+                let message = format!("initializer {:?} twice", tensor.name);
+                return Err(refuse(ImportErrorKind::Invalid, message));
+            }
+        }
+        let key =
+            |f: &Function| (normal(&f.domain).to_string(), f.name.clone(), f.overload.clone());
+        let functions = model.functions.into_iter().map(|f| (key(&f), f)).collect();
+        let inner = Inner {
+            name: name.to_string(),
+            graph: model.graph,
+            opsets: model.opsets,
+            functions,
+            vars,
+            constants,
+            limits: options.limits,
+        };
+        Ok(Network { inner: Arc::new(inner), params, plans: Plans::default() })
+    }
+
+    /// What has to be given, in its order.
+    pub fn inputs(&self) -> impl Iterator<Item = &ValueInfo> {
+        self.inner.inputs()
+    }
+
+    /// What is computed.
+    pub fn outputs(&self) -> &[ValueInfo] {
+        &self.inner.graph.outputs
+    }
+
+    /// The weights: trained, saved and frozen like those of any network.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The outputs for these inputs, as a graph: to be used while a function is compiled, as a layer is.
+    ///
+    /// # Errors
+    /// The inputs do not fit; the network uses what nerve does not have; or the shape of a result depends on
+    /// a value that is not known yet ([`ImportErrorKind::Value`]).
+    pub fn forward(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
+        self.inner.forward(inputs)
+    }
+}
+
+/// A shape as `[batch, 3, 224, 224]`.
+pub fn show(dims: &[Dim]) -> String {
+    let each = |dim: &Dim| match dim {
+        Dim::Fixed(extent) => extent.to_string(),
+        Dim::Named(name) if name.is_empty() => "?".to_string(),
+        Dim::Named(name) => name.clone(),
+    };
+    format!("[{}]", dims.iter().map(each).collect::<Vec<_>>().join(", "))
+}
+
+/// What an initializer is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Parameter,
+    Statistic,
+}
+
+/// The initializers that weigh something: operands of operators with weights, at the places where these stand.
+fn roles<'a>(nodes: &'a [Node], initializers: &'a [onnx::Tensor]) -> HashMap<&'a str, Role> {
+    let mut roles: HashMap<&str, Role> = HashMap::new();
+    let mut elsewhere = HashSet::new();
+    for node in nodes {
+        for (i, name) in node.inputs.iter().enumerate() {
+            let role = match (node.op_type.as_str(), i) {
+                ("Conv" | "ConvTranspose" | "Gemm", 1 | 2) => Some(Role::Parameter),
+                ("MatMul" | "Add" | "Mul" | "Sub" | "Div", _) => Some(Role::Parameter),
+                ("PRelu", 1) | ("Gather", 0) => Some(Role::Parameter),
+                ("LSTM" | "GRU" | "RNN", 1..=3) => Some(Role::Parameter),
+                ("BatchNormalization", 1 | 2) => Some(Role::Parameter),
+                ("BatchNormalization", 3 | 4) => Some(Role::Statistic),
+                (
+                    "LayerNormalization"
+                    | "InstanceNormalization"
+                    | "GroupNormalization"
+                    | "RMSNormalization"
+                    | "SkipLayerNormalization",
+                    1 | 2,
+                ) => Some(Role::Parameter),
+                _ => None,
+            };
+            match role {
+                Some(role) => _ = roles.entry(name).or_insert(role),
+                None => _ = elsewhere.insert(name.as_str()),
+            }
+        }
+    }
+    // Numbers without axes are settings, such as a scale. What is used to say something elsewhere is, too.
+    for tensor in initializers.iter().filter(|t| t.dims.is_empty()) {
+        elsewhere.insert(&tensor.name);
+    }
+    roles.retain(|name, _| !elsewhere.contains(name));
+    roles
+}
+
+/// The nodes of a graph and of the graphs within them.
+fn each_node<'a>(nodes: &'a [Node], see: &mut dyn FnMut(&'a Node)) {
+    for node in nodes {
+        see(node);
+        for attribute in &node.attributes {
+            match &attribute.value {
+                AttributeValue::Graph(graph) => each_node(&graph.nodes, see),
+                AttributeValue::Graphs(graphs) => {
+                    graphs.iter().for_each(|graph| each_node(&graph.nodes, see));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The newest version of ONNX's operators that is known here.
+pub(crate) const NEWEST: i64 = 26;
+
+/// Names everything that is missing here.
+fn supported(model: &Model) -> Result<(), String> {
+    if !(1..=100).contains(&model.ir_version) {
+        return Err(format!("version {} of the format", model.ir_version));
+    }
+    let own = |domain: &str, name: &str| {
+        model.functions.iter().any(|f| normal(&f.domain) == domain && f.name == name)
+    };
+    let mut missing: BTreeMap<String, usize> = BTreeMap::new();
+    let mut see = |node: &Node| {
+        let domain = normal(&node.domain);
+        if !own(domain, &node.op_type) && ops::find(domain, &node.op_type).is_none() {
+            let domain = if domain.is_empty() { String::new() } else { format!("{domain}.") };
+            *missing.entry(format!("{domain}{}", node.op_type)).or_default() += 1;
+        }
+    };
+    each_node(&model.graph.nodes, &mut see);
+    model.functions.iter().for_each(|f| each_node(&f.nodes, &mut see));
+    let mut complaints = Vec::new();
+    match model.opset("") {
+        None if model.graph.nodes.iter().any(|n| normal(&n.domain).is_empty()) => {
+            complaints.push("the model does not say which version of the operators it uses".into());
+        }
+        Some(version) if !(1..=NEWEST).contains(&version) => {
+            complaints
+                .push(format!("version {version} of the operators; nerve knows 1 to {NEWEST}"));
+        }
+        _ => {}
+    }
+    if !missing.is_empty() {
+        let list: Vec<String> = missing.iter().map(|(op, n)| format!("{op} ({n} nodes)")).collect();
+        complaints.push(format!("operators that nerve does not have: {}", list.join(", ")));
+    }
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("; ")) }
+}
+
+/// Brings the nodes into an order in which each comes after those that it needs, and checks the names.
+fn sort(graph: &mut Graph) -> Result<(), String> {
+    let mut known: HashSet<&str> = HashSet::new();
+    known.extend(graph.initializers.iter().map(|t| t.name.as_str()));
+    known.extend(graph.inputs.iter().map(|i| i.name.as_str()));
+    let mut producer: HashMap<&str, usize> = HashMap::new();
+    for (at, node) in graph.nodes.iter().enumerate() {
+        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
+            if known.contains(name.as_str()) || producer.insert(name, at).is_some() {
+                return Err(format!("value {name:?} is written twice"));
+            }
+        }
+    }
+    for info in &graph.outputs {
+        if !known.contains(info.name.as_str()) && !producer.contains_key(info.name.as_str()) {
+            return Err(format!("nothing produces output {:?}", info.name));
+        }
+    }
+    let mut needs = Vec::new();
+    for node in &graph.nodes {
+        let mut of = Vec::new();
+        let mut see = |node: &Node| of.extend(node.inputs.iter().cloned());
+        each_node(std::slice::from_ref(node), &mut see);
+        for name in node.inputs.iter().filter(|name| !name.is_empty()) {
+            if !known.contains(name.as_str()) && !producer.contains_key(name.as_str()) {
+                return Err(format!(
+                    "nothing produces {name:?}, an operand of node {:?}",
+                    node.name
+                ));
+            }
+        }
+        needs.push(of.iter().filter_map(|name| producer.get(name.as_str()).copied()).collect());
+    }
+    let order = ordered(&needs).map_err(|cycle| {
+        let names = cycle.iter().map(|&at| match graph.nodes[at].outputs.first() {
+            Some(name) => name.clone(),
+            None => graph.nodes[at].name.clone(),
+        });
+        format!("the graph has a cycle: {}", names.collect::<Vec<_>>().join(" → "))
+    })?;
+    let mut nodes: Vec<Option<Node>> =
+        std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
+    graph.nodes = order.iter().map(|&at| nodes[at].take().expect("each once")).collect();
+    Ok(())
+}
+
+/// An order in which each comes after those it needs, otherwise as they stand; or a cycle.
+fn ordered(needs: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        Open,
+        Done,
+    }
+    let mut state = vec![State::New; needs.len()];
+    let mut order = Vec::with_capacity(needs.len());
+    for start in 0..needs.len() {
+        // A node and how many of those it needs were looked at. Not recursive: graphs are deep.
+        let mut stack = if state[start] == State::New { vec![(start, 0)] } else { Vec::new() };
+        while let Some((at, looked)) = stack.last_mut() {
+            let at = *at;
+            state[at] = State::Open;
+            match needs[at].get(*looked) {
+                Some(&next) => {
+                    *looked += 1;
+                    match state[next] {
+                        State::New => stack.push((next, 0)),
+                        State::Done => {}
+                        State::Open => {
+                            let from = stack.iter().position(|(n, _)| *n == next).unwrap_or(0);
+                            let mut cycle: Vec<usize> = stack[from..].iter().map(|s| s.0).collect();
+                            cycle.push(next);
+                            return Err(cycle);
+                        }
+                    }
+                }
+                None => {
+                    state[at] = State::Done;
+                    order.push(at);
+                    stack.pop();
+                }
+            }
+        }
+    }
+    Ok(order)
+}
+
+/// The nodes of a function with the settings of its caller put in.
+pub(crate) fn with_attributes(function: &Function, call: &Node) -> Vec<Node> {
+    let given = |name: &str| {
+        let of = |list: &[Attribute]| list.iter().find(|a| a.name == name).map(|a| a.value.clone());
+        of(&call.attributes).or_else(|| of(&function.defaults))
+    };
+    fn put(nodes: &mut [Node], given: &dyn Fn(&str) -> Option<AttributeValue>) {
+        for node in nodes {
+            node.attributes.retain_mut(|attribute| {
+                match &mut attribute.value {
+                    AttributeValue::Reference(name) => match given(name) {
+                        Some(value) => attribute.value = value,
+                        None => return false,
+                    },
+                    AttributeValue::Graph(graph) => put(&mut graph.nodes, given),
+                    _ => {}
+                }
+                true
+            });
+        }
+    }
+    let mut nodes = function.nodes.clone();
+    put(&mut nodes, &given);
+    nodes
+}
+
+impl nerve_nn::Model for Network {
+    fn input_count(&self) -> usize {
+        self.inputs().count()
+    }
+
+    #[track_caller]
+    fn outputs(&self, inputs: &[Tensor], _: &nerve_nn::Context) -> Vec<Tensor> {
+        let values: Vec<Value> = inputs.iter().cloned().map(Value::Tensor).collect();
+        let outputs = self.forward(&values).unwrap_or_else(|error| panic!("{error}"));
+        let tensor = |value: &Value| value.tensor().expect("an output that is an array").clone();
+        outputs.iter().map(tensor).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! What flows between nodes.
+
+use super::error::Stop;
+use nerve_core::{DType, Tensor};
+use nerve_formats::onnx::{self, DataType, TensorData};
+use std::sync::Arc;
+
+/// What flows between nodes.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Numbers. Half-precision ones of the file are single precision here, the only types that change.
+    Tensor(Tensor),
+    /// Texts.
+    Strings(Strings),
+    /// A list.
+    Sequence(Vec<Value>),
+    /// A value that may be missing.
+    Optional(Option<Box<Value>>),
+}
+
+/// An array of texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strings {
+    /// Its shape.
+    pub dims: Vec<usize>,
+    /// The texts in row-major order.
+    pub texts: Arc<[String]>,
+}
+
+impl From<Tensor> for Value {
+    fn from(tensor: Tensor) -> Value {
+        Value::Tensor(tensor)
+    }
+}
+
+impl Value {
+    /// The numbers, if it is an array of such.
+    pub fn tensor(&self) -> Option<&Tensor> {
+        if let Value::Tensor(tensor) = self { Some(tensor) } else { None }
+    }
+
+    /// Whether there is anything: an optional value may be empty.
+    pub fn is_present(&self) -> bool {
+        !matches!(self, Value::Optional(None))
+    }
+
+    /// Of an array in a file.
+    ///
+    /// # Errors
+    /// Its type has no counterpart here.
+    pub fn from_onnx(tensor: &onnx::Tensor) -> Result<Value, String> {
+        if let TensorData::Strings(texts) = &tensor.data {
+            let texts = texts.iter().map(|t| String::from_utf8_lossy(t).into_owned()).collect();
+            return Ok(Value::Strings(Strings { dims: tensor.dims.clone(), texts }));
+        }
+        array(tensor).map(Value::Tensor)
+    }
+
+    /// As a value in a file, as the test cases of ONNX have them.
+    ///
+    /// # Errors
+    /// As [`Value::from_onnx`].
+    pub fn from_file(value: &onnx::Value) -> Result<Value, String> {
+        Ok(match value {
+            onnx::Value::Tensor(tensor) => Value::from_onnx(tensor)?,
+            onnx::Value::Sequence(values) => {
+                Value::Sequence(values.iter().map(Value::from_file).collect::<Result<_, _>>()?)
+            }
+            onnx::Value::Optional(inner) => {
+                let inner = inner.as_ref().map(|inner| Value::from_file(inner)).transpose()?;
+                Value::Optional(inner.map(Box::new))
+            }
+        })
+    }
+}
+
+/// The type here of elements of that type there.
+pub(crate) fn dtype(data_type: DataType) -> Option<DType> {
+    Some(match data_type {
+        DataType::Float | DataType::Float16 | DataType::Bfloat16 => DType::F32,
+        DataType::Double => DType::F64,
+        DataType::Int64 => DType::I64,
+        DataType::Int32 => DType::I32,
+        DataType::Int8 => DType::I8,
+        DataType::Uint8 => DType::U8,
+        DataType::Bool => DType::Bool,
+        _ => return None,
+    })
+}
+
+/// As [`dtype`], with what is wrong.
+pub(crate) fn dtype_of(data_type: i64) -> Result<DType, Stop> {
+    let known = DataType::from_number(data_type)
+        .ok_or_else(|| format!("expected a type from 0 to 26, found {data_type}"))?;
+    dtype(known).ok_or_else(|| Stop::Unsupported(unsupported(known)))
+}
+
+fn unsupported(data_type: DataType) -> String {
+    format!(
+        "elements of type {}; nerve has float, double, int64, int32, int8, uint8 and bool, and takes \
+         float16 and bfloat16 as float",
+        data_type.name()
+    )
+}
+
+/// Numbers from a file, as a constant.
+fn array(tensor: &onnx::Tensor) -> Result<Tensor, String> {
+    let (dims, bytes) = (tensor.dims.as_slice(), tensor.bytes());
+    macro_rules! numbers {
+        ($t:ty) => {{
+            let size = size_of::<$t>();
+            let each = |b: &[u8]| <$t>::from_le_bytes(b.try_into().expect("as many bytes"));
+            Tensor::from_slice(&bytes.chunks_exact(size).map(each).collect::<Vec<_>>(), dims)
+        }};
+    }
+    let halves = |wide: fn(u16) -> f32| {
+        let pairs = bytes.as_chunks::<2>().0;
+        let values: Vec<f32> = pairs.iter().map(|&b| wide(u16::from_le_bytes(b))).collect();
+        Tensor::from_slice(&values, dims)
+    };
+    Ok(match tensor.data_type {
+        DataType::Float => numbers!(f32),
+        DataType::Double => numbers!(f64),
+        DataType::Int64 => numbers!(i64),
+        DataType::Int32 => numbers!(i32),
+        DataType::Int8 => numbers!(i8),
+        DataType::Uint8 => Tensor::from_slice(bytes, dims),
+        DataType::Bool => {
+            Tensor::from_slice(&bytes.iter().map(|&b| b != 0).collect::<Vec<_>>(), dims)
+        }
+        DataType::Float16 => halves(half),
+        DataType::Bfloat16 => halves(|bits| f32::from_bits(u32::from(bits) << 16)),
+        other => return Err(unsupported(other)),
+    })
+}
+
+/// An IEEE 754 half-precision number: 1 bit sign, 5 exponent, 10 fraction.
+fn half(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_widen() {
+        for (bits, value) in [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x7bff, 65504.0),
+            (0x7c00, f32::INFINITY),
+            (0x8000, -0.0),
+        ] {
+            assert_eq!(half(bits), value);
+        }
+        assert!(half(0x7e00).is_nan());
+    }
+}
