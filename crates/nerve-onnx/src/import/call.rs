@@ -3,7 +3,7 @@
 use super::error::Stop;
 use super::scope::Scope;
 use super::value::{Strings, Value};
-use nerve_core::{DType, Tensor};
+use nerve_core::{Element, Tensor};
 use nerve_formats::onnx::{self, AttributeValue, Graph, Node};
 
 /// What an operator gives: one value for each output, in their order; more than are wanted do no harm.
@@ -95,12 +95,12 @@ impl<'a> Call<'a> {
         if known.dtype().is_float() {
             return Err(format!("operand {i}: expected integers, found {}", known.dtype()).into());
         }
-        Ok(known.to_dtype(DType::I64).to_vec())
+        Ok(numbers::<i64>(&known)?)
     }
 
     /// Operand `i` as known numbers, flat.
     pub fn known_floats(&self, i: usize) -> Result<Vec<f64>, Stop> {
-        Ok(self.known(i)?.to_dtype(DType::F64).to_vec())
+        Ok(numbers::<f64>(&self.known(i)?)?)
     }
 
     /// Operand `i` as one known number, if it is there.
@@ -222,6 +222,12 @@ impl<'a> Call<'a> {
             Some(_) => self.int(name, 0),
         }
     }
+}
+
+/// The elements of a constant, as numbers of that type.
+pub(crate) fn numbers<T: Element>(constant: &Tensor) -> Result<Vec<T>, Stop> {
+    let known = constant.to_dtype(T::DTYPE).known()?;
+    Ok(known.ok_or("a constant")?.to_vec())
 }
 
 fn missing(i: usize) -> String {

@@ -43,7 +43,6 @@ pub(super) const FUNCTIONS: &[(&str, Operator)] = unary! {
     "HardSwish" |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0);
     "Not" |x| x.logical_not();
     "IsNaN" |x| x.is_nan();
-    "Identity" |x| x.clone();
 };
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
@@ -120,6 +119,7 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
         one(cast(call.tensor(0)?, to))
     }),
     ("CastLike", |call| one(cast(call.tensor(0)?, call.tensor(1)?.dtype()))),
+    ("Identity", |call| Ok(vec![call.value(0)?.clone()])),
     ("Dropout", dropout),
 ];
 
