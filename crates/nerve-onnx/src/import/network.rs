@@ -202,6 +202,7 @@ impl Network {
     pub fn new(name: &str, mut model: Model, options: Options) -> Result<Network, ImportError> {
         let refuse = |kind, message| ImportError::new(kind, name, None, message);
         supported(&model).map_err(|m| refuse(ImportErrorKind::Unsupported, m))?;
+        constants_as_initializers(&mut model.graph);
         sort(&mut model.graph).map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
         let params = Params::new(0);
         let mut vars = HashMap::new();
@@ -275,6 +276,23 @@ pub fn show(dims: &[Dim]) -> String {
         Dim::Named(name) => name.clone(),
     };
     format!("[{}]", dims.iter().map(each).collect::<Vec<_>>().join(", "))
+}
+
+/// Some writers keep weights in nodes: they are weights like the others.
+fn constants_as_initializers(graph: &mut Graph) {
+    let initializers = &mut graph.initializers;
+    graph.nodes.retain_mut(|node| {
+        if node.op_type != "Constant" || !normal(&node.domain).is_empty() {
+            return true;
+        }
+        match (&mut node.attributes[..], &node.outputs[..]) {
+            ([Attribute { value: AttributeValue::Tensor(tensor), .. }], [name]) => {
+                initializers.push(onnx::Tensor { name: name.clone(), ..std::mem::take(tensor) });
+                false
+            }
+            _ => true,
+        }
+    });
 }
 
 /// What an initializer is for.

@@ -7,9 +7,11 @@ mod constant;
 mod conv;
 mod elementwise;
 mod linear;
+mod ml;
 mod norm;
 mod pool;
 mod shape;
+mod signal;
 
 use super::call::{Call, Results};
 use super::scope::normal;
@@ -28,9 +30,11 @@ const FAMILIES: &[Family] = &[
     elementwise::FUNCTIONS,
     elementwise::OPERATORS,
     linear::OPERATORS,
+    ml::OPERATORS,
     norm::OPERATORS,
     pool::OPERATORS,
     shape::OPERATORS,
+    signal::OPERATORS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&str, Operator>> =
