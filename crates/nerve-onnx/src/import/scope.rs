@@ -24,7 +24,7 @@ impl Budget {
         Budget { nodes: Cell::new(network.limits.nodes), until }
     }
 
-    fn spend(&self) -> Result<(), Stop> {
+    pub fn spend(&self) -> Result<(), Stop> {
         let left = self.nodes.get().checked_sub(1);
         self.nodes.set(left.ok_or_else(|| {
             Stop::Limit("more nodes than the limit: a loop that goes on for too long?".into())

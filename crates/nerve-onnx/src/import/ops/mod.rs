@@ -4,12 +4,15 @@
 //! it. Each file names what it has in its `OPERATORS`.
 
 mod constant;
+mod control;
 mod conv;
 mod elementwise;
 mod linear;
 mod ml;
 mod norm;
 mod pool;
+mod reduce;
+mod sequence;
 mod shape;
 mod signal;
 
@@ -26,6 +29,7 @@ type Family = &'static [(&'static str, Operator)];
 
 const FAMILIES: &[Family] = &[
     constant::OPERATORS,
+    control::OPERATORS,
     conv::OPERATORS,
     elementwise::FUNCTIONS,
     elementwise::OPERATORS,
@@ -33,6 +37,8 @@ const FAMILIES: &[Family] = &[
     ml::OPERATORS,
     norm::OPERATORS,
     pool::OPERATORS,
+    reduce::OPERATORS,
+    sequence::OPERATORS,
     shape::OPERATORS,
     signal::OPERATORS,
 ];

@@ -2,13 +2,27 @@
 
 use super::Operator;
 use super::elementwise::one;
-use crate::import::call::{Call, Results, axis, extent};
+use crate::import::call::{Call, Results, axes, axis, extent};
 use crate::import::error::Stop;
-use nerve_core::Tensor;
+use nerve_core::{Shape, Tensor};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("BatchNormalization", batch_norm),
     ("LRN", local_response),
+    ("LayerNormalization", layer_norm),
+    ("RMSNormalization", rms_norm),
+    ("InstanceNormalization", |call| {
+        let channels = call.tensor(0)?.shape().get(1).copied().unwrap_or(0);
+        grouped_norm(call, channels, channels)
+    }),
+    ("GroupNormalization", |call| {
+        let groups = extent(call.required_int("num_groups")?)?;
+        let channels = call.tensor(0)?.shape().get(1).copied().unwrap_or(0);
+        // One number a group in the first version.
+        grouped_norm(call, groups, if call.opset < 21 { groups } else { channels })
+    }),
+    ("LpNormalization", lp_norm),
+    ("MeanVarianceNormalization", mean_variance),
     ("Softmax", |call| softmax(call, |x, axis| x.softmax(axis))),
     ("LogSoftmax", |call| softmax(call, |x, axis| x.log_softmax(axis))),
 ];
@@ -19,7 +33,7 @@ fn batch_norm(call: &Call<'_>) -> Results {
     if x.rank() < 2 {
         return Err(format!("expected [n, channels, …], found {}", x.shape()).into());
     }
-    let eps = call.float("epsilon", 1e-5)?;
+    let eps = epsilon(call, 1e-5)?;
     let each = |i: usize| -> Result<Tensor, Stop> {
         let t = call.tensor(i)?;
         if **t.shape() != [x.shape()[1]] || !t.dtype().is_float() {
@@ -76,4 +90,125 @@ fn softmax(call: &Call<'_>, f: fn(&Tensor, isize) -> Tensor) -> Results {
     let (rows, columns) = x.shape().split_at(at);
     let flat = x.reshape([rows.iter().product::<usize>(), columns.iter().product()]);
     one(f(&flat, 1).reshape(x.shape().clone()))
+}
+
+/// The number added under a root: negative, it could not be one.
+fn epsilon(call: &Call<'_>, default: f64) -> Result<f64, Stop> {
+    let eps = call.float("epsilon", default)?;
+    match eps >= 0.0 && eps.is_finite() {
+        true => Ok(eps),
+        false => Err(format!("epsilon: expected a number from 0, found {eps}").into()),
+    }
+}
+
+/// An operand in the last axes of `x`, those from `from` on.
+fn weight(call: &Call<'_>, i: usize, x: &Tensor, from: usize) -> Result<Option<Tensor>, Stop> {
+    let Some(w) = call.optional(i)? else { return Ok(None) };
+    let last = Shape::from(x.shape()[from..].to_vec());
+    if !w.shape().broadcasts_to(&last) || w.dtype() != x.dtype() {
+        let (dtype, shape) = (w.dtype(), w.shape());
+        return Err(format!("operand {i}: {dtype} {shape} for {} {last}", x.dtype()).into());
+    }
+    Ok(Some(w.broadcast_to(last)))
+}
+
+/// Over the axes from `axis` on; statistics are asked for seldom, and are extra work.
+fn layer_norm(call: &Call<'_>) -> Results {
+    let x = call.tensor(0)?;
+    let (from, eps) = (axis(call.int("axis", -1)?, x.rank())?, epsilon(call, 1e-5)?);
+    if call.wanted() < 2 {
+        return one(layer_normed(call, x, from, eps, [1, 2])?);
+    }
+    let (mean, inverse) = statistics(x, from, eps);
+    let y = layer_normed(call, x, from, eps, [1, 2])?;
+    Ok(vec![y.into(), mean.into(), inverse.into()])
+}
+
+/// Mean, and one over the deviation.
+fn statistics(x: &Tensor, from: usize, eps: f64) -> (Tensor, Tensor) {
+    let over: Vec<isize> = (from as isize..x.rank() as isize).collect();
+    (x.mean_axes(&over, true), (x.var_axes(&over, 0, true) + eps).rsqrt())
+}
+
+/// With scale and shift at these places of the operands.
+fn layer_normed(
+    call: &Call<'_>,
+    x: &Tensor,
+    from: usize,
+    eps: f64,
+    [scale, shift]: [usize; 2],
+) -> Result<Tensor, Stop> {
+    float(x)?;
+    let scale = weight(call, scale, x, from)?.ok_or("the scale is missing")?;
+    let shift = weight(call, shift, x, from)?.unwrap_or_else(|| scale.zeros_like());
+    Ok(x.layer_norm(&scale, &shift, eps))
+}
+
+fn float(x: &Tensor) -> Result<(), Stop> {
+    match x.dtype().is_float() {
+        true => Ok(()),
+        false => Err(format!("expected floats, found {}", x.dtype()).into()),
+    }
+}
+
+fn rms_norm(call: &Call<'_>) -> Results {
+    let x = call.tensor(0)?;
+    float(x)?;
+    let from = axis(call.int("axis", -1)?, x.rank())?;
+    let scale = weight(call, 1, x, from)?.ok_or("the scale is missing")?;
+    one(x.rms_norm(&scale, epsilon(call, 1e-5)?))
+}
+
+/// Mean 0 and variance 1 within groups of channels of one example, then a scale and a shift.
+fn grouped_norm(call: &Call<'_>, groups: usize, each: usize) -> Results {
+    let x = call.tensor(0)?;
+    float(x)?;
+    let channels = x.shape().get(1).copied().unwrap_or(0);
+    if x.rank() < 2 || groups == 0 || channels % groups != 0 {
+        return Err(format!("{groups} groups of channels of {}", x.shape()).into());
+    }
+    let eps = epsilon(call, 1e-5)?;
+    let (rows, rest) = (x.shape()[0] * groups, x.shape()[2..].iter().product::<usize>());
+    let columns = channels / groups * rest;
+    let like = |value| Tensor::full([columns], value, x.dtype());
+    let y = x.reshape([rows, columns]).layer_norm(&like(1.0), &like(0.0), eps);
+    let parameter = |i: usize| -> Result<Tensor, Stop> {
+        let p = call.tensor(i)?;
+        if **p.shape() != [each] || p.dtype() != x.dtype() {
+            let (dtype, shape) = (p.dtype(), p.shape());
+            return Err(format!(
+                "operand {i}: expected {} [{each}], found {dtype} {shape}",
+                x.dtype()
+            )
+            .into());
+        }
+        let all = p.reshape([each, 1]).broadcast_to([each, channels / each]);
+        Ok(all.reshape([&[channels][..], &vec![1; x.rank() - 2]].concat()))
+    };
+    one(y.reshape(x.shape().clone()) * parameter(1)? + parameter(2)?)
+}
+
+/// Divided by the sum of magnitudes, or by the length; a vector of zeros stays one.
+fn lp_norm(call: &Call<'_>) -> Results {
+    let x = call.tensor(0)?;
+    float(x)?;
+    let along = axis(call.int("axis", -1)?, x.rank())? as isize;
+    let norm = match call.int("p", 2)? {
+        1 => x.abs().sum_axes(&[along], true),
+        2 => x.square().sum_axes(&[along], true).sqrt(),
+        p => return Err(format!("p: expected 1 or 2, found {p}").into()),
+    };
+    let safe = norm.eq(0.0).select(&norm.full_like(1.0), &norm);
+    one(x / safe)
+}
+
+/// As the function that defines it, with its 10⁻⁹ beside the deviation.
+fn mean_variance(call: &Call<'_>) -> Results {
+    let x = call.tensor(0)?;
+    float(x)?;
+    let over = axes(&call.ints("axes")?.unwrap_or(vec![0, 2, 3]), x.rank())?;
+    let over: Vec<isize> = over.into_iter().map(|a| a as isize).collect();
+    let centred = x - x.mean_axes(&over, true);
+    let deviation = centred.square().mean_axes(&over, true).sqrt();
+    one(centred / (deviation + 1e-9))
 }
