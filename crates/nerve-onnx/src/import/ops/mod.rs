@@ -3,6 +3,8 @@
 //! An operator is a function from operands to results; how it differs between versions of ONNX stands in
 //! it. Each file names what it has in its `OPERATORS`.
 
+mod attention;
+mod cell;
 mod constant;
 mod control;
 mod conv;
@@ -11,6 +13,7 @@ mod linear;
 mod ml;
 mod norm;
 mod pool;
+mod recurrent;
 mod reduce;
 mod sequence;
 mod shape;
@@ -28,6 +31,7 @@ pub(crate) type Operator = fn(&Call<'_>) -> Results;
 type Family = &'static [(&'static str, Operator)];
 
 const FAMILIES: &[Family] = &[
+    attention::OPERATORS,
     constant::OPERATORS,
     control::OPERATORS,
     conv::OPERATORS,
@@ -37,6 +41,7 @@ const FAMILIES: &[Family] = &[
     ml::OPERATORS,
     norm::OPERATORS,
     pool::OPERATORS,
+    recurrent::OPERATORS,
     reduce::OPERATORS,
     sequence::OPERATORS,
     shape::OPERATORS,
