@@ -43,6 +43,21 @@ macro_rules! leaf {
         }
     };
 }
+impl Tensor {
+    /// An argument that is never given: for graphs that are read, not run (a network on its way to a file).
+    /// It has no value.
+    ///
+    /// ```
+    /// use nerve_core::{DType, Op, Tensor};
+    /// let y = Tensor::argument(0, [2, 3], DType::F32).exp();
+    /// assert!(matches!(y.inputs()[0].op(), Op::Argument(_)));
+    /// ```
+    #[track_caller]
+    pub fn argument(index: usize, shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        Tensor::leaf(Argument { index }, shape.into(), dtype)
+    }
+}
+
 leaf!(Constant, "constant");
 leaf!(Argument, "argument");
 leaf!(ReadVar, "var");

@@ -178,7 +178,9 @@ pub(super) fn binary(writer: &mut Writer, node: &Pair, op: BinaryOp) -> Result<V
             Max => "Max",
             Min => "Min",
             Rem => return Ok(writer.op_with("Mod", operands, vec![("fmod", 1i64.into())])),
-            Atan2 | GeluGrad => return Err(writer.refuse(node, "ONNX has no such operator")),
+            Atan2 | GeluGrad | BitAnd | BitOr | BitXor | Shl | Shr => {
+                return Err(writer.refuse(node, "opset 17 has no such operator"));
+            }
             Eq => "Equal",
             Ne => {
                 let same = writer.op("Equal", operands);

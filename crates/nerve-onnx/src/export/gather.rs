@@ -5,6 +5,7 @@ use super::pair::Pair;
 use super::value::Value;
 use super::writer::Writer;
 use nerve_core::Tensor;
+use nerve_core::ops::{Scatter, Scattering};
 
 /// `Gather` or `GatherElements`.
 pub(super) fn pick(
@@ -31,6 +32,32 @@ pub(super) fn add_elements(
     let settings = vec![("axis", (axis as i64).into()), ("reduction", "add".into())];
     let name = writer.op_with("ScatterElements", &[&zeros, &index, &source], settings);
     Ok(Value::named(name, extents))
+}
+
+/// Elements that meet others where indices point.
+pub(super) fn scatter(
+    writer: &mut Writer,
+    node: &Pair,
+    op: &Scatter,
+) -> Result<Value, ExportError> {
+    let (how, since) = match op.how {
+        Scattering::Replace => ("none", 0),
+        Scattering::Add => ("add", 0),
+        Scattering::Mul => ("mul", 0),
+        Scattering::Max => ("max", 18),
+        Scattering::Min => ("min", 18),
+    };
+    if writer.opset < since {
+        return Err(writer.refuse(node, format!("it came with opset {since}")));
+    }
+    let mut names = Vec::new();
+    for input in node.inputs() {
+        names.push(writer.plain(&input)?);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let settings = vec![("axis", (op.axis as i64).into()), ("reduction", how.into())];
+    let name = writer.op_with("ScatterElements", &names, settings);
+    Ok(Value::named(name, node.extents()))
 }
 
 /// Whole slices added: by single elements, whose axes the indices have as one.

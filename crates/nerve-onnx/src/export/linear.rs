@@ -27,9 +27,14 @@ fn matrix(writer: &mut Writer, node: &Pair) -> Result<(String, bool), ExportErro
 }
 
 pub(super) fn matmul(writer: &mut Writer, node: &Pair) -> Result<Value, ExportError> {
-    if node.rank() == 2 {
-        return gemm(writer, node, None);
+    match node.rank() {
+        2 => gemm(writer, node, None),
+        _ => product(writer, node),
     }
+}
+
+/// `MatMul`, whatever the number of axes.
+pub(super) fn product(writer: &mut Writer, node: &Pair) -> Result<Value, ExportError> {
     let rank = node.rank();
     let mut names = Vec::new();
     let mut dims = vec![ONE; rank];
@@ -101,7 +106,8 @@ pub(super) fn with_bias(writer: &mut Writer, node: &Pair) -> Result<Option<Value
                 let product = sum.input(0);
                 let last = |pair: &Pair| pair.extents().last().copied();
                 let same = matches!(product.op(), Op::Matmul(_)) && product.rank() == 2;
-                if same && last(&product) == last(&sum)
+                if same
+                    && last(&product) == last(&sum)
                     && let Some(bias) = columns(bias, node.rank(), node.rank() - 1, &sum)
                 {
                     let bias = writer.constant(&bias);

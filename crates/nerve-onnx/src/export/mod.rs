@@ -57,15 +57,15 @@ pub struct Input {
     pub shape: Vec<usize>,
     /// The type that the function takes.
     pub dtype: DType,
-    /// Texts that the file takes in place of numbers; the function gets their places in the list.
+    /// Texts that the file takes in place of numbers; the function gets the numbers, i32.
     pub words: Option<Words>,
 }
 
 /// Texts with numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Words {
-    /// Text number 0, number 1, …
-    pub list: Vec<String>,
+    /// Each text with its number.
+    pub list: Vec<(String, i32)>,
     /// The number of all others.
     pub other: i32,
 }
@@ -74,6 +74,11 @@ impl Input {
     /// Numbers of a type.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, dtype: DType) -> Input {
         Input { name: name.into(), shape: shape.into(), dtype, words: None }
+    }
+
+    /// What stands for it in the graph.
+    fn argument(&self, index: usize, batch: usize) -> Tensor {
+        Tensor::argument(index, [&[batch], &self.shape[..]].concat(), self.dtype)
     }
 }
 
@@ -125,8 +130,8 @@ pub type Network<'a> = dyn Fn(&[Tensor]) -> Vec<Output> + 'a;
 
 /// Writes the graph of `network` as an ONNX model.
 ///
-/// The function is called with tensors of zeros that stand for the inputs; whatever depends on them
-/// becomes nodes, everything else constants, variables under their own names.
+/// The function is called with tensors without values that stand for the inputs; whatever depends on
+/// them becomes nodes, everything else constants, variables under their own names.
 ///
 /// # Errors
 /// An operation that ONNX cannot say, or options that make no sense.
@@ -166,8 +171,8 @@ fn trace(
     opset: i64,
     batch: Extent,
 ) -> Result<Model, ExportError> {
-    let placeholders =
-        batch.map(|n| inputs.iter().map(|input| placeholder(input, n)).collect::<Vec<_>>());
+    let placeholders: [Vec<Tensor>; 2] =
+        batch.map(|n| inputs.iter().enumerate().map(|(i, input)| input.argument(i, n)).collect());
     let is_same = is_fixed(batch);
     let first = network(&placeholders[0]);
     let second = if is_same { first.clone() } else { network(&placeholders[1]) };
@@ -176,8 +181,7 @@ fn trace(
     }
     let mut writer = Writer::new(opset, batch);
     let mut model = Model::new(opset);
-    let graph_inputs =
-        inputs.iter().map(|input| given(input, batch)).collect::<Vec<ValueInfo>>();
+    let graph_inputs = inputs.iter().map(|input| given(input, batch)).collect::<Vec<ValueInfo>>();
     for (number, input) in inputs.iter().enumerate() {
         writer.fresh(&input.name);
         writer.counted.get_or_insert_with(|| input.name.clone());
@@ -215,26 +219,6 @@ fn trace(
     Ok(model)
 }
 
-/// Zeros that stand for an input.
-fn placeholder(input: &Input, batch: usize) -> Tensor {
-    let shape = [&[batch], &input.shape[..]].concat();
-    let numel = shape.iter().product();
-    macro_rules! zeros {
-        ($t:ty) => {
-            Tensor::from_slice(&vec![<$t>::default(); numel], shape)
-        };
-    }
-    match input.dtype {
-        DType::F32 => zeros!(f32),
-        DType::F64 => zeros!(f64),
-        DType::I32 => zeros!(i32),
-        DType::I64 => zeros!(i64),
-        DType::U8 => zeros!(u8),
-        DType::I8 => zeros!(i8),
-        DType::Bool => zeros!(bool),
-    }
-}
-
 /// What the file says about an input.
 fn given(input: &Input, batch: Extent) -> ValueInfo {
     let kind = match input.words {
@@ -261,16 +245,16 @@ fn dim(extent: Extent, batch: Extent) -> Dim {
     }
 }
 
-/// The places of texts in a list.
+/// The numbers of texts.
 fn numbered(writer: &mut Writer, input: &str, words: &Words) -> String {
-    let keys = words.list.iter().map(|word| word.clone().into_bytes()).collect();
-    let places: Vec<i64> = (0..words.list.len() as i64).collect();
+    let keys = words.list.iter().map(|(word, _)| word.clone().into_bytes()).collect();
+    let numbers: Vec<i64> = words.list.iter().map(|&(_, number)| number.into()).collect();
     let name = writer.op_with(
         "LabelEncoder",
         &[input],
         vec![
             ("keys_strings", AttributeValue::Strings(keys)),
-            ("values_int64s", places.into()),
+            ("values_int64s", numbers.into()),
             ("default_int64", i64::from(words.other).into()),
         ],
     );

@@ -76,7 +76,8 @@ pub(super) fn slice(writer: &mut Writer, node: &Pair, op: &Slice) -> Result<Valu
         if !(is_fixed(start[axis]) && is_fixed(from[axis]) && is_fixed(to[axis])) {
             return Err(ExportError::Batch("a part of the examples is taken".into()));
         }
-        let (first, step, count) = (start[axis][0] as i64, op.step[axis] as i64, to[axis][0] as i64);
+        let (first, step, count) =
+            (start[axis][0] as i64, op.step[axis] as i64, to[axis][0] as i64);
         let end = first + step * (count - 1) + step.signum();
         let end = if count == 0 { first } else { end };
         let end = if end < 0 { i64::MIN } else { end };
@@ -95,11 +96,7 @@ pub(super) fn slice(writer: &mut Writer, node: &Pair, op: &Slice) -> Result<Valu
 }
 
 /// What a slice takes of a recurrent layer's output: states or the last ones.
-fn piece(
-    writer: &mut Writer,
-    node: &Pair,
-    start: &[Extent],
-) -> Result<Option<Value>, ExportError> {
+fn piece(writer: &mut Writer, node: &Pair, start: &[Extent]) -> Result<Option<Value>, ExportError> {
     let Some(parts) = writer.parts.get(&node.input(0).a.id()) else { return Ok(None) };
     let extents = node.extents();
     let size = |shaped: &Shaped, k: usize| shaped.extents.iter().map(|e| e[k]).product::<usize>();

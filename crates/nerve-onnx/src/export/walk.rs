@@ -72,12 +72,14 @@ impl Writer {
             Op::Concat(op) => movement::concat(self, node, op),
             Op::Reduce(op) => reduce::reduce(self, node, op),
             Op::Matmul(_) => linear::matmul(self, node),
+            Op::IntMatmul(_) => linear::product(self, node),
             Op::Conv(op) => linear::conv(self, node, op),
             Op::ConvInputGrad(op) => linear::conv_transpose(self, node, op),
             Op::Pool(op) => linear::pool(self, node, op),
             Op::Softmax(op) => reduce::softmax(self, node, op),
             Op::Gather(op) => gather::pick(self, node, "Gather", op.axis),
             Op::GatherElements(op) => gather::pick(self, node, "GatherElements", op.axis),
+            Op::Scatter(op) => gather::scatter(self, node, op),
             Op::ScatterAddElements(op) => gather::add_elements(self, node, op.axis),
             Op::ScatterAdd(_) => self.simpler(node, |t| {
                 let Op::ScatterAdd(op) = t.op() else { return None };

@@ -215,11 +215,7 @@ impl Writer {
     }
 
     /// As [`Writer::in_order`].
-    pub fn arranged(
-        &mut self,
-        shaped: &Shaped,
-        wanted: &[usize],
-    ) -> Result<String, ExportError> {
+    pub fn arranged(&mut self, shaped: &Shaped, wanted: &[usize]) -> Result<String, ExportError> {
         let value = self.laid_out(&shaped.value, wanted);
         let extents: Vec<Extent> = wanted.iter().map(|&axis| shaped.extents[axis]).collect();
         let name = self.name(&value);
