@@ -1,8 +1,11 @@
 //! Operations with kernels of their own: products, convolutions, pooling, softmax, losses.
 
-use super::Order::{Once, Smooth};
+use super::Order::{None as Never, Once, Smooth};
 use super::*;
-use nerve_core::ops::{Conv2dOptions, ConvOptions, PoolOptions};
+use nerve_core::ops::{
+    Beyond, Conv2dOptions, ConvOptions, GridSample, Interpolation, PoolOptions, Resize, Resized,
+    Rounding, Sampling, Windows,
+};
 
 fn products(all: &mut Vec<Case>) {
     use View::*;
@@ -330,8 +333,66 @@ fn attention(all: &mut Vec<Case>) {
     all.push(Case::new("self-attention", Smooth, inputs, itself).gives(&[2, 3, 4]));
 }
 
+/// Pooling, resizing and sampling as files from elsewhere ask for them.
+fn images(all: &mut Vec<Case>) {
+    let windows = || Windows {
+        kernel: vec![2, 3],
+        stride: vec![2, 1],
+        dilation: vec![1, 2],
+        padding: vec![(1, 0), (1, 2)],
+    };
+    let x = |seed| vec![float(seed, &[1, 2, 3, 4])];
+    let max = move |x: &[Tensor]| x[0].max_windows(&windows());
+    all.push(Case::new("max_windows", Once, x(1), max).gives(&[1, 2, 2, 3]));
+    for kind in [Kind::Int, Kind::Long, Kind::Byte, Kind::Small] {
+        let whole = vec![whole(kind, 1, &[1, 2, 3, 4], (0, 100))];
+        all.push(Case::new("max_windows", Never, whole, max).gives(&[1, 2, 2, 3]));
+    }
+    let place = move |x: &[Tensor]| x[0].argmax_windows(&windows());
+    all.push(Case::new("argmax_windows", Never, x(2), place).gives(&[1, 2, 2, 3]));
+    let mean = move |x: &[Tensor]| x[0].mean_windows(&windows(), &[(0, 0), (1, 1)]);
+    all.push(Case::new("mean_windows", Smooth, x(3), mean).gives(&[1, 2, 2, 3]));
+    let norm = move |x: &[Tensor]| x[0].norm_windows(&windows(), 3.0);
+    all.push(Case::new("norm_windows", Once, x(4), norm).gives(&[1, 2, 2, 3]));
+    for interpolation in [
+        Interpolation::Nearest(Rounding::HalfDown),
+        Interpolation::Linear,
+        Interpolation::Cubic(-0.75),
+    ] {
+        for antialias in [false, true] {
+            let how = Resize { interpolation, antialias, ..Resize::default() };
+            let f = move |x: &[Tensor]| {
+                let shape = x[0].shape();
+                x[0].resize(&[Resized::to(shape, 2, 5), Resized::by(shape, 3, 0.3)], &how)
+            };
+            let name = format!("resize {interpolation:?} {antialias}");
+            all.push(Case::new(name, Smooth, x(5), f).gives(&[1, 2, 5, 1]));
+        }
+    }
+    for sampling in [Sampling::Nearest, Sampling::Linear, Sampling::Cubic] {
+        for beyond in [Beyond::Zeros, Beyond::Border, Beyond::Reflection] {
+            let how = GridSample { sampling, beyond, align_corners: false };
+            let mut inputs = x(6);
+            // No gradient reaches the places of the nearest.
+            if sampling != Sampling::Nearest {
+                inputs.push(floats(7, &[1, 2, 3, 2], View::Plain, (-1.4, 1.4)));
+            }
+            let f = move |x: &[Tensor]| match x {
+                [x, at] => x.grid_sample(at, how),
+                [x, ..] => {
+                    let at = Tensor::arange(12).to_dtype(x.dtype()) * 0.23 - 1.37;
+                    x.grid_sample(&at.reshape([1, 2, 3, 2]), how)
+                }
+                [] => unreachable!("an image"),
+            };
+            all.push(Case::new(format!("{how:?}"), Once, inputs, f).gives(&[1, 2, 2, 3]));
+        }
+    }
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
+    images(&mut all);
     layer_norms(&mut all);
     attention(&mut all);
     products(&mut all);
