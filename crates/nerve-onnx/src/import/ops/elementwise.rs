@@ -130,7 +130,7 @@ pub(super) fn one(tensor: Tensor) -> Results {
 
 /// A function of two tensors, with NumPy's broadcasting. Versions before 7 broadcast along an axis that is
 /// named.
-fn binary(call: &Call<'_>, f: fn(&Tensor, &Tensor) -> Tensor) -> Results {
+pub(super) fn binary(call: &Call<'_>, f: fn(&Tensor, &Tensor) -> Tensor) -> Results {
     let (a, b) = (call.tensor(0)?, call.tensor(1)?);
     let aligned = match call.flag("broadcast", false)? && call.opset < 7 {
         true => &align(b, a.rank(), call.int("axis", -1)?)?,

@@ -9,6 +9,9 @@ mod constant;
 mod control;
 mod conv;
 mod elementwise;
+mod image;
+mod index;
+mod integer;
 mod linear;
 mod ml;
 mod norm;
@@ -37,6 +40,9 @@ const FAMILIES: &[Family] = &[
     conv::OPERATORS,
     elementwise::FUNCTIONS,
     elementwise::OPERATORS,
+    image::OPERATORS,
+    index::OPERATORS,
+    integer::OPERATORS,
     linear::OPERATORS,
     ml::OPERATORS,
     norm::OPERATORS,

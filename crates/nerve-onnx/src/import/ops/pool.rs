@@ -5,11 +5,13 @@ use super::conv::Windows;
 use super::elementwise::one;
 use crate::import::call::{Call, Results};
 use crate::import::error::Stop;
-use nerve_core::ops::PoolOptions;
+use nerve_core::{DType, Tensor};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("MaxPool", max_pool),
     ("AveragePool", average_pool),
+    ("LpPool", lp_pool),
+    ("GlobalLpPool", global_lp_pool),
     ("GlobalAveragePool", |call| one(call.tensor(0)?.mean_axes(&spatial(call)?, true))),
     ("GlobalMaxPool", |call| one(call.tensor(0)?.max_axes(&spatial(call)?, true))),
 ];
@@ -45,43 +47,85 @@ fn windows(call: &Call<'_>) -> Result<(Windows, Vec<(usize, usize)>), Stop> {
     Ok((windows, asked))
 }
 
-fn options<const N: usize>(windows: &Windows) -> PoolOptions<N> {
-    PoolOptions {
-        kernel: std::array::from_fn(|i| windows.kernel[i]),
-        stride: std::array::from_fn(|i| windows.stride[i]),
-        padding: std::array::from_fn(|i| windows.padding[i]),
+impl Windows {
+    /// As nerve has them.
+    fn plain(&self) -> nerve_core::ops::Windows {
+        nerve_core::ops::Windows {
+            kernel: self.kernel.clone(),
+            stride: self.stride.clone(),
+            dilation: self.dilation.clone(),
+            padding: self.padding.clone(),
+        }
     }
 }
 
 fn max_pool(call: &Call<'_>) -> Results {
     let x = call.tensor(0)?;
     let (windows, _) = windows(call)?;
-    if call.wants(1) {
-        return Err(Stop::Unsupported("the places of the maxima".into()));
+    let y = x.max_windows(&windows.plain());
+    if !call.wants(1) {
+        return one(y);
     }
-    if windows.dilation.iter().any(|&d| d != 1) || !x.dtype().is_float() {
-        return Err(Stop::Unsupported("dilated windows, and windows over integers".into()));
+    let place = x.argmax_windows(&windows.plain()).to_dtype(DType::I64);
+    let image = &x.shape()[2..];
+    let size: usize = image.iter().product();
+    let place = match call.flag("storage_order", false)? {
+        false => place,
+        true => turned(&place, image),
+    };
+    // They count on from image to image.
+    let mut dims = vec![1; x.rank()];
+    dims[..2].copy_from_slice(&x.shape()[..2]);
+    let channels = x.shape()[0] * x.shape()[1];
+    let first = Tensor::arange(channels).to_dtype(DType::I64).reshape(dims) * size as i64;
+    Ok(vec![y.into(), (place + first).into()])
+}
+
+/// Places that count by rows, as those that count by columns.
+fn turned(place: &Tensor, image: &[usize]) -> Tensor {
+    let (mut rest, mut total) = (place.clone(), place.zeros_like());
+    for (i, &extent) in image.iter().enumerate().rev() {
+        let stride: usize = image[..i].iter().product();
+        total = total + (&rest % extent as i64) * stride as i64;
+        rest = rest / extent as i64;
     }
-    one(match x.rank() {
-        3 => x.max_pool::<1>(options(&windows)),
-        4 => x.max_pool::<2>(options(&windows)),
-        _ => x.max_pool::<3>(options(&windows)),
-    })
+    total
 }
 
 fn average_pool(call: &Call<'_>) -> Results {
-    let x = call.tensor(0)?;
+    let x = floats(call)?;
     let (windows, asked) = windows(call)?;
-    if windows.dilation.iter().any(|&d| d != 1) {
-        return Err(Stop::Unsupported("dilated windows".into()));
-    }
     let counted = match call.flag("count_include_pad", false)? {
         true => asked,
         false => vec![(0, 0); asked.len()],
     };
-    one(match x.rank() {
-        3 => x.avg_pool::<1>(options(&windows), std::array::from_fn(|i| counted[i])),
-        4 => x.avg_pool::<2>(options(&windows), std::array::from_fn(|i| counted[i])),
-        _ => x.avg_pool::<3>(options(&windows), std::array::from_fn(|i| counted[i])),
-    })
+    one(x.mean_windows(&windows.plain(), &counted))
+}
+
+fn lp_pool(call: &Call<'_>) -> Results {
+    let (x, p) = (floats(call)?, power(call)?);
+    let (windows, _) = windows(call)?;
+    one(x.norm_windows(&windows.plain(), p))
+}
+
+fn global_lp_pool(call: &Call<'_>) -> Results {
+    let (x, p) = (floats(call)?, power(call)?);
+    one(x.norm(p, &spatial(call)?, true))
+}
+
+fn floats<'a>(call: &'a Call<'_>) -> Result<&'a Tensor, Stop> {
+    let x = call.tensor(0)?;
+    match x.dtype().is_float() {
+        true => Ok(x),
+        false => Err(format!("expected floats, found {}", x.dtype()).into()),
+    }
+}
+
+/// The power of a norm: a number in the first version.
+fn power(call: &Call<'_>) -> Result<f64, Stop> {
+    let p = match call.opset < 2 {
+        true => call.float("p", 2.0)?,
+        false => call.int("p", 2)? as f64,
+    };
+    if p > 0.0 { Ok(p) } else { Err(format!("p: expected a number above 0, found {p}").into()) }
 }
