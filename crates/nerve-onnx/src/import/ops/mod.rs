@@ -5,6 +5,7 @@
 
 mod attention;
 mod cell;
+mod boxes;
 mod constant;
 mod control;
 mod conv;
@@ -15,6 +16,7 @@ mod integer;
 mod linear;
 mod ml;
 mod norm;
+mod patches;
 mod pool;
 mod recurrent;
 mod reduce;
@@ -35,6 +37,7 @@ type Family = &'static [(&'static str, Operator)];
 
 const FAMILIES: &[Family] = &[
     attention::OPERATORS,
+    boxes::OPERATORS,
     constant::OPERATORS,
     control::OPERATORS,
     conv::OPERATORS,
@@ -46,6 +49,7 @@ const FAMILIES: &[Family] = &[
     linear::OPERATORS,
     ml::OPERATORS,
     norm::OPERATORS,
+    patches::OPERATORS,
     pool::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
