@@ -4,8 +4,8 @@
 //! it. Each file names what it has in its `OPERATORS`.
 
 mod attention;
-mod cell;
 mod boxes;
+mod cell;
 mod constant;
 mod control;
 mod conv;
