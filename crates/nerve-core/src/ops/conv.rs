@@ -305,6 +305,21 @@ impl Tensor {
             weight.shape()
         );
         let Conv2dOptions { stride, padding, dilation, groups } = options;
+        let (&[n, c, h, w], &[o, i, kh, kw]) = (&self.shape()[..], &weight.shape()[..]) else {
+            unreachable!("four axes each")
+        };
+        if w == 1 && kw == 1 && h > 1 && padding[1] == (0, 0) {
+            // A column of pixels is computed as a row: rows are what the kernel takes as one.
+            let turn = |[a, b]: [usize; 2]| [b, a];
+            let options = Conv2dOptions {
+                stride: turn(stride),
+                padding: [padding[1], padding[0]],
+                dilation: turn(dilation),
+                groups,
+            };
+            let y = self.reshape([n, c, 1, h]).conv2d(&weight.reshape([o, i, 1, kh]), options);
+            return y.reshape([n, o, y.shape()[3], 1]);
+        }
         let x = self.permute(&[0, 2, 3, 1]).pad(&[(0, 0), padding[0], padding[1], (0, 0)], 0.0);
         let filter = weight.permute(&[2, 3, 1, 0]);
         let conv = Conv { stride, dilation, groups, border: Border::default() };

@@ -197,8 +197,10 @@ impl Conv {
     /// Cuts lines and strips so that the least is read again: each chunk reads its part of the
     /// images, and (twice, to pack it) its part of the filter.
     fn cuts(&self, lines: usize, strips: usize) -> [usize; 2] {
-        let few = (4 * self.flops() / CHUNK_FLOPS).clamp(1, LEAST_CHUNKS);
-        let wanted = even((self.flops() / CHUNK_FLOPS).clamp(few, MOST_CHUNKS) as usize);
+        // A channel with a filter of its own is read for few products: what takes time is reading.
+        let work = self.flops() * if self.shape.depthwise() { 8 } else { 1 };
+        let few = (4 * work / CHUNK_FLOPS).clamp(1, LEAST_CHUNKS);
+        let wanted = even((work / CHUNK_FLOPS).clamp(few, MOST_CHUNKS) as usize);
         let (images, filter) = (self.shape.images(), self.shape.filter());
         let mut best = ([1, 1], usize::MAX);
         for of_lines in [1, 2, 4, 8, 16, 32, 64] {

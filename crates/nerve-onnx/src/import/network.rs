@@ -5,9 +5,9 @@ use super::ops;
 use super::run::Plans;
 use super::scope::{Budget, Scope, normal};
 use super::value::Value;
-use nerve_core::{Tensor, Var};
+use nerve_core::{DType, Tensor, Var};
 use nerve_formats::onnx::{
-    self, Attribute, AttributeValue, Dim, Function, Graph, Model, Node, Type, ValueInfo,
+    self, Attribute, AttributeValue, DataType, Dim, Function, Graph, Model, Node, Type, ValueInfo,
 };
 use nerve_nn::Params;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -78,7 +78,7 @@ pub(crate) struct Inner {
     functions: HashMap<(String, String, String), Function>,
     /// The weights that can be trained.
     pub vars: HashMap<String, Var>,
-    /// All initializers, also those behind `vars`, as they stand in the file.
+    /// The other initializers: settings, indices, what is not trained.
     pub constants: HashMap<String, Value>,
     pub limits: Limits,
 }
@@ -100,7 +100,9 @@ impl Inner {
     }
 
     fn inputs(&self) -> impl Iterator<Item = &ValueInfo> {
-        let given = |info: &&ValueInfo| !self.constants.contains_key(&info.name);
+        let given = |info: &&ValueInfo| {
+            !self.constants.contains_key(&info.name) && !self.vars.contains_key(&info.name)
+        };
         self.graph.inputs.iter().filter(given)
     }
 
@@ -165,8 +167,9 @@ impl Inner {
             }
             for (dim, &extent) in dims.iter().zip(found.iter()) {
                 let Dim::Named(name) = dim else { continue };
-                let bound =
-                    if name.is_empty() { extent } else { *named.entry(name).or_insert(extent) };
+                // Some writers call every unknown extent so.
+                let unknown = matches!(name.as_str(), "" | "?" | "-1" | "None");
+                let bound = if unknown { extent } else { *named.entry(name).or_insert(extent) };
                 if bound != extent {
                     return wrong(format!(
                         "input {:?}: the extent {name} is {bound} in an input before, found {extent}",
@@ -203,31 +206,39 @@ impl Network {
         let refuse = |kind, message| ImportError::new(kind, name, None, message);
         supported(&model).map_err(|m| refuse(ImportErrorKind::Unsupported, m))?;
         constants_as_initializers(&mut model.graph);
-        sort(&mut model.graph).map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
+        let filled = filled(&mut model.graph, options.limits.bytes);
         let params = Params::new(0);
         let mut vars = HashMap::new();
         let mut constants = HashMap::new();
         let initializers = std::mem::take(&mut model.graph.initializers);
         let roles = roles(&model.graph.nodes, &initializers);
-        for tensor in &initializers {
-            let value = Value::from_onnx(tensor).map_err(|message| {
+        let given = initializers.iter().map(|tensor| {
+            Value::from_onnx(tensor).map(|value| (tensor.name.clone(), value)).map_err(|message| {
                 let message = format!("initializer {:?}: {message}", tensor.name);
                 refuse(ImportErrorKind::Unsupported, message)
-            })?;
-            if let (Some(role), Value::Tensor(value)) = (roles.get(tensor.name.as_str()), &value)
-                && value.dtype().is_float()
-            {
-                let var = match role {
-                    Role::Parameter => params.with_value(&tensor.name, value.clone()),
-                    Role::Statistic => params.buffer(&tensor.name, value.clone()),
-                };
-                vars.insert(tensor.name.clone(), var);
-            }
-            if constants.insert(tensor.name.clone(), value).is_some() {
-                let message = format!("initializer {:?} twice", tensor.name);
+            })
+        });
+        // Not evaluated here: a variable takes the memory of a tensor that nobody else has.
+        let filled = filled.into_iter().map(|(name, t)| Ok((name, Value::Tensor(t))));
+        for entry in given.chain(filled) {
+            let (name, value) = entry?;
+            if vars.contains_key(&name) || constants.contains_key(&name) {
+                let message = format!("initializer {name:?} twice");
                 return Err(refuse(ImportErrorKind::Invalid, message));
             }
+            match (roles.get(name.as_str()), value) {
+                (Some(role), Value::Tensor(value)) if value.dtype().is_float() => {
+                    let var = match role {
+                        Role::Parameter => params.with_value(&name, value),
+                        Role::Statistic => params.buffer(&name, value),
+                    };
+                    vars.insert(name, var);
+                }
+                (_, value) => _ = constants.insert(name, value),
+            }
         }
+        let known = |name: &str| vars.contains_key(name) || constants.contains_key(name);
+        sort(&mut model.graph, &known).map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
         let key =
             |f: &Function| (normal(&f.domain).to_string(), f.name.clone(), f.overload.clone());
         let functions = model.functions.into_iter().map(|f| (key(&f), f)).collect();
@@ -293,6 +304,33 @@ fn constants_as_initializers(graph: &mut Graph) {
             _ => true,
         }
     });
+}
+
+/// Weights that are left out of a file, to make it small, are filled with one number: takes the nodes that
+/// do so away, and gives each weight as a tensor.
+fn filled(graph: &mut Graph, limit: u64) -> Vec<(String, Tensor)> {
+    let weights = roles(&graph.nodes, &[]);
+    let mut filled = HashMap::new();
+    for node in graph.nodes.iter().filter(|node| node.op_type == "ConstantOfShape") {
+        let ([shape], [name]) = (&node.inputs[..], &node.outputs[..]) else { continue };
+        let known = graph.initializers.iter().find(|t| t.name == *shape);
+        let value = node.attributes.iter().find_map(|attribute| match &attribute.value {
+            AttributeValue::Tensor(tensor) if attribute.name == "value" => Some(tensor),
+            _ => None,
+        });
+        let (Some(known), Some(value)) = (known, value) else { continue };
+        let dims = known.bytes().as_chunks::<8>().0.iter().map(|&b| i64::from_le_bytes(b));
+        let Ok(dims) = super::call::shape(&dims.collect::<Vec<_>>()) else { continue };
+        let fits = (dims.iter().product::<usize>() as u64).saturating_mul(4) <= limit;
+        let number = value.bytes().as_chunks().0.first().map(|&b| f32::from_le_bytes(b));
+        if let (DataType::Float, Some(number), true) = (value.data_type, number, fits)
+            && weights.contains_key(name.as_str())
+        {
+            filled.insert(name.clone(), Tensor::full(dims, number.into(), DType::F32));
+        }
+    }
+    graph.nodes.retain(|node| !node.outputs.first().is_some_and(|name| filled.contains_key(name)));
+    filled.into_iter().collect()
 }
 
 /// What an initializer is for.
@@ -395,20 +433,19 @@ fn supported(model: &Model) -> Result<(), String> {
 }
 
 /// Brings the nodes into an order in which each comes after those that it needs, and checks the names.
-fn sort(graph: &mut Graph) -> Result<(), String> {
-    let mut known: HashSet<&str> = HashSet::new();
-    known.extend(graph.initializers.iter().map(|t| t.name.as_str()));
-    known.extend(graph.inputs.iter().map(|i| i.name.as_str()));
+fn sort(graph: &mut Graph, weight: &dyn Fn(&str) -> bool) -> Result<(), String> {
+    let inputs: HashSet<&str> = graph.inputs.iter().map(|i| i.name.as_str()).collect();
+    let known = |name: &str| inputs.contains(name) || weight(name);
     let mut producer: HashMap<&str, usize> = HashMap::new();
     for (at, node) in graph.nodes.iter().enumerate() {
         for name in node.outputs.iter().filter(|name| !name.is_empty()) {
-            if known.contains(name.as_str()) || producer.insert(name, at).is_some() {
+            if known(name) || producer.insert(name, at).is_some() {
                 return Err(format!("value {name:?} is written twice"));
             }
         }
     }
     for info in &graph.outputs {
-        if !known.contains(info.name.as_str()) && !producer.contains_key(info.name.as_str()) {
+        if !known(&info.name) && !producer.contains_key(info.name.as_str()) {
             return Err(format!("nothing produces output {:?}", info.name));
         }
     }
@@ -418,7 +455,7 @@ fn sort(graph: &mut Graph) -> Result<(), String> {
         let mut see = |node: &Node| of.extend(node.inputs.iter().cloned());
         each_node(std::slice::from_ref(node), &mut see);
         for name in node.inputs.iter().filter(|name| !name.is_empty()) {
-            if !known.contains(name.as_str()) && !producer.contains_key(name.as_str()) {
+            if !known(name) && !producer.contains_key(name.as_str()) {
                 return Err(format!(
                     "nothing produces {name:?}, an operand of node {:?}",
                     node.name

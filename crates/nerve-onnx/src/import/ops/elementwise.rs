@@ -33,7 +33,7 @@ pub(super) const FUNCTIONS: &[(&str, Operator)] = unary! {
     "Tanh" |x| x.tanh();
     "Sigmoid" |x| x.sigmoid();
     "Erf" |x| x.erf();
-    "Relu" |x| x.maximum(0.0);
+    "Relu" |x| if x.dtype().is_float() { x.relu() } else { x.maximum(0.0) };
     "Floor" |x| x.floor();
     "Ceil" |x| x.ceil();
     "Round" |x| x.round();
