@@ -4,6 +4,7 @@ mod data;
 mod exchange;
 mod lr_find;
 mod runs;
+mod serve;
 
 pub use data::{Data, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats, FetchFrom};
 pub use exchange::Inspect;
@@ -12,6 +13,7 @@ pub use runs::{
     Across, Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow,
     RunsTag,
 };
+pub use serve::Serve;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -37,6 +39,7 @@ Examples:
   nerve bench mnist --top 10               where the time of a training step goes
   nerve list layers                        every layer, beside its names in PyTorch and Keras
   nerve ui                                 the runs in the browser, while they train
+  nerve serve mnist                        answer requests over HTTP
 
 Results go to standard output, progress and errors to standard error.
 Exit codes: 0 done, 1 failure, 2 wrong usage or recipe, 3 wrong data, 4 a gate failed,
@@ -86,6 +89,8 @@ pub enum Command {
     Init(Init),
     /// Write a ready recipe to begin with
     New(New),
+    /// Answer requests over HTTP with trained networks
+    Serve(Serve),
     /// Watch and compare runs in the browser
     Ui(Ui),
     /// Write all about a run into one HTML file

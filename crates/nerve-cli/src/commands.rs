@@ -13,6 +13,7 @@ mod plot;
 mod predict;
 mod resume;
 mod runs;
+mod serve;
 mod train;
 mod tune;
 mod ui;
@@ -46,6 +47,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Plot(args) => plot::run(&args),
         Command::Init(args) => init::init(&args),
         Command::New(args) => init::new(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Ui(args) => ui::serve(&args),
         Command::Report(args) => ui::report(&args),
     }

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Plot(args) => args.json,
         Command::Init(args) => args.json,
         Command::New(args) => args.json,
+        Command::Serve(args) => args.common.json,
         Command::Ui(args) => args.json,
         Command::Report(args) => args.json,
     };

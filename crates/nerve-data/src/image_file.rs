@@ -12,7 +12,8 @@ pub(crate) use self::decode::{Numbers, Pixels, load, load_numbers};
 pub(crate) use self::fit::{Resize, fill, fill_nearest};
 
 use self::decode::MAX_PIXELS;
-use crate::{DataError, Element, Field};
+use crate::{Cells, DataError, Element, Field};
+use nerve_formats::FormatError;
 
 /// A picture as a model takes it, and what was done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +87,26 @@ pub fn read(path: &Path, field: &Field) -> Result<Picture, DataError> {
     let lost = fill(&decoded, channels, size, Resize::Stretch, &mut pixels);
     let original = decoded.size;
     Ok(Picture { pixels, original, size, greyed: lost.colours, transparent: lost.transparency })
+}
+
+/// Unpacks the bytes of a PNG or JPEG file to one cell of a column of pictures: `u8 [channels, height, width]`, upright, of its
+/// own size. The feature brings it to the size that the network takes, as it does with files. `name` stands in messages.
+///
+/// # Errors
+/// [`FormatError`] as of [`read`].
+pub fn unpack(name: &str, bytes: &[u8]) -> Result<Cells, FormatError> {
+    let decode::Pixels { size: [height, width], channels, bytes } =
+        decode::decode(name.as_ref(), bytes)?;
+    // Grey with transparency is a colour whose parts are the same.
+    let parts: &[usize] = match channels {
+        1 => &[0],
+        2 => &[0, 0, 0, 1],
+        3 => &[0, 1, 2],
+        _ => &[0, 1, 2, 3],
+    };
+    let planes = parts.iter().flat_map(|&part| bytes.iter().skip(part).step_by(channels).copied());
+    let field = Field::new("picture", &[parts.len(), height, width], Element::U8);
+    Ok(Cells::Arrays(field, planes.collect::<Vec<u8>>().into()))
 }
 
 fn unfit(field: &Field) -> DataError {
@@ -237,6 +258,48 @@ mod tests {
                 assert!(read(&path, &field(&[3, 16, 16])).is_err(), "{format:?} cut at {len}");
             }
         }
+    }
+
+    #[test]
+    fn bytes_become_a_cell_that_the_feature_takes_as_it_takes_the_file() {
+        use crate::features::{Role, Setting, find};
+        use nerve_formats::spec::{Value, check};
+        let folder = tempfile::tempdir().unwrap();
+        let setting = Setting { role: Role::Input, folder: folder.path().into() };
+        let grey = image::GrayAlphaImage::from_fn(7, 5, |x, y| {
+            image::LumaA([(x * 30 + y) as u8, 255 - (y * 40) as u8])
+        });
+        let colours = RgbImage::from_fn(9, 4, |x, y| Rgb([x as u8 * 20, y as u8 * 50, 77]));
+        let flat = GrayImage::from_fn(6, 6, |x, y| image::Luma([(x * 9 + y) as u8]));
+        let files = [
+            encoded(grey, ImageFormat::Png),
+            encoded(colours.clone(), ImageFormat::Png),
+            encoded(colours, ImageFormat::Jpeg),
+            encoded(flat, ImageFormat::Png),
+        ];
+        for (file, channels) in files.iter().flat_map(|file| [(file, 1), (file, 3)]) {
+            fs::write(folder.path().join("x.png"), file).unwrap();
+            let entry = find("image").unwrap();
+            let given = [
+                ("size", Value::Int(8)),
+                ("channels", Value::Int(channels)),
+                ("resize", Value::text("fit")),
+                ("normalize", Value::text("none")),
+            ];
+            let given: Vec<(String, Value)> = given.map(|(k, v)| (k.to_string(), v)).into();
+            let args = check(entry.spec, &given).unwrap();
+            let mut fitting = (entry.begin)(&args, &setting).unwrap();
+            let named = Cells::Text([Some("x.png")].into_iter().collect());
+            fitting.observe(&named, 0).unwrap();
+            let feature = fitting.finish().unwrap();
+            let stored = |cells: &Cells| {
+                let mut pixels = vec![0; 64 * channels as usize];
+                feature.store(cells, 0, crate::Slice::U8(&mut pixels)).unwrap();
+                pixels
+            };
+            assert_eq!(stored(&unpack("x", file).unwrap()), stored(&named), "{channels}");
+        }
+        assert!(unpack("x", b"GIF89a......").unwrap_err().to_string().contains("a GIF file"));
     }
 
     #[test]

@@ -48,5 +48,5 @@ pub use meaning::Meaning;
 pub use npy::{Npy, NpyData};
 pub use reader::Reader;
 pub use safetensors::{SafeTensors, write_safetensors};
-pub use wav::{Wav, read_wav};
+pub use wav::{Wav, parse_wav, read_wav};
 pub use zip::Zip;

@@ -104,7 +104,10 @@ impl Predictor {
     }
 
     /// The rows that have around them all that a sample needs; with `truths` also what comes after.
-    pub(crate) fn samples(&self, rows: &Rows, truths: bool) -> Result<Rows, DataError> {
+    ///
+    /// # Errors
+    /// There is none; the rows are not in the order of time.
+    pub fn samples(&self, rows: &Rows, truths: bool) -> Result<Rows, DataError> {
         let features = self.features();
         match truths {
             true => self.card.recipe.whole_samples(features, rows, false),
@@ -116,8 +119,11 @@ impl Predictor {
         }
     }
 
-    /// The rows as the network takes them, in batches.
-    pub(crate) fn loader(&self, rows: &Rows, slots: Vec<Slot>) -> Result<Loader, DataError> {
+    /// The rows as the network takes them, in batches; `slots` are the first of [`Features::slots`].
+    ///
+    /// # Errors
+    /// A column that is not there; a cell that its feature cannot take.
+    pub fn loader(&self, rows: &Rows, slots: Vec<Slot>) -> Result<Loader, DataError> {
         let prepared = Prepared::new(rows.table.clone(), slots, &rows.rows)?;
         let pipeline = self.features().pipeline(prepared.fields(), false)?;
         let dataset = Subset::new(prepared, rows.rows.clone())?;

@@ -11,7 +11,7 @@ mod trim;
 
 use std::path::Path;
 
-use nerve_formats::{FormatError, Limits, read_wav};
+use nerve_formats::{FormatError, Limits, Wav, read_wav};
 
 pub use front_end::{FRONT_ENDS, FrontEnd, Spectra, SpectrumRoom, front_ends};
 pub use mel::{Filter, dct, mel_filters};
@@ -26,8 +26,12 @@ const LIMITS: Limits = Limits { max_bytes: 256 << 20, max_ratio: 1, free_bytes: 
 /// # Errors
 /// Those of [`read_wav`]; a file has at most 256 MiB.
 pub fn load(path: impl AsRef<Path>, rate: u32) -> Result<Vec<f32>, FormatError> {
-    let wav = read_wav(path, &LIMITS)?;
+    Ok(at_rate(read_wav(path, &LIMITS)?, rate))
+}
+
+/// A recording as a network takes it: the mean of its channels, at `rate` samples a second.
+pub fn at_rate(wav: Wav, rate: u32) -> Vec<f32> {
     let from = wav.rate;
     let mono = wav.into_mono();
-    Ok(if from == rate { mono } else { Resampler::new(from, rate).apply(&mono) })
+    if from == rate { mono } else { Resampler::new(from, rate).apply(&mono) }
 }

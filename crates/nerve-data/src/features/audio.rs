@@ -188,19 +188,18 @@ impl Plan {
         })
     }
 
-    /// The sound that a cell names.
+    /// The sound that a cell names, or holds at the rate that is wanted.
     fn read(&self, cell: Cell<'_>) -> Result<Vec<f32>, Refusal> {
-        let Cell::Text(name) = cell else {
-            return Err(Refusal::new("the name of a WAV file", cell));
+        let sound = match cell {
+            Cell::F32(sound) => sound.to_vec(),
+            Cell::Text(name) if !name.trim().is_empty() => {
+                load(self.folder.join(Path::new(name)), self.rate).map_err(|error| Refusal {
+                    expected: "a WAV file".into(),
+                    found: format!("`{}`: {error}", escape(name, 120)),
+                })?
+            }
+            _ => return Err(Refusal::new("the name of a WAV file", cell)),
         };
-        if name.trim().is_empty() {
-            return Err(Refusal::new("the name of a WAV file", cell));
-        }
-        let sound =
-            load(self.folder.join(Path::new(name)), self.rate).map_err(|error| Refusal {
-                expected: "a WAV file".into(),
-                found: format!("`{}`: {error}", escape(name, 120)),
-            })?;
         let Some(below) = self.trim_db else { return Ok(sound) };
         let hop = (self.rate as usize / 100).max(1);
         Ok(trim(&sound, below, 3 * hop, hop).to_vec())

@@ -1,0 +1,180 @@
+//! `nerve serve`: trained networks answer requests over HTTP.
+
+use crate::args::Serve;
+use crate::commands::set_threads;
+use crate::failure::Failure;
+use crate::output::{self, complain};
+use crate::signals::Signals;
+use nerve_recipe::source::escape;
+use nerve_serve::{
+    Batching, BindError, Limits, Log, Options, Repository, Server, Source, Sources, Token,
+};
+use nerve_track::RunFolder;
+use serde_json::json;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often models that changed are looked for.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub fn run(args: &Serve) -> Result<(), Failure> {
+    set_threads(&args.common)?;
+    let options = options(args)?;
+    let sources = sources(args)?;
+    let batching = Batching {
+        most_rows: args.max_batch as usize,
+        delay: args.max_delay,
+        queue: args.queue as usize,
+    };
+    let repository = Arc::new(Repository::new(sources, batching, complain));
+    // The address first: a server that cannot listen need not load anything.
+    let log = log(args.log.as_deref())?;
+    let server = Server::bind(repository.clone(), options, log).map_err(refused)?;
+    let bad = repository
+        .look()
+        .map_err(|error| Failure::Data(format!("the folder of models: {error}")))?;
+    match (bad.first(), args.keep_going) {
+        (Some(first), false) => return Err(Failure::Data(first.clone())),
+        _ if repository.index().is_empty() => {
+            return Err(Failure::Data("there are no models".to_string()));
+        }
+        _ => {}
+    }
+    let signals = Signals::catch()
+        .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
+    announce(&server, &repository, args.common.json)?;
+    if args.reload {
+        let repository = Arc::downgrade(&repository);
+        std::thread::spawn(move || {
+            while let Some(repository) = repository.upgrade() {
+                if let Err(error) = repository.look() {
+                    complain(&format!("the folder of models: {error}"));
+                }
+                drop(repository);
+                std::thread::sleep(LOOK);
+            }
+        });
+    }
+    let drained = server.run(|| signals.stop.load(Ordering::SeqCst));
+    match drained.map_err(|error| Failure::Runtime(format!("the server stopped: {error}")))? {
+        true => Ok(()),
+        false => Err(Failure::Runtime("not all requests could be answered in time".to_string())),
+    }
+}
+
+fn announce(server: &Server, repository: &Repository, json: bool) -> Result<(), Failure> {
+    let url = format!("http://{}", server.address());
+    let names = repository.names();
+    match json {
+        true => output::json(&json!({ "url": url, "models": names }))?,
+        false => output::result(&format!("{url}   {}   Ctrl-C ends it", names.join(", ")))?,
+    }
+    Ok(())
+}
+
+fn refused(error: BindError) -> Failure {
+    match error {
+        BindError::Open(_) => Failure::Usage(error.to_string()),
+        BindError::Address { .. } => Failure::Address(error.to_string()),
+    }
+}
+
+fn options(args: &Serve) -> Result<Options, Failure> {
+    let limits = Limits {
+        body: args.max_body as usize,
+        connections: args.connections as usize,
+        answer_time: args.timeout,
+        ..Limits::default()
+    };
+    Ok(Options {
+        address: args.http,
+        token: token(args.token_file.as_deref())?,
+        open: args.insecure_no_auth,
+        hosts: args.allow_host.clone(),
+        control: args.control,
+        triton_metrics: args.metrics_compat.is_some(),
+        limits,
+        ..Options::default()
+    })
+}
+
+/// From a file or the environment: what stands on the command line can be read by everybody on this machine.
+fn token(file: Option<&Path>) -> Result<Option<Token>, Failure> {
+    let text = match file {
+        Some(file) => Some(fs::read_to_string(file).map_err(|error| {
+            Failure::Usage(format!("--token-file `{}`: {error}", escape(&file.to_string_lossy())))
+        })?),
+        None => std::env::var("NERVE_TOKEN").ok(),
+    };
+    let Some(text) = text else { return Ok(None) };
+    let token = Token::new(text.trim());
+    token.map(Some).ok_or_else(|| Failure::Usage("the token is empty".to_string()))
+}
+
+fn log(file: Option<&Path>) -> Result<Option<Log>, Failure> {
+    let Some(file) = file else { return Ok(None) };
+    let log = match file == Path::new("-") {
+        true => Log::new(io::stderr()),
+        false => OpenOptions::new().create(true).append(true).open(file).and_then(Log::new),
+    };
+    let refuse =
+        |error| Failure::Runtime(format!("the log `{}`: {error}", escape(&file.to_string_lossy())));
+    log.map(Some).map_err(refuse)
+}
+
+fn sources(args: &Serve) -> Result<Sources, Failure> {
+    if let [folder] = &args.models[..]
+        && is_repository(Path::new(folder))
+    {
+        return Ok(Sources { files: Vec::new(), folder: Some(PathBuf::from(folder)) });
+    }
+    let mut files: Vec<Source> = Vec::new();
+    for text in &args.models {
+        let (name, place) = match text.split_once('=') {
+            // A file whose name has such a sign is meant as it is.
+            Some((name, place)) if !Path::new(text).exists() => {
+                (Some(name.to_string()), Path::new(place))
+            }
+            _ => (None, Path::new(text)),
+        };
+        let (known, file) = model(&args.runs, place)?;
+        let name = name.unwrap_or(known);
+        if name.is_empty() || name.contains('/') {
+            return Err(Failure::Usage(format!("`{}` is no name of a model", escape(&name))));
+        }
+        // The same name again is its next version.
+        let version = 1 + files.iter().filter(|source| source.name == name).count() as u64;
+        files.push(Source { name, version, file });
+    }
+    Ok(Sources { files, folder: None })
+}
+
+/// The name and the file of a model: a file, or a run.
+fn model(runs: &Path, place: &Path) -> Result<(String, PathBuf), Failure> {
+    if !place.is_file() {
+        let run = RunFolder::find(runs, place)?;
+        return Ok((run.name(), run.model()));
+    }
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let folder = place
+        .parent()
+        .and_then(|folder| folder.file_name())
+        .map(|name| name.to_string_lossy().into_owned());
+    let name = match stem(place) {
+        // The file of a run is called after the run.
+        Some(name) if name == "model" => folder.unwrap_or(name),
+        Some(name) => name,
+        None => "model".to_string(),
+    };
+    Ok((name, place.to_path_buf()))
+}
+
+/// Whether a folder has models in `NAME/VERSION/`.
+fn is_repository(folder: &Path) -> bool {
+    let sources = Sources { files: Vec::new(), folder: Some(folder.to_path_buf()) };
+    sources.list().is_ok_and(|models| !models.is_empty())
+}

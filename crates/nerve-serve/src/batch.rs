@@ -1,0 +1,296 @@
+//! Requests that come at the same time are answered together.
+//!
+//! ```text
+//! submit ──► queue (bounded) ──► one thread a model: takes the oldest and what fits beside it ──► Runner ──► answers
+//! ```
+//!
+//! A request that waited longer than it may, or whose client has gone, is passed over without being run. A batch that
+//! fails is run again one request at a time, so that only the one that is at fault fails.
+
+use crate::watch::Watch;
+use nerve_data::Values;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Rows as the network takes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examples {
+    /// How many there are, at least one.
+    pub rows: usize,
+    /// For each input of the network the values, row after row.
+    pub fields: Vec<Values>,
+}
+
+/// What runs batches.
+pub trait Runner: Send {
+    /// The most rows of a batch.
+    fn most_rows(&self) -> usize;
+
+    /// For each output the values, row after row, of all examples one behind the other.
+    ///
+    /// # Errors
+    /// An example at fault, in words.
+    fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String>;
+}
+
+/// How requests are put together.
+#[derive(Clone, Copy, Debug)]
+pub struct Batching {
+    /// The most rows of a batch.
+    pub most_rows: usize,
+    /// How long the oldest request waits for others.
+    pub delay: Duration,
+    /// How many requests may wait.
+    pub queue: usize,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Batching { most_rows: 32, delay: Duration::ZERO, queue: 1024 }
+    }
+}
+
+/// What became of the examples of a request.
+#[derive(Debug)]
+pub struct Done {
+    /// For each output the values, row after row.
+    pub outputs: Vec<Vec<f32>>,
+    /// How long they waited.
+    pub waited: Duration,
+    /// How long the batch ran.
+    pub ran: Duration,
+}
+
+/// Why examples were not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// Too many wait.
+    Full,
+    /// The model is being replaced or the server ends.
+    Stopped,
+    /// The time was over before their turn came.
+    Late,
+    /// The network failed on them.
+    Fault,
+}
+
+struct Job {
+    examples: Examples,
+    since: Instant,
+    until: Instant,
+    reply: oneshot::Sender<Result<Done, Failed>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    stopped: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    batching: Batching,
+    watch: Arc<Watch>,
+}
+
+impl Shared {
+    fn locked(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A queue and the thread that empties it. Dropped, it answers what waits and ends.
+pub struct Batcher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Batcher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        mut runner: Box<dyn Runner>,
+        batching: Batching,
+        watch: Arc<Watch>,
+    ) -> std::io::Result<Batcher> {
+        let most_rows = batching.most_rows.min(runner.most_rows()).max(1);
+        let batching = Batching { most_rows, ..batching };
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), batching, watch });
+        let own = shared.clone();
+        let work = move || {
+            while let Some(batch) = next(&own) {
+                answer(&mut *runner, batch, &own.watch);
+            }
+        };
+        let thread = std::thread::Builder::new().name("nerve-batch".into()).spawn(work)?;
+        Ok(Batcher { shared, thread: Some(thread) })
+    }
+
+    /// The most rows that a request may have.
+    pub fn most_rows(&self) -> usize {
+        self.shared.batching.most_rows
+    }
+
+    /// Hands examples over; at most [`Batcher::most_rows`] of them. Dropping the receiver withdraws them.
+    ///
+    /// # Errors
+    /// [`Failed::Full`], [`Failed::Stopped`].
+    pub fn submit(
+        &self,
+        examples: Examples,
+        until: Instant,
+    ) -> Result<oneshot::Receiver<Result<Done, Failed>>, Failed> {
+        let (reply, receiver) = oneshot::channel();
+        let job = Job { examples, since: Instant::now(), until, reply };
+        let mut queue = self.shared.locked();
+        if queue.stopped {
+            return Err(Failed::Stopped);
+        }
+        if queue.jobs.len() >= self.shared.batching.queue {
+            return Err(Failed::Full);
+        }
+        queue.jobs.push_back(job);
+        self.shared.watch.waiting.set(queue.jobs.len() as u64);
+        // The thread sleeps only while nothing waits, or while it waits for a batch to become full.
+        let awake = queue.jobs.len() > 1 && self.shared.batching.delay.is_zero();
+        drop(queue);
+        if !awake {
+            self.shared.wake.notify_one();
+        }
+        Ok(receiver)
+    }
+}
+
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.shared.locked().stopped = true;
+        self.shared.wake.notify_one();
+        // The thread answers what waits; whoever drops the last request of a model need not wait for that.
+        drop(self.thread.take());
+    }
+}
+
+/// The next batch; `None` when there will be none.
+fn next(shared: &Shared) -> Option<Vec<Job>> {
+    let Batching { most_rows, delay, .. } = shared.batching;
+    let mut queue = shared.locked();
+    loop {
+        // Those whose client has gone take no place.
+        queue.jobs.retain(|job| !job.reply.is_closed());
+        let Some(oldest) = queue.jobs.front() else {
+            shared.watch.waiting.set(0);
+            if queue.stopped {
+                return None;
+            }
+            queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let fitting = fitting(&queue.jobs, most_rows);
+        let full = fitting < queue.jobs.len() || rows(&queue.jobs, fitting) >= most_rows;
+        let left = (oldest.since + delay).saturating_duration_since(Instant::now());
+        if full || left.is_zero() || queue.stopped {
+            let batch = queue.jobs.drain(..fitting).collect();
+            shared.watch.waiting.set(queue.jobs.len() as u64);
+            return Some(batch);
+        }
+        let waited = shared.wake.wait_timeout(queue, left);
+        queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// How many of the oldest jobs fit in one batch: one at least.
+fn fitting(jobs: &VecDeque<Job>, most_rows: usize) -> usize {
+    let mut rows = 0;
+    let fits = |job: &&Job| {
+        rows += job.examples.rows;
+        rows <= most_rows
+    };
+    jobs.iter().take_while(fits).count().max(1)
+}
+
+fn rows(jobs: &VecDeque<Job>, count: usize) -> usize {
+    jobs.iter().take(count).map(|job| job.examples.rows).sum()
+}
+
+/// Runs a batch and answers each of its requests.
+fn answer(runner: &mut dyn Runner, batch: Vec<Job>, watch: &Watch) {
+    let begun = Instant::now();
+    let (batch, late): (Vec<Job>, Vec<Job>) = batch.into_iter().partition(|job| job.until > begun);
+    for job in late {
+        let _ = job.reply.send(Err(Failed::Late));
+    }
+    if batch.is_empty() {
+        return;
+    }
+    let examples: Vec<&Examples> = batch.iter().map(|job| &job.examples).collect();
+    match run(runner, &examples, watch) {
+        Some((outputs, ran)) => hand_out(batch, &outputs, begun, ran),
+        None if batch.len() == 1 => fail(batch),
+        None => {
+            for job in batch {
+                match run(runner, &[&job.examples], watch) {
+                    Some((outputs, ran)) => hand_out(vec![job], &outputs, begun, ran),
+                    None => fail(vec![job]),
+                }
+            }
+        }
+    }
+}
+
+/// Runs examples; `None` when the network fails on them, by an error or a panic.
+fn run(
+    runner: &mut dyn Runner,
+    batch: &[&Examples],
+    watch: &Watch,
+) -> Option<(Vec<Vec<f32>>, Duration)> {
+    let begun = Instant::now();
+    // A panic leaves plans whole: they are written anew before each run.
+    let result = catch_unwind(AssertUnwindSafe(|| runner.run(batch)));
+    let ran = begun.elapsed();
+    let rows = batch.iter().map(|examples| examples.rows).sum();
+    match result {
+        Ok(Ok(outputs)) => {
+            watch.ran(rows, ran);
+            Some((outputs, ran))
+        }
+        Ok(Err(_)) => None,
+        Err(_) => {
+            watch.panics.add(1);
+            None
+        }
+    }
+}
+
+fn fail(batch: Vec<Job>) {
+    for job in batch {
+        let _ = job.reply.send(Err(Failed::Fault));
+    }
+}
+
+/// Cuts the outputs of a batch into those of its requests. A client that has gone hears nothing.
+fn hand_out(batch: Vec<Job>, outputs: &[Vec<f32>], begun: Instant, ran: Duration) {
+    let all: usize = batch.iter().map(|job| job.examples.rows).sum();
+    let mut from = 0;
+    for job in batch {
+        let rows = job.examples.rows;
+        let part = |values: &Vec<f32>| {
+            let width = values.len() / all;
+            values[from * width..(from + rows) * width].to_vec()
+        };
+        let outputs = outputs.iter().map(part).collect();
+        from += rows;
+        let waited = begun.saturating_duration_since(job.since);
+        let _ = job.reply.send(Ok(Done { outputs, waited, ran }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

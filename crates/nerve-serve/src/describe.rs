@@ -1,0 +1,283 @@
+//! What the server says of itself and of its models, in the words of the Open Inference Protocol.
+
+use crate::model::Served;
+use crate::tensor::Datatype;
+use crate::watch::{Histogram, Timed};
+use nerve_data::features::Answer;
+use serde_json::{Value, json};
+
+/// The parts of the protocol beyond its core that are here.
+const EXTENSIONS: [&str; 7] = [
+    "binary_tensor_data",
+    "classification",
+    "model_repository",
+    "model_configuration",
+    "statistics",
+    "schedule_policy",
+    "parameters",
+];
+
+/// `GET /v2`.
+pub fn server() -> Value {
+    json!({ "name": "nerve", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS })
+}
+
+fn tensor((name, datatype, row): (String, Datatype, Vec<usize>)) -> Value {
+    let shape: Vec<i64> = std::iter::once(-1).chain(row.iter().map(|&n| n as i64)).collect();
+    json!({ "name": name, "datatype": datatype.name(), "shape": shape })
+}
+
+fn inputs(model: &Served) -> Vec<(String, Datatype, Vec<usize>)> {
+    let mut all = Vec::new();
+    for input in &model.inputs {
+        let (datatype, shape) = input.tensor();
+        all.push((input.name.clone(), datatype, shape));
+    }
+    all.extend(model.order.iter().map(|name| (name.clone(), Datatype::Bytes, vec![])));
+    all
+}
+
+fn outputs(model: &Served) -> Vec<(String, Datatype, Vec<usize>)> {
+    model.outputs.iter().flat_map(|output| output.tensors()).collect()
+}
+
+/// `GET /v2/models/M`.
+pub fn model(model: &Served, versions: &[u64]) -> Value {
+    let task = |sample: &Answer| match sample {
+        Answer::Number(_) => "regression",
+        Answer::Numbers(_) => "numbers",
+        Answer::Classes(_) => "classification",
+        Answer::Several(_) => "multilabel",
+        Answer::Pixels(_) => "segmentation",
+    };
+    let tasks: Vec<&str> = model.outputs.iter().map(|output| task(&output.sample)).collect();
+    json!({
+        "name": model.name,
+        "versions": versions.iter().map(u64::to_string).collect::<Vec<_>>(),
+        "platform": "nerve_v1",
+        "inputs": inputs(model).into_iter().map(tensor).collect::<Vec<_>>(),
+        "outputs": outputs(model).into_iter().map(tensor).collect::<Vec<_>>(),
+        "properties": { "task": tasks.join(","), "sha256": model.sha256 },
+    })
+}
+
+/// `GET /v2/models/M/config`: as much of Triton's ModelConfig as there is here.
+pub fn config(model: &Served, delay_us: u128) -> Value {
+    let part = |(name, datatype, row): (String, Datatype, Vec<usize>)| {
+        let datatype = match datatype {
+            Datatype::Bytes => "STRING",
+            other => other.name(),
+        };
+        let dims = if row.is_empty() { vec![1] } else { row };
+        json!({ "name": name, "data_type": format!("TYPE_{datatype}"), "dims": dims })
+    };
+    json!({
+        "name": model.name,
+        "platform": "nerve_v1",
+        "backend": "nerve",
+        "version_policy": { "all": {} },
+        "max_batch_size": model.most_rows(),
+        "input": inputs(model).into_iter().map(part).collect::<Vec<_>>(),
+        "output": outputs(model).into_iter().map(part).collect::<Vec<_>>(),
+        "dynamic_batching": {
+            "preferred_batch_size": [model.most_rows()],
+            "max_queue_delay_microseconds": delay_us,
+        },
+        "instance_group": [{ "name": model.name, "kind": "KIND_CPU", "count": 1 }],
+    })
+}
+
+/// An entry of `GET /v2/models/M/stats`.
+pub fn statistics(model: &Served) -> Value {
+    let watch = &model.watch;
+    let of = |timed: &Timed| json!({ "count": timed.count.get(), "ns": timed.ns.get() });
+    let none = json!({ "count": 0, "ns": 0 });
+    json!({
+        "name": model.name,
+        "version": model.version.to_string(),
+        "last_inference": watch.last.get(),
+        "inference_count": watch.rows.get(),
+        "execution_count": watch.batches.get(),
+        "inference_stats": {
+            "success": of(&watch.success),
+            "fail": of(&watch.failed),
+            "queue": of(&watch.queue),
+            "compute_input": of(&watch.input),
+            "compute_infer": of(&watch.infer),
+            "compute_output": of(&watch.output),
+            "cache_hit": none,
+            "cache_miss": none,
+        },
+        "batch_stats": [],
+    })
+}
+
+/// The text of `GET /metrics`: Prometheus' format 0.0.4.
+pub fn metrics(
+    models: &[std::sync::Arc<Served>],
+    open: u64,
+    requests: &[(u16, u64)],
+    triton: bool,
+) -> String {
+    let mut text = Text(String::new());
+    text.head("nerve_build_info", "gauge", "The version of the server.");
+    text.line("nerve_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    text.head("nerve_connections", "gauge", "Connections that are open.");
+    text.line("nerve_connections", &[], open as f64);
+    text.head("nerve_requests_total", "counter", "Requests by the status of their answer.");
+    for (code, count) in requests {
+        text.line("nerve_requests_total", &[("code", &code.to_string())], *count as f64);
+    }
+    process(&mut text);
+    text.head("nerve_model_info", "gauge", "The models that answer.");
+    for model in models {
+        let version = model.version.to_string();
+        let labels = [("model", &*model.name), ("version", &*version), ("sha256", &*model.sha256)];
+        text.line("nerve_model_info", &labels, 1.0);
+    }
+    for (name, kind, help, read) in COUNTERS {
+        text.head(name, kind, help);
+        models.iter().for_each(|model| text.of(name, model, &[], read(&model.watch) as f64));
+    }
+    text.head("nerve_rejected_total", "counter", "Requests that were not answered, by reason.");
+    for model in models {
+        let watch = &model.watch;
+        let reasons = [
+            ("full", &watch.full),
+            ("deadline", &watch.late),
+            ("cancelled", &watch.cancelled),
+            ("panic", &watch.panics),
+        ];
+        for (reason, count) in reasons {
+            text.of("nerve_rejected_total", model, &[("reason", reason)], count.get() as f64);
+        }
+    }
+    text.histogram("nerve_request_seconds", "From the request to its answer.", models, |w| {
+        &w.request_seconds
+    });
+    text.histogram("nerve_queue_seconds", "Time in the queue.", models, |w| &w.queue_seconds);
+    text.histogram("nerve_compute_seconds", "Time of a batch in the network.", models, |w| {
+        &w.compute_seconds
+    });
+    text.histogram("nerve_batch_rows", "Rows of a batch.", models, |w| &w.batch_rows);
+    if triton {
+        for (name, kind, help, read) in TRITON {
+            text.head(name, kind, help);
+            models.iter().for_each(|model| text.of(name, model, &[], read(&model.watch) as f64));
+        }
+        text.head(
+            "nv_inference_request_failure",
+            "counter",
+            "Number of failed inference requests.",
+        );
+        for model in models {
+            let watch = &model.watch;
+            let rejected = watch.full.get() + watch.late.get();
+            let other = watch.failed.count.get().saturating_sub(rejected);
+            for (reason, count) in
+                [("REJECTED", rejected), ("CANCELED", watch.cancelled.get()), ("OTHER", other)]
+            {
+                text.of("nv_inference_request_failure", model, &[("reason", reason)], count as f64);
+            }
+        }
+    }
+    text.0
+}
+
+type Row = (&'static str, &'static str, &'static str, fn(&crate::watch::Watch) -> u64);
+
+const COUNTERS: [Row; 4] = [
+    ("nerve_rows_total", "counter", "Rows that went through the network.", |w| w.rows.get()),
+    ("nerve_batches_total", "counter", "Batches that went through the network.", |w| {
+        w.batches.get()
+    }),
+    ("nerve_queue_depth", "gauge", "Requests that wait.", |w| w.waiting.get()),
+    ("nerve_failed_total", "counter", "Requests that were not answered.", |w| w.failed.count.get()),
+];
+
+/// The names of Triton, for the boards that know them; times are in microseconds.
+const TRITON: [Row; 9] = [
+    ("nv_inference_request_success", "counter", "Number of successful inference requests.", |w| {
+        w.success.count.get()
+    }),
+    ("nv_inference_count", "counter", "Number of inferences performed.", |w| w.rows.get()),
+    ("nv_inference_exec_count", "counter", "Number of model executions performed.", |w| {
+        w.batches.get()
+    }),
+    ("nv_inference_pending_request_count", "gauge", "Requests that wait.", |w| w.waiting.get()),
+    ("nv_inference_request_duration_us", "counter", "Cumulative time of requests.", |w| {
+        w.success.ns.get() / 1000
+    }),
+    ("nv_inference_queue_duration_us", "counter", "Cumulative time in the queue.", |w| {
+        w.queue.ns.get() / 1000
+    }),
+    ("nv_inference_compute_input_duration_us", "counter", "Cumulative time of inputs.", |w| {
+        w.input.ns.get() / 1000
+    }),
+    ("nv_inference_compute_infer_duration_us", "counter", "Cumulative time in the network.", |w| {
+        w.infer.ns.get() / 1000
+    }),
+    ("nv_inference_compute_output_duration_us", "counter", "Cumulative time of outputs.", |w| {
+        w.output.ns.get() / 1000
+    }),
+];
+
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let escape =
+            |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels: Vec<String> =
+            labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escape(value))).collect();
+        let labels =
+            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        self.0.push_str(&format!("{name}{labels} {value}\n"));
+    }
+
+    fn of(&mut self, name: &str, model: &Served, more: &[(&str, &str)], value: f64) {
+        let version = model.version.to_string();
+        let labels = [&[("model", &*model.name), ("version", &*version)], more].concat();
+        self.line(name, &labels, value);
+    }
+
+    fn histogram<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        models: &[std::sync::Arc<Served>],
+        of: impl Fn(&crate::watch::Watch) -> &Histogram<N>,
+    ) {
+        self.head(name, "histogram", help);
+        for model in models {
+            let (buckets, count, sum) = of(&model.watch).read();
+            let bucket = format!("{name}_bucket");
+            for (bound, below) in buckets {
+                self.of(&bucket, model, &[("le", &bound.to_string())], below as f64);
+            }
+            self.of(&bucket, model, &[("le", "+Inf")], count as f64);
+            self.of(&format!("{name}_sum"), model, &[], sum);
+            self.of(&format!("{name}_count"), model, &[], count as f64);
+        }
+    }
+}
+
+/// What the system says of this process, where it says it.
+fn process(text: &mut Text) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes =
+        resident.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    if let Some(kilobytes) = kilobytes {
+        text.head("process_resident_memory_bytes", "gauge", "Resident memory in bytes.");
+        text.line("process_resident_memory_bytes", &[], kilobytes * 1024.0);
+    }
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        text.head("process_open_fds", "gauge", "Open file descriptors.");
+        text.line("process_open_fds", &[], files.count() as f64);
+    }
+}

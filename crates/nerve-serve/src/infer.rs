@@ -1,0 +1,469 @@
+//! `POST /v2/models/M/infer`: the request and the response of the Open Inference Protocol.
+
+use crate::model::Served;
+use crate::refusal::{Refusal, shown};
+use crate::tensor::{self, Datatype, Json, Sent};
+use nerve_data::features::Answer;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// More tensors than this are in no request.
+const MOST_TENSORS: usize = 4096;
+/// The most rows of a request.
+pub const MOST_ROWS: usize = 1 << 16;
+
+#[derive(Debug, Deserialize)]
+struct Request {
+    id: Option<String>,
+    #[serde(default, deserialize_with = "parameters")]
+    parameters: Map<String, Value>,
+    #[serde(deserialize_with = "few")]
+    inputs: Vec<Input>,
+    #[serde(default, deserialize_with = "few")]
+    outputs: Vec<Wanted>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Input {
+    name: String,
+    shape: Vec<i64>,
+    datatype: String,
+    #[serde(default, deserialize_with = "parameters")]
+    parameters: Map<String, Value>,
+    data: Option<Json>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    name: String,
+    #[serde(default, deserialize_with = "parameters")]
+    parameters: Map<String, Value>,
+}
+
+/// A list that is not longer than any request needs.
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tensors")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = list.next_element()? {
+                if all.len() == MOST_TENSORS {
+                    return Err(A::Error::custom(format!("more than {MOST_TENSORS} tensors")));
+                }
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_seq(Few(PhantomData))
+}
+
+/// Names with a text, a number or a truth each.
+fn parameters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    let map = Option::<Map<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
+    match map.iter().find(|(_, value)| value.is_object() || value.is_array()) {
+        Some((key, _)) => Err(D::Error::custom(format!(
+            "parameter `{}` has invalid type: expected a text, a number or a truth",
+            shown(key)
+        ))),
+        None => Ok(map),
+    }
+}
+
+/// A request that was read.
+#[derive(Debug)]
+pub struct Asked {
+    id: Option<String>,
+    /// How long it may take at most, in microseconds.
+    pub timeout_us: Option<u64>,
+    inputs: Vec<Sent>,
+    outputs: Vec<Output>,
+    /// How outputs come that do not say it themselves.
+    binary: bool,
+    /// Whether outputs are those of the model because none were named.
+    all: bool,
+}
+
+#[derive(Debug)]
+struct Output {
+    name: String,
+    binary: Option<bool>,
+    classes: Option<usize>,
+}
+
+/// Reads a request: JSON, and behind its `head` bytes the tensors that are sent as bytes.
+///
+/// # Errors
+/// 400 for what cannot be read, 422 for shapes and numbers that cannot be.
+pub fn read(body: &[u8], head: Option<usize>) -> Result<Asked, Refusal> {
+    let length = head.unwrap_or(body.len());
+    let (json, mut bytes) = body.split_at_checked(length).ok_or_else(|| {
+        Refusal::unreadable(format!(
+            "Inference-Header-Content-Length is {length}, the body has {} bytes",
+            body.len()
+        ))
+    })?;
+    let request: Request = serde_json::from_slice(json)
+        .map_err(|error| Refusal::unreadable(format!("failed to parse the request: {error}")))?;
+    let mut inputs = Vec::with_capacity(request.inputs.len());
+    for input in request.inputs {
+        inputs.push(sent(input, &mut bytes)?);
+    }
+    if !bytes.is_empty() {
+        return Err(Refusal::unreadable(format!(
+            "unexpected additional input data: {} bytes",
+            bytes.len()
+        )));
+    }
+    let flag = |map: &Map<String, Value>, key: &str| match map.get(key) {
+        None => Ok(None),
+        Some(Value::Bool(is)) => Ok(Some(*is)),
+        Some(_) => Err(Refusal::unreadable(format!("parameter `{key}`: expected true or false"))),
+    };
+    let output = |wanted: Wanted| {
+        let classes = match wanted.parameters.get("classification") {
+            None => None,
+            Some(value) => match value.as_u64().and_then(|count| usize::try_from(count).ok()) {
+                Some(count) if count > 0 => Some(count),
+                _ => {
+                    return Err(Refusal::unreadable(
+                        "parameter `classification`: expected a number above 0",
+                    ));
+                }
+            },
+        };
+        Ok(Output { binary: flag(&wanted.parameters, "binary_data")?, classes, name: wanted.name })
+    };
+    let all = request.outputs.is_empty();
+    let outputs = request.outputs.into_iter().map(output).collect::<Result<_, _>>()?;
+    let binary = flag(&request.parameters, "binary_data_output")?.unwrap_or(false);
+    let timeout_us = request.parameters.get("timeout").and_then(Value::as_u64).filter(|&us| us > 0);
+    Ok(Asked { id: request.id, timeout_us, inputs, outputs, binary, all })
+}
+
+/// A tensor with its elements from `data`, or from the next of the bytes.
+fn sent(input: Input, bytes: &mut &[u8]) -> Result<Sent, Refusal> {
+    let Input { name, shape, datatype, parameters, data } = input;
+    let label = shown(&name);
+    let known = Datatype::find(&datatype);
+    let datatype = known.ok_or_else(|| {
+        Refusal::unfit(format!("input `{label}`: there is no datatype `{}`", shown(&datatype)))
+    })?;
+    match (parameters.get("binary_data_size"), data) {
+        (Some(_), Some(_)) => Err(Refusal::unreadable(format!(
+            "input `{label}` has both `data` and `binary_data_size`"
+        ))),
+        (None, None) => Err(Refusal::unreadable(format!("input `{label}` has no `data`"))),
+        (None, Some(data)) => tensor::from_json(&name, datatype, &shape, data),
+        (Some(size), None) => {
+            let size = size.as_u64().and_then(|size| usize::try_from(size).ok());
+            let size = size.ok_or_else(|| {
+                Refusal::unreadable(format!(
+                    "input `{label}`: `binary_data_size` is no number of bytes"
+                ))
+            })?;
+            let (own, rest) = bytes.split_at_checked(size).ok_or_else(|| {
+                Refusal::unreadable(format!(
+                    "unexpected size for input `{label}`: expecting {} additional bytes",
+                    size - bytes.len()
+                ))
+            })?;
+            *bytes = rest;
+            tensor::from_bytes(&name, datatype, &shape, own)
+        }
+    }
+}
+
+/// A request whose body is the one input of the model, in bytes: `Inference-Header-Content-Length: 0`.
+///
+/// # Errors
+/// 400 when the model has several inputs.
+pub fn read_raw(body: &[u8], model: &Served) -> Result<Asked, Refusal> {
+    let [input] = &model.inputs[..] else {
+        return Err(Refusal::unreadable("raw bytes are for a model with one input"));
+    };
+    let (datatype, shape) = input.tensor();
+    // One text or file is the whole body; of numbers there is one row.
+    let shape: Vec<i64> = std::iter::once(1).chain(shape.iter().map(|&n| n as i64)).collect();
+    let sent = match datatype {
+        Datatype::Bytes => {
+            let length = (body.len() as u32).to_le_bytes();
+            tensor::from_bytes(&input.name, datatype, &shape, &[&length[..], body].concat())?
+        }
+        _ => tensor::from_bytes(&input.name, datatype, &shape, body)?,
+    };
+    Ok(Asked {
+        id: None,
+        timeout_us: None,
+        inputs: vec![sent],
+        outputs: Vec::new(),
+        binary: true,
+        all: true,
+    })
+}
+
+impl Asked {
+    /// The rows as the network takes them, and how many they are.
+    ///
+    /// # Errors
+    /// 422: an input that is missing, unknown, twice, or does not fit.
+    pub fn examples(
+        &mut self,
+        model: &Served,
+    ) -> Result<(Vec<crate::batch::Examples>, usize), Refusal> {
+        self.check_outputs(model)?;
+        let names: Vec<&str> = model.columns().collect();
+        let inputs = std::mem::take(&mut self.inputs);
+        let mut cells: Vec<Option<crate::columns::Cellar>> = names.iter().map(|_| None).collect();
+        let mut rows = None;
+        for sent in inputs {
+            let name = shown(&sent.name);
+            let Some(at) = names.iter().position(|known| *known == sent.name) else {
+                return Err(Refusal::unfit(format!(
+                    "the model has no input `{name}`: it has {}",
+                    names.join(", ")
+                )));
+            };
+            if cells[at].is_some() {
+                return Err(Refusal::unfit(format!("the input `{name}` was sent twice")));
+            }
+            let count = sent.shape.first().copied().unwrap_or(0);
+            if *rows.get_or_insert(count) != count {
+                return Err(Refusal::unfit(format!(
+                    "input `{name}` has {count} rows, another has {}",
+                    rows.unwrap_or(0)
+                )));
+            }
+            let column = model.inputs.get(at).cloned();
+            // What orders a series is a text or a number.
+            let column = column.unwrap_or_else(|| crate::columns::InputColumn {
+                name: sent.name.clone(),
+                kind: "date",
+                holds: crate::columns::Holds::Cell,
+                feature: model.inputs[0].feature.clone(),
+            });
+            cells[at] = Some(sent.cells(&column)?);
+        }
+        let missing = cells.iter().position(Option::is_none);
+        if let Some(missing) = missing {
+            return Err(Refusal::unfit(format!(
+                "the input `{}` is missing",
+                shown(names[missing])
+            )));
+        }
+        let cells: Vec<_> = cells.into_iter().flatten().collect();
+        let rows = rows.unwrap_or(0);
+        if rows == 0 || rows > MOST_ROWS {
+            return Err(Refusal::unfit(format!("expected 1 to {MOST_ROWS} rows, found {rows}")));
+        }
+        Ok((model.encode(&cells, rows)?, rows))
+    }
+
+    fn check_outputs(&self, model: &Served) -> Result<(), Refusal> {
+        let tensors: Vec<_> = model.outputs.iter().flat_map(|output| output.tensors()).collect();
+        for (at, wanted) in self.outputs.iter().enumerate() {
+            let name = shown(&wanted.name);
+            if self.outputs[..at].iter().any(|other| other.name == wanted.name) {
+                return Err(Refusal::unfit(format!("the output `{name}` is wanted twice")));
+            }
+            let Some((_, datatype, _)) = tensors.iter().find(|(known, ..)| *known == wanted.name)
+            else {
+                let known: Vec<&str> = tensors.iter().map(|(name, ..)| name.as_str()).collect();
+                return Err(Refusal::unfit(format!(
+                    "the model has no output `{name}`: it has {}",
+                    known.join(", ")
+                )));
+            };
+            if wanted.classes.is_some() && *datatype == Datatype::Bytes {
+                return Err(Refusal::unfit(format!(
+                    "`classification` is for numbers, `{name}` has texts"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The response: its body, and where its tensors in bytes begin if it has any.
+    pub fn response(&self, model: &Served, answers: &[Vec<Answer>]) -> (Vec<u8>, Option<usize>) {
+        let mut tensors = Vec::new();
+        for (k, output) in model.outputs.iter().enumerate() {
+            for (name, datatype, shape) in output.tensors() {
+                let wanted = self.outputs.iter().find(|wanted| wanted.name == name);
+                if wanted.is_none() && !self.all {
+                    continue;
+                }
+                let binary = wanted.and_then(|wanted| wanted.binary).unwrap_or(self.binary);
+                let values = Column::new(model, k, name != output.name, &answers[k]);
+                let shape = [&[answers[k].len()], &shape[..]].concat();
+                let made = match wanted.and_then(|wanted| wanted.classes) {
+                    Some(count) => Made::classified(name, &shape, &values, count, &output.classes),
+                    None => Made { name, datatype, shape, values },
+                };
+                tensors.push((made, binary));
+            }
+        }
+        // In the order in which they were asked for.
+        let place = |name: &str| self.outputs.iter().position(|wanted| wanted.name == name);
+        tensors.sort_by_key(|(made, _)| place(&made.name));
+        self.write(model, tensors)
+    }
+
+    fn write(&self, model: &Served, tensors: Vec<(Made, bool)>) -> (Vec<u8>, Option<usize>) {
+        let mut text = format!(
+            "{{\"model_name\":{},\"model_version\":\"{}\"",
+            quoted(&model.name),
+            model.version
+        );
+        if let Some(id) = &self.id {
+            text.push_str(",\"id\":");
+            text.push_str(&quoted(id));
+        }
+        text.push_str(",\"outputs\":[");
+        let mut bytes = Vec::new();
+        let any = tensors.iter().any(|(_, binary)| *binary);
+        for (at, (made, binary)) in tensors.into_iter().enumerate() {
+            let Made { name, datatype, shape, values } = made;
+            let comma = if at > 0 { "," } else { "" };
+            let name = quoted(&name);
+            let datatype = datatype.name();
+            text.push_str(&format!(
+                "{comma}{{\"name\":{name},\"datatype\":\"{datatype}\",\"shape\":{}",
+                json!(shape)
+            ));
+            if binary {
+                let before = bytes.len();
+                values.bytes(&mut bytes);
+                let size = bytes.len() - before;
+                text.push_str(&format!(",\"parameters\":{{\"binary_data_size\":{size}}}}}"));
+            } else {
+                text.push_str(",\"data\":");
+                values.json(&mut text);
+                text.push('}');
+            }
+        }
+        text.push_str("]}");
+        let head = any.then_some(text.len());
+        let mut body = text.into_bytes();
+        body.extend(bytes);
+        (body, head)
+    }
+}
+
+/// A text in JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+struct Made {
+    name: String,
+    datatype: Datatype,
+    shape: Vec<usize>,
+    values: Column,
+}
+
+impl Made {
+    /// The likeliest classes of each row: `value:index:label`.
+    fn classified(
+        name: String,
+        shape: &[usize],
+        values: &Column,
+        count: usize,
+        labels: &[String],
+    ) -> Made {
+        let width = shape[1..].iter().product::<usize>().max(1);
+        let numbers: Vec<f64> = match values {
+            Column::F32(numbers) => numbers.iter().map(|&n| n.into()).collect(),
+            Column::F64(numbers) => numbers.clone(),
+            Column::I32(numbers) => numbers.iter().map(|&n| n.into()).collect(),
+            Column::Texts(_) => Vec::new(),
+        };
+        let count = count.min(width);
+        let best = |row: &[f64]| {
+            let mut order: Vec<usize> = (0..row.len()).collect();
+            order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+            let entry = |&at: &usize| match labels.get(at) {
+                Some(label) if labels.len() == width => format!("{}:{at}:{label}", row[at]),
+                _ => format!("{}:{at}", row[at]),
+            };
+            order[..count].iter().map(entry).collect::<Vec<_>>()
+        };
+        let texts: Vec<String> = numbers.chunks_exact(width).flat_map(best).collect();
+        Made {
+            name,
+            datatype: Datatype::Bytes,
+            shape: vec![shape[0], count],
+            values: Column::Texts(texts),
+        }
+    }
+}
+
+/// The elements of an output.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Column {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I32(Vec<i32>),
+    Texts(Vec<String>),
+}
+
+impl Column {
+    fn new(model: &Served, output: usize, probabilities: bool, answers: &[Answer]) -> Column {
+        let column = &model.outputs[output];
+        let share = |answer: &Answer| match answer {
+            Answer::Classes(p) | Answer::Several(p) => p.clone(),
+            _ => Vec::new(),
+        };
+        let numbers = |answer: &Answer| match answer {
+            Answer::Number(number) => vec![*number],
+            Answer::Numbers(numbers) => numbers.clone(),
+            _ => Vec::new(),
+        };
+        match &column.sample {
+            Answer::Classes(_) | Answer::Several(_) if probabilities => {
+                Column::F32(answers.iter().flat_map(share).collect())
+            }
+            Answer::Classes(_) | Answer::Several(_) => {
+                let said = |answer| crate::rows::said(model, output, answer).join(" ");
+                Column::Texts(answers.iter().map(said).collect())
+            }
+            Answer::Number(_) | Answer::Numbers(_) => {
+                Column::F64(answers.iter().flat_map(numbers).collect())
+            }
+            Answer::Pixels(_) => {
+                let pixels = |answer: &Answer| match answer {
+                    Answer::Pixels(pixels) => pixels.clone(),
+                    _ => Vec::new(),
+                };
+                Column::I32(answers.iter().flat_map(pixels).collect())
+            }
+        }
+    }
+
+    fn json(&self, text: &mut String) {
+        text.push_str(&serde_json::to_string(self).unwrap_or_default());
+    }
+
+    fn bytes(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Column::F32(values) => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
+            Column::F64(values) => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
+            Column::I32(values) => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
+            Column::Texts(texts) => texts.iter().for_each(|text| {
+                bytes.extend((text.len() as u32).to_le_bytes());
+                bytes.extend(text.as_bytes());
+            }),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Inference over HTTP: the Open Inference Protocol, plain rows, batching, metrics.
+//!
+//! | place | what lives there |
+//! |---|---|
+//! | [`Server`] | the listener, its connections and their bounds |
+//! | `route.rs` | from a request to its answer |
+//! | [`Repository`] | the models, their versions, how they come and go |
+//! | [`Served`] | one version of a model: from rows to answers |
+//! | [`batch`] | requests that come at the same time are answered together |
+//! | [`plans`] | the network compiled for a few numbers of rows |
+//! | [`tensor`], `infer.rs` | the tensors and the requests of the protocol |
+//! | [`rows`] | `POST /predict`: JSON and CSV in the columns of the recipe |
+//! | [`watch`], `describe.rs` | counters, and what is said of them |
+//!
+//! # What it promises
+//!
+//! - What a row gets does not depend on the batch it was in.
+//! - A request that fails takes no other with it; nothing that a client sends makes the server end, grow without bound or
+//!   open a file.
+//! - Every queue, size and time is bounded, and what is over a bound is told so.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod columns;
+mod describe;
+mod infer;
+mod log;
+mod model;
+mod options;
+pub mod plans;
+mod refusal;
+mod repository;
+mod route;
+pub mod rows;
+mod server;
+pub mod tensor;
+pub mod watch;
+
+pub use batch::Batching;
+pub use log::Log;
+pub use model::{ServeError, Served};
+pub use options::{Limits, Options, Token};
+pub use refusal::Refusal;
+pub use repository::{Line, Repository, Source, Sources};
+pub use server::{BindError, Server};

@@ -1,0 +1,135 @@
+//! A network compiled for a few numbers of rows.
+
+use crate::batch::{Examples, Runner};
+use nerve_core::{DType, Shape, Step, Tensor, compile};
+use nerve_data::{Element, Field, Values};
+use nerve_nn::{Context, Model};
+use std::sync::Arc;
+
+/// Plans for batches of 1, 2, 4, ... rows. A batch runs in the smallest that holds it; the rows behind it are zeros.
+///
+/// Nothing is compiled after [`Plans::new`]. Each row of the result depends on its own row of the input alone.
+pub struct Plans {
+    plans: Vec<Plan>,
+}
+
+struct Plan {
+    rows: usize,
+    step: Step,
+    /// For each input the rows of the batch, before they are copied into the plan.
+    room: Vec<Values>,
+}
+
+impl Plans {
+    /// Compiles a network whose inputs are `fields`, for up to `most` rows, and runs each plan once.
+    ///
+    /// # Errors
+    /// A plan does not run.
+    ///
+    /// # Panics
+    /// When the network does not take these fields.
+    pub fn new(model: &Arc<dyn Model>, fields: &[Field], most: usize) -> Result<Plans, String> {
+        let mut plans = Vec::new();
+        for rows in sizes(most) {
+            let plan = Plan::new(model.clone(), fields, rows);
+            // What stands in variables alone is computed in the first run: here, not in a request.
+            plan.step.run().map_err(|error| error.to_string())?;
+            plans.push(plan);
+        }
+        Ok(Plans { plans })
+    }
+}
+
+/// 1, 2, 4, ... and `most` itself.
+fn sizes(most: usize) -> Vec<usize> {
+    let mut sizes: Vec<usize> = std::iter::successors(Some(1usize), |size| size.checked_mul(2))
+        .take_while(|size| *size < most)
+        .collect();
+    sizes.push(most.max(1));
+    sizes
+}
+
+impl Plan {
+    fn new(model: Arc<dyn Model>, fields: &[Field], rows: usize) -> Plan {
+        let argument = |field: &Field| {
+            let shape: Shape = [&[rows], &field.shape[..]].concat().into();
+            let dtype = match field.element {
+                Element::F32 => DType::F32,
+                Element::I32 => DType::I32,
+                Element::U8 => DType::U8,
+            };
+            (shape, dtype)
+        };
+        let signature: Vec<_> = fields.iter().map(argument).collect();
+        let function = compile(move |inputs: &[Tensor]| {
+            let outputs = model.outputs(inputs, &Context::eval());
+            outputs.iter().map(|output| output.to_dtype(DType::F32)).collect()
+        });
+        let step = function.step(&signature);
+        let room = |field: &Field| Values::zeros(field.element, rows * field.values_per_sample());
+        Plan { rows, step, room: fields.iter().map(room).collect() }
+    }
+
+    /// Copies the examples in, one behind the other, and zeros behind them.
+    fn load(&mut self, batch: &[&Examples]) {
+        for (index, room) in self.room.iter_mut().enumerate() {
+            let parts = batch.iter().map(|examples| &examples.fields[index]);
+            match room {
+                Values::F32(room) => {
+                    gather(room, parts.map(|v| if let Values::F32(v) = v { &v[..] } else { &[] }));
+                    self.step.write(index, room);
+                }
+                Values::I32(room) => {
+                    gather(room, parts.map(|v| if let Values::I32(v) = v { &v[..] } else { &[] }));
+                    self.step.write(index, room);
+                }
+                Values::U8(room) => {
+                    gather(room, parts.map(|v| if let Values::U8(v) = v { &v[..] } else { &[] }));
+                    self.step.write(index, room);
+                }
+            }
+        }
+    }
+}
+
+fn gather<'a, T: Copy + Default + 'a>(room: &mut [T], parts: impl Iterator<Item = &'a [T]>) {
+    let mut at = 0;
+    for part in parts {
+        room[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    room[at..].fill(T::default());
+}
+
+impl Runner for Plans {
+    fn most_rows(&self) -> usize {
+        self.plans.last().map_or(1, |plan| plan.rows)
+    }
+
+    fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String> {
+        let rows: usize = batch.iter().map(|examples| examples.rows).sum();
+        let plan = self.plans.iter_mut().find(|plan| plan.rows >= rows);
+        let plan = plan.ok_or("more rows than the largest plan has")?;
+        plan.load(batch);
+        plan.step.run().map_err(|error| error.to_string())?;
+        let read = |index: usize| {
+            let mut values = vec![0.0; plan.step.shape(index).numel()];
+            plan.step.read_into(index, &mut values);
+            values.truncate(values.len() / plan.rows * rows);
+            values
+        };
+        Ok((0..plan.step.results()).map(read).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sizes;
+
+    #[test]
+    fn plans_double_up_to_the_most() {
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(32), [1, 2, 4, 8, 16, 32]);
+        assert_eq!(sizes(20), [1, 2, 4, 8, 16, 20]);
+    }
+}
