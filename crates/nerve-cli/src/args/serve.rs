@@ -19,7 +19,8 @@ Examples:
 
 Speaks the Open Inference Protocol (version 2): POST /v2/models/NAME/infer. Rows in the columns of the
 recipe go to POST /predict or /predict/NAME, as JSON or CSV, pictures and WAV files as they are.
-Metrics for Prometheus: GET /metrics. SIGTERM and Ctrl-C let requests under way be answered, and exit 0.")]
+Metrics for Prometheus: GET /metrics. SIGTERM and Ctrl-C let requests under way be answered, and exit 0;
+SIGHUP looks for models that changed.")]
 pub struct Serve {
     /// Runs (name or folder), model files, NAME=either, or one folder of NAME/VERSION/model.safetensors
     #[arg(value_name = "MODEL", required = true)]

@@ -11,12 +11,14 @@ use nerve_serve::{
 };
 use nerve_track::RunFolder;
 use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::flag;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often models that changed are looked for.
 const LOOK: Duration = Duration::from_secs(2);
@@ -47,23 +49,41 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let signals = Signals::catch()
         .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
     announce(&server, &repository, args.common.json)?;
-    if args.reload {
-        let repository = Arc::downgrade(&repository);
-        std::thread::spawn(move || {
-            while let Some(repository) = repository.upgrade() {
-                if let Err(error) = repository.look() {
-                    complain(&format!("the folder of models: {error}"));
-                }
-                drop(repository);
-                std::thread::sleep(LOOK);
-            }
-        });
-    }
+    let look_now =
+        surviving().map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
+    watch(&repository, args.reload, look_now);
     let drained = server.run(|| signals.stop.load(Ordering::SeqCst));
     match drained.map_err(|error| Failure::Runtime(format!("the server stopped: {error}")))? {
         true => Ok(()),
         false => Err(Failure::Runtime("not all requests could be answered in time".to_string())),
     }
+}
+
+/// From now on SIGHUP sets the flag, and SIGUSR1, which would end the process, does nothing.
+fn surviving() -> io::Result<Arc<AtomicBool>> {
+    let hung_up = Arc::new(AtomicBool::new(false));
+    flag::register(SIGHUP, hung_up.clone())?;
+    flag::register(SIGUSR1, Arc::default())?;
+    Ok(hung_up)
+}
+
+/// Looks for models that changed: when the flag is set, and now and then if that is wanted.
+fn watch(repository: &Arc<Repository>, regularly: bool, now: Arc<AtomicBool>) {
+    let repository = Arc::downgrade(repository);
+    let work = move || {
+        let mut last = Instant::now();
+        while let Some(repository) = repository.upgrade() {
+            if now.swap(false, Ordering::SeqCst) || (regularly && last.elapsed() >= LOOK) {
+                if let Err(error) = repository.look() {
+                    complain(&format!("the folder of models: {error}"));
+                }
+                last = Instant::now();
+            }
+            drop(repository);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    std::thread::spawn(work);
 }
 
 fn announce(server: &Server, repository: &Repository, json: bool) -> Result<(), Failure> {
