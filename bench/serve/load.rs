@@ -1,0 +1,223 @@
+//! Asks a server the same thing again and again, and says how many answers a second came and after which time.
+//!
+//! ```text
+//! nerve-load 127.0.0.1:8000 /predict/small --type application/json --body row.json --connections 64 --seconds 10
+//! nerve-load 127.0.0.1:8000 /v2/models/small/infer --body row.json --connections 64 --rate 5000
+//! ```
+//!
+//! Without `--rate` the loop is closed: each connection asks again when it was answered, which finds the most that
+//! the server can do. With it the loop is open: requests begin at random times (Poisson) at this rate, and their
+//! time counts from when they should have begun, so that a server that stands still cannot hide it.
+
+use std::collections::HashMap;
+use std::io;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, mpsc};
+
+const USAGE: &str = "nerve-load ADDRESS PATH --body FILE [--type application/json] [--connections 64] \
+                     [--seconds 10] [--warm 2] [--rate PER_SECOND]";
+
+struct Plan {
+    address: String,
+    request: Vec<u8>,
+    connections: usize,
+    warm: Duration,
+    time: Duration,
+    rate: Option<f64>,
+}
+
+impl Plan {
+    fn read(args: &[String]) -> Option<Plan> {
+        let (places, options) = args.split_at_checked(2)?;
+        let options: HashMap<&str, &str> = options
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|[key, value]| (key.as_str(), value.as_str()))
+            .collect();
+        let number =
+            |key: &str, usual: f64| options.get(key).map_or(Some(usual), |text| text.parse().ok());
+        let body = std::fs::read(options.get("--body")?).ok()?;
+        let kind = options.get("--type").copied().unwrap_or("application/json");
+        let (address, path) = (places[0].clone(), &places[1]);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        Some(Plan {
+            address,
+            request: [head.as_bytes(), &body].concat(),
+            connections: number("--connections", 64.0)? as usize,
+            warm: Duration::from_secs_f64(number("--warm", 2.0)?),
+            time: Duration::from_secs_f64(number("--seconds", 10.0)?),
+            rate: options.get("--rate").map(|text| text.parse()).transpose().ok()?,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Microseconds.
+    times: Vec<f64>,
+    failed: usize,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some(plan) = Plan::read(&args) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let seen = match runtime {
+        Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, run(Rc::new(plan))),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{seen}");
+    ExitCode::SUCCESS
+}
+
+async fn run(plan: Rc<Plan>) -> String {
+    let begin = Instant::now() + plan.warm;
+    let end = begin + plan.time;
+    // The times at which requests should begin; a closed loop needs none.
+    let (times, due) = mpsc::unbounded_channel::<Instant>();
+    let due = Rc::new(Mutex::new(due));
+    let mut workers = Vec::new();
+    for _ in 0..plan.connections {
+        let (plan, due) = (plan.clone(), due.clone());
+        workers.push(tokio::task::spawn_local(
+            async move { connection(&plan, &due, begin, end).await },
+        ));
+    }
+    if let Some(rate) = plan.rate {
+        let mut next = Instant::now();
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        while next < end {
+            while Instant::now() < next {
+                tokio::task::yield_now().await;
+            }
+            let _ = times.send(next);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let uniform = ((state >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+            next += Duration::from_secs_f64(-uniform.ln() / rate);
+        }
+    }
+    drop(times);
+    let mut all = Seen::default();
+    for worker in workers {
+        match worker.await {
+            Ok(seen) => {
+                all.times.extend(seen.times);
+                all.failed += seen.failed;
+            }
+            Err(_) => all.failed += 1,
+        }
+    }
+    all.times.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let index = (share * all.times.len() as f64) as usize;
+        all.times.get(index.min(all.times.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    };
+    format!(
+        "{} answers, {} failed, {:.0} a second; microseconds: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, most {:.0}",
+        all.times.len(),
+        all.failed,
+        all.times.len() as f64 / plan.time.as_secs_f64(),
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    )
+}
+
+async fn connection(
+    plan: &Plan,
+    due: &Mutex<mpsc::UnboundedReceiver<Instant>>,
+    begin: Instant,
+    end: Instant,
+) -> Seen {
+    let mut seen = Seen::default();
+    let Ok(mut stream) = TcpStream::connect(&plan.address).await else {
+        seen.failed += 1;
+        return seen;
+    };
+    let _ = stream.set_nodelay(true);
+    let mut room = Vec::with_capacity(1 << 16);
+    loop {
+        let since = match plan.rate {
+            Some(_) => match due.lock().await.recv().await {
+                Some(since) => since,
+                None => return seen,
+            },
+            None => Instant::now(),
+        };
+        if since >= end {
+            return seen;
+        }
+        let answered = ask(&mut stream, &plan.request, &mut room).await;
+        match answered {
+            Ok(200) if since >= begin => seen.times.push(since.elapsed().as_secs_f64() * 1e6),
+            Ok(200) => {}
+            Ok(_) => seen.failed += 1,
+            Err(_) => {
+                seen.failed += 1;
+                match TcpStream::connect(&plan.address).await {
+                    Ok(fresh) => stream = fresh,
+                    Err(_) => return seen,
+                }
+            }
+        }
+    }
+}
+
+/// The status of the answer, which is read whole.
+async fn ask(stream: &mut TcpStream, request: &[u8], room: &mut Vec<u8>) -> io::Result<u16> {
+    let mut rest = request;
+    while !rest.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    room.clear();
+    loop {
+        read(stream, room).await?;
+        let Some(head) = room.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&room[..head]).to_ascii_lowercase();
+        let length =
+            text.split("content-length:").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+        while room.len() < head + 4 + length {
+            read(stream, room).await?;
+        }
+        return Ok(text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0));
+    }
+}
+
+async fn read(stream: &TcpStream, room: &mut Vec<u8>) -> io::Result<()> {
+    let mut piece = [0; 16 << 10];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut piece) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                room.extend_from_slice(&piece[..count]);
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
