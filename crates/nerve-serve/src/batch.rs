@@ -46,11 +46,17 @@ pub struct Batching {
     pub delay: Duration,
     /// How many requests may wait.
     pub queue: usize,
+    /// Whether a row gets the same bits in every batch. Products of up to four rows add in another order than those of
+    /// more, so that the smallest batch then has [`EXACT_ROWS`] rows, most of them zeros for a request of one.
+    pub exact: bool,
 }
+
+/// The rows of the smallest batch where the bits must not depend on it.
+pub const EXACT_ROWS: usize = 8;
 
 impl Default for Batching {
     fn default() -> Self {
-        Batching { most_rows: 32, delay: Duration::ZERO, queue: 1024 }
+        Batching { most_rows: 32, delay: Duration::ZERO, queue: 1024, exact: false }
     }
 }
 

@@ -14,7 +14,8 @@
 //!
 //! # What it promises
 //!
-//! - What a row gets does not depend on the batch it was in.
+//! - What a row gets does not depend on the rows beside it. Its bits may depend on how many they are, by the order in
+//!   which four rows at most are summed up; with [`Batching::exact`] they do not.
 //! - A request that fails takes no other with it; nothing that a client sends makes the server end, grow without bound or
 //!   open a file.
 //! - Every queue, size and time is bounded, and what is over a bound is told so.

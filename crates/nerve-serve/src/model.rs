@@ -1,6 +1,6 @@
 //! A model that is served: its columns, its tensors, and the way from rows to answers.
 
-use crate::batch::{Batcher, Batching, Done, Examples, Failed, Runner};
+use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner};
 use crate::columns::{Cellar, InputColumn, OutputColumn};
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
@@ -75,7 +75,8 @@ impl Served {
         let digest = Sha256::digest(&bytes);
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let fields = fields(&predictor);
-        let plans = Plans::new(&predictor.network.model, &fields, batching.most_rows);
+        let least = if batching.exact { EXACT_ROWS } else { 1 };
+        let plans = Plans::new(&predictor.network.model, &fields, (least, batching.most_rows));
         let plans = plans.map_err(&refuse)?;
         let served = Served::with_runner(name, version, predictor, Box::new(plans), batching);
         Ok(Served { sha256, ..served.map_err(refuse)? })

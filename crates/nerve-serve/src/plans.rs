@@ -6,7 +6,7 @@ use nerve_data::{Element, Field, Values};
 use nerve_nn::{Context, Model};
 use std::sync::Arc;
 
-/// Plans for batches of 1, 2, 4, ... rows. A batch runs in the smallest that holds it; the rows behind it are zeros.
+/// Plans for batches of 1, 2, 4, ... rows, or of more. A batch runs in the smallest that holds it; the rows behind it are zeros.
 ///
 /// Nothing is compiled after [`Plans::new`]. Each row of the result depends on its own row of the input alone.
 pub struct Plans {
@@ -21,16 +21,21 @@ struct Plan {
 }
 
 impl Plans {
-    /// Compiles a network whose inputs are `fields`, for up to `most` rows, and runs each plan once.
+    /// Compiles a network whose inputs are `fields`, for `least` rows, twice as many and so on up to `most`, and runs each
+    /// plan once.
     ///
     /// # Errors
     /// A plan does not run.
     ///
     /// # Panics
     /// When the network does not take these fields.
-    pub fn new(model: &Arc<dyn Model>, fields: &[Field], most: usize) -> Result<Plans, String> {
+    pub fn new(
+        model: &Arc<dyn Model>,
+        fields: &[Field],
+        (least, most): (usize, usize),
+    ) -> Result<Plans, String> {
         let mut plans = Vec::new();
-        for rows in sizes(most) {
+        for rows in sizes(least, most) {
             let plan = Plan::new(model.clone(), fields, rows);
             // What stands in variables alone is computed in the first run: here, not in a request.
             plan.step.run().map_err(|error| error.to_string())?;
@@ -40,12 +45,11 @@ impl Plans {
     }
 }
 
-/// 1, 2, 4, ... and `most` itself.
-fn sizes(most: usize) -> Vec<usize> {
-    let mut sizes: Vec<usize> = std::iter::successors(Some(1usize), |size| size.checked_mul(2))
-        .take_while(|size| *size < most)
-        .collect();
-    sizes.push(most.max(1));
+/// `least`, twice as many, and so on, and `most` itself.
+fn sizes(least: usize, most: usize) -> Vec<usize> {
+    let doubled = std::iter::successors(Some(least.max(1)), |size| size.checked_mul(2));
+    let mut sizes: Vec<usize> = doubled.take_while(|size| *size < most).collect();
+    sizes.push(most.max(least).max(1));
     sizes
 }
 
@@ -128,8 +132,10 @@ mod tests {
 
     #[test]
     fn plans_double_up_to_the_most() {
-        assert_eq!(sizes(1), [1]);
-        assert_eq!(sizes(32), [1, 2, 4, 8, 16, 32]);
-        assert_eq!(sizes(20), [1, 2, 4, 8, 16, 20]);
+        assert_eq!(sizes(1, 1), [1]);
+        assert_eq!(sizes(1, 32), [1, 2, 4, 8, 16, 32]);
+        assert_eq!(sizes(1, 20), [1, 2, 4, 8, 16, 20]);
+        assert_eq!(sizes(8, 32), [8, 16, 32]);
+        assert_eq!(sizes(8, 4), [8]);
     }
 }

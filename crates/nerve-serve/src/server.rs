@@ -195,9 +195,13 @@ async fn accept(
 
 /// Says in one piece that there are too many connections.
 fn turn_away(stream: &TcpStream) {
-    const TEXT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-        content-length: 40\r\nretry-after: 1\r\nconnection: close\r\n\r\n{\"error\":\"too many connections are open\"}";
-    let _ = stream.try_write(TEXT);
+    const BODY: &str = "{\"error\":\"too many connections are open\"}";
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    let _ = stream.try_write(text.as_bytes());
 }
 
 /// Counts up, and down when it is dropped.
@@ -231,9 +235,10 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut phase: watch::Re
         .max_headers(fields)
         .serve_connection(Timed::new(TokioIo::new(stream), write_time), answered);
     let mut connection = pin!(connection);
+    // One that comes while the server drains asks for its health: it is answered, and closed by its answer.
+    let mut asked = *phase.borrow() != Phase::Serving;
     let mut draining =
         pin!(async move { phase.wait_for(|phase| *phase != Phase::Serving).await.is_ok() });
-    let mut asked = false;
     let done = poll_fn(|cx| {
         if !asked && draining.as_mut().poll(cx).is_ready() {
             asked = true;

@@ -573,11 +573,12 @@ fn h46_h47_no_address_is_fetched_and_no_path_is_told() {
         let row = serde_json::json!([{ "image": place }]);
         let answer = server.post("/predict", &row.to_string());
         assert_eq!(answer.status, 422, "{}", answer.text());
-        assert_eq!(answer.error(), "column `image`, row 1: expected a PNG or JPEG file in base64");
+        let error = answer.error();
+        assert!(error.contains("expected a PNG or JPEG file") && !error.contains("etc"), "{error}");
     }
     let csv = "image\n/etc/passwd\n";
     let answer = server.send("POST", "/predict", &[("content-type", "text/csv")], csv.as_bytes());
-    assert!(answer.error().contains("in base64"));
+    assert!(answer.error().contains("expected a PNG or JPEG file"), "{}", answer.error());
     let damaged = server.send("POST", "/predict", &[("content-type", "image/png")], &png()[..60]);
     assert!(damaged.status == 422 && !damaged.error().contains('/'), "{}", damaged.error());
     let text = server.send("POST", "/predict", &[("content-type", "image/png")], b"GIF89a......");

@@ -34,6 +34,9 @@ pub struct Serve {
     /// How long the oldest request waits for others to be run with: 2ms, 500us
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = short)]
     pub max_delay: Duration,
+    /// Give each row the same bits in every batch: a request alone takes the time of eight rows
+    #[arg(long)]
+    pub exact: bool,
     /// How many requests may wait for a model; more are answered with 503
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue: u32,

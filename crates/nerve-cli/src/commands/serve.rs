@@ -31,6 +31,7 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
         most_rows: args.max_batch as usize,
         delay: args.max_delay,
         queue: args.queue as usize,
+        exact: args.exact,
     };
     let repository = Arc::new(Repository::new(sources, batching, complain));
     // The address first: a server that cannot listen need not load anything.

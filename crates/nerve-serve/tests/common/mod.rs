@@ -22,7 +22,7 @@ pub const NUMBERS: &str = "[data]\npath = \"x.csv\"\n\
 pub const MIXED: &str = "[data]\npath = \"x.csv\"\n\
     [[input]]\nname = \"a\"\ntype = \"number\"\n\
     [[input]]\nname = \"colour\"\ntype = \"category\"\n\
-    [[input]]\nname = \"note\"\ntype = \"text\"\nlength = 4\n\
+    [[input]]\nname = \"note\"\ntype = \"text\"\nmax_len = 4\n\
     [[output]]\nname = \"price\"\ntype = \"number\"\n\
     [[output]]\nname = \"sold\"\ntype = \"binary\"\n";
 
