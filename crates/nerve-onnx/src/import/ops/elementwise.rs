@@ -55,7 +55,10 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("Min", |call| variadic(call, |a, b| a.minimum(b))),
     ("Sum", |call| variadic(call, |a, b| a + b)),
     ("Mean", mean),
-    ("Equal", |call| binary(call, |a, b| a.eq(b))),
+    ("Equal", |call| match call.value(0)? {
+        Value::Strings(_) => super::strings::equal(call),
+        _ => binary(call, |a, b| a.eq(b)),
+    }),
     ("Greater", |call| binary(call, |a, b| a.gt(b))),
     ("GreaterOrEqual", |call| binary(call, |a, b| a.ge(b))),
     ("Less", |call| binary(call, |a, b| a.lt(b))),

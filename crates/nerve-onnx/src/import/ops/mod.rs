@@ -14,15 +14,20 @@ mod image;
 mod index;
 mod integer;
 mod linear;
+mod loss;
+mod microsoft;
 mod ml;
 mod norm;
 mod patches;
 mod pool;
+mod random;
 mod recurrent;
 mod reduce;
 mod sequence;
 mod shape;
 mod signal;
+mod strings;
+mod training;
 
 use super::call::{Call, Results};
 use super::scope::normal;
@@ -47,15 +52,20 @@ const FAMILIES: &[Family] = &[
     index::OPERATORS,
     integer::OPERATORS,
     linear::OPERATORS,
+    loss::OPERATORS,
+    microsoft::OPERATORS,
     ml::OPERATORS,
     norm::OPERATORS,
     patches::OPERATORS,
     pool::OPERATORS,
+    random::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
     sequence::OPERATORS,
     shape::OPERATORS,
     signal::OPERATORS,
+    strings::OPERATORS,
+    training::OPERATORS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&str, Operator>> =

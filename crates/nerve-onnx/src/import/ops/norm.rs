@@ -11,6 +11,7 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("LRN", local_response),
     ("LayerNormalization", layer_norm),
     ("RMSNormalization", rms_norm),
+    ("SimplifiedLayerNormalization", rms_norm),
     ("InstanceNormalization", |call| {
         let channels = call.tensor(0)?.shape().get(1).copied().unwrap_or(0);
         grouped_norm(call, channels, channels)
@@ -93,7 +94,7 @@ fn softmax(call: &Call<'_>, f: fn(&Tensor, isize) -> Tensor) -> Results {
 }
 
 /// The number added under a root: negative, it could not be one.
-fn epsilon(call: &Call<'_>, default: f64) -> Result<f64, Stop> {
+pub(super) fn epsilon(call: &Call<'_>, default: f64) -> Result<f64, Stop> {
     let eps = call.float("epsilon", default)?;
     match eps >= 0.0 && eps.is_finite() {
         true => Ok(eps),
