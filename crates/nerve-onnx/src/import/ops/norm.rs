@@ -48,6 +48,9 @@ fn batch_norm(call: &Call<'_>) -> Results {
         _ => call.flag("training_mode", false)?,
     };
     if !training {
+        if call.known_floats(4).is_ok_and(|known| known.iter().any(|&v| v < 0.0)) {
+            return Err("a variance below 0".into());
+        }
         let factor = scale * (each(4)? + eps).rsqrt();
         let shift = bias - each(3)? * &factor;
         return one(x * &factor + shift);

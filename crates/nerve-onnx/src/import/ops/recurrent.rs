@@ -309,7 +309,8 @@ impl Layer {
         }
     }
 
-    /// Gates i, o, f, c.
+    /// Gates i, o, f, c. The memory is not clipped before its function: of runtimes that clip, ONNX Runtime
+    /// does not either.
     fn lstm(&self, own: &Direction, x: &Tensor, h: &Tensor, c: &Tensor) -> (Tensor, Tensor) {
         let [gate, candidate, output] = [0, 1, 2].map(|i| own.activations[i]);
         let a = (x + self.product(own, h, 0..4)).split(1, &[self.units; 4]);
@@ -324,7 +325,7 @@ impl Layer {
         };
         let new = f * c + i * candidate.apply(&self.clipped(a[3].clone()));
         let o = gate.apply(&self.clipped(peep(&a[1], 1, &new)));
-        (o * output.apply(&self.clipped(new.clone())), new)
+        (o * output.apply(&new), new)
     }
 
     /// Gates z, r, h.
