@@ -7,7 +7,7 @@ mod runs;
 mod serve;
 
 pub use data::{Data, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats, FetchFrom};
-pub use exchange::Inspect;
+pub use exchange::{Embed, Import, Inspect};
 pub use lr_find::LrFind;
 pub use runs::{
     Across, Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow,
@@ -64,6 +64,10 @@ pub enum Command {
     Predict(Predict),
     /// Check a recipe and show layers, memory and time, without training
     Check(Check),
+    /// Turn texts into rows of numbers with a BERT
+    Embed(Embed),
+    /// Make a model of weights that were trained elsewhere
+    Import(Import),
     /// Say what is in a file: tensors, models, arrays, events, tables
     Inspect(Inspect),
     /// Find the learning rate to begin with

@@ -4,7 +4,9 @@ mod bench;
 mod check;
 mod compare;
 mod data;
+mod embed;
 mod evaluate;
+mod import;
 mod init;
 mod inspect;
 mod list;
@@ -32,6 +34,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::LrFind(args) => lr_find::run(&args),
         Command::Predict(args) => predict::run(&args),

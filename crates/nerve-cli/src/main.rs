@@ -29,6 +29,8 @@ fn main() -> ExitCode {
         Command::Predict(args) => args.common.json,
         Command::Check(args) => args.common.json,
         Command::Bench(args) => args.common.json,
+        Command::Embed(args) => args.common.json,
+        Command::Import(args) => args.common.json,
         Command::Inspect(args) => args.json,
         Command::LrFind(args) => args.common.json,
         Command::List(args) => args.json,

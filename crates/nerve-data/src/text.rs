@@ -62,6 +62,12 @@ pub trait Tokenizer: Debug + Send + Sync {
     /// Puts the tokens of a text into `tokens`, which is emptied first. It never gives [`PADDING`].
     fn encode(&self, text: &str, tokens: &mut Vec<i32>);
 
+    /// As [`encode`](Tokenizer::encode), at most so many tokens: what is longer is cut at its end.
+    fn encode_within(&self, text: &str, most: usize, tokens: &mut Vec<i32>) {
+        self.encode(text, tokens);
+        tokens.truncate(most);
+    }
+
     /// The text of these tokens, as far as they tell it; padding is left out.
     fn decode(&self, tokens: &[i32]) -> String;
 
@@ -100,6 +106,15 @@ pub fn registry() -> &'static [Entry] {
 }
 
 static REGISTRY: [Entry; 4] = [units::WORDS, units::CHARACTERS, bpe::ENTRY, ready::ENTRY];
+
+/// Reads a ready `tokenizer.json`, as Hugging Face has them; with `special` it adds what the file adds around
+/// each text, such as [CLS] and [SEP].
+///
+/// # Errors
+/// The file cannot be read, or is no such tokenizer: in words, with its name.
+pub fn read_tokenizer(path: &Path, special: bool) -> Result<Arc<dyn Tokenizer>, String> {
+    Ok(Arc::new(ready::read(path, special)?))
+}
 
 /// The kind of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {

@@ -6,7 +6,7 @@
 //! | [`archive`] | members of zip, tar and Debian packages, plain or compressed |
 //! | [`idx`] | arrays as MNIST has them, plain or in gzip |
 //! | [`kind`] | what kind of file it is, by its content |
-//! | [`npy`], [`Zip`] | arrays of NumPy, alone or several in an npz archive |
+//! | [`npy`], [`Zip`], [`write_npz`] | arrays of NumPy, alone or several in an npz archive |
 //! | [`onnx`] | networks in the Open Neural Network Exchange format |
 //! | [`pickle`] | objects of Python as plain data; nothing is called |
 //! | [`rdata`] | data frames of R |
@@ -29,6 +29,7 @@ pub mod kind;
 mod limits;
 mod meaning;
 pub mod npy;
+mod npz;
 pub mod onnx;
 pub mod pickle;
 mod protobuf;
@@ -46,6 +47,7 @@ pub use idx::{Idx, IdxData, read_idx, write_idx};
 pub use limits::Limits;
 pub use meaning::Meaning;
 pub use npy::{Npy, NpyData};
+pub use npz::write_npz;
 pub use reader::Reader;
 pub use safetensors::{SafeTensors, write_safetensors};
 pub use wav::{Wav, parse_wav, read_wav};

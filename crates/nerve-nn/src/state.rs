@@ -3,10 +3,13 @@
 //! Names, shapes and layouts are those of a state dict of PyTorch, so a safetensors file from
 //! there loads as it is, and one from here loads there.
 
+mod near;
+
 use crate::params::Params;
 use nerve_core::{DType, Shape, Var};
 use nerve_formats::safetensors::{Dtype, Elements, NewTensor, SafeTensors, TensorView};
-use nerve_formats::{FormatError, write_safetensors};
+use nerve_formats::{FormatError, escape, write_safetensors};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
@@ -74,6 +77,8 @@ pub enum Mismatch {
         name: String,
         /// Its shape.
         shape: Shape,
+        /// What the state has under another name, and was perhaps meant.
+        near: Option<String>,
     },
     /// The state has something for which there is no variable.
     Unexpected {
@@ -114,12 +119,32 @@ pub enum Mismatch {
     },
 }
 
+impl Mismatch {
+    /// The name of what is missing.
+    fn missing(&self) -> Option<&str> {
+        match self {
+            Mismatch::Missing { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names of a file may hold anything.
+        let safe = |name: &str| escape(name, MAX_NAME);
         match self {
-            Mismatch::Missing { name, shape } => write!(f, "`{name}` {shape} is missing"),
-            Mismatch::Unexpected { name, shape } => write!(f, "`{name}` {shape} is not expected"),
+            Mismatch::Missing { name, shape, near: None } => {
+                write!(f, "`{name}` {shape} is missing")
+            }
+            Mismatch::Missing { name, shape, near: Some(near) } => {
+                write!(f, "`{name}` {shape} is missing; is it `{}`?", safe(near))
+            }
+            Mismatch::Unexpected { name, shape } => {
+                write!(f, "`{}` {shape} is not expected", safe(name))
+            }
             Mismatch::Ambiguous { name, found } => {
+                let found: Vec<String> = found.iter().map(|name| safe(name)).collect();
                 write!(f, "`{name}` could be any of {}", found.join(", "))
             }
             Mismatch::Pattern { pattern } => {
@@ -140,12 +165,23 @@ impl fmt::Display for Mismatch {
 pub struct LoadError {
     /// The differences, those of the variables first, in their order.
     pub mismatches: Vec<Mismatch>,
+    /// A renaming after which most of what is missing would be there: from, to, as
+    /// [`Transfer::rename`](crate::transfer::Transfer::rename) takes them.
+    pub renaming: Option<(String, String)>,
 }
+
+/// Longest name that is shown.
+const MAX_NAME: usize = 120;
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the state does not fit the network:")?;
-        self.mismatches.iter().try_for_each(|mismatch| write!(f, "\n  {mismatch}"))
+        self.mismatches.iter().try_for_each(|mismatch| write!(f, "\n  {mismatch}"))?;
+        if let Some((from, to)) = &self.renaming {
+            let [from, to] = [from, to].map(|name| escape(name, MAX_NAME));
+            write!(f, "\nmost of these fit if `{from}` is renamed to `{to}`")?;
+        }
+        Ok(())
     }
 }
 
@@ -182,10 +218,11 @@ pub fn load_named<'a>(
 ) -> Result<(), LoadError> {
     let find = |name: &str| state.clone().find(|tensor| tensor.name == name);
     let names = state.clone().map(|tensor| (tensor.name.as_str(), &*tensor.shape));
-    load_by(vars, Vec::new(), names, |name, var| {
+    let loaded = load_by(STRICT, vars, Vec::new(), names, |name, var| {
         let tensor = find(name)?;
         Some((tensor.shape.clone(), decode(tensor, var.dtype())))
-    })
+    });
+    loaded.map(drop)
 }
 
 /// As [`load`], from a safetensors file. Any floats fit floats, any integers that are in range fit
@@ -196,10 +233,11 @@ pub fn load_named<'a>(
 pub fn load_safetensors(vars: &[Var], file: &SafeTensors) -> Result<(), LoadError> {
     let named: Vec<_> = vars.iter().map(|var| (var.name().to_string(), var.clone())).collect();
     let names = file.iter().map(|tensor| (tensor.name, tensor.shape));
-    load_by(&named, Vec::new(), names, |name, var| {
+    let loaded = load_by(STRICT, &named, Vec::new(), names, |name, var| {
         let tensor = file.get(name)?;
         Some((tensor.shape.into(), ready(&tensor, var.dtype())))
-    })
+    });
+    loaded.map(drop)
 }
 
 /// Writes variables to a safetensors file, which is whole or absent.
@@ -227,20 +265,38 @@ fn stored(dtype: DType) -> Dtype {
     }
 }
 
+/// What may be left open when a state is loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// Variables without content stay as they are.
+    pub missing: bool,
+    /// What there is no variable for is left.
+    pub unexpected: bool,
+}
+
+pub(crate) const STRICT: Rules = Rules { missing: false, unexpected: false };
+
 /// Writes what `find` gives into variables, unless one of them, one of the names, or `others` says
-/// that it does not fit.
+/// that it does not fit. Gives the names of those that were written.
 pub(crate) fn load_by<'a>(
+    rules: Rules,
     vars: &[(String, Var)],
     others: Vec<Mismatch>,
     names: impl Iterator<Item = (&'a str, &'a [usize])>,
     find: impl Fn(&str, &Var) -> Option<(Shape, Result<Ready, String>)>,
-) -> Result<(), LoadError> {
+) -> Result<Vec<String>, LoadError> {
     let mut mismatches = Vec::new();
     let mut ready = Vec::new();
+    let known: HashSet<&str> = vars.iter().map(|(name, _)| name.as_str()).collect();
+    let left: Vec<_> = names.filter(|(name, _)| !known.contains(name)).collect();
     for (name, var) in vars {
         let name = name.clone();
         match find(&name, var) {
-            None => mismatches.push(Mismatch::Missing { name, shape: var.shape().clone() }),
+            None if rules.missing => {}
+            None => {
+                let near = near::tensor(&name, var.shape(), &left).map(String::from);
+                mismatches.push(Mismatch::Missing { name, shape: var.shape().clone(), near });
+            }
             Some((found, _)) if found != *var.shape() => {
                 mismatches.push(Mismatch::Shape { name, expected: var.shape().clone(), found });
             }
@@ -250,16 +306,22 @@ pub(crate) fn load_by<'a>(
             Some((_, Ok(values))) => ready.push((var, values)),
         }
     }
-    for (name, shape) in names {
-        if !vars.iter().any(|(known, _)| known == name) {
-            mismatches.push(Mismatch::Unexpected { name: name.into(), shape: shape.into() });
-        }
+    if !rules.unexpected {
+        let unexpected = |&(name, shape): &(&str, &[usize])| Mismatch::Unexpected {
+            name: name.into(),
+            shape: shape.into(),
+        };
+        mismatches.extend(left.iter().map(unexpected));
     }
     mismatches.extend(others);
     if !mismatches.is_empty() {
-        return Err(LoadError { mismatches });
+        let missing: Vec<&str> = mismatches.iter().filter_map(Mismatch::missing).collect();
+        let renaming = near::renaming(&missing, &left);
+        return Err(LoadError { mismatches, renaming });
     }
+    let mut written = Vec::new();
     for (var, values) in ready {
+        written.push(var.name().to_string());
         match values {
             Ready::F32(values) => var.write(&values),
             Ready::F64(values) => var.write(&values),
@@ -270,7 +332,7 @@ pub(crate) fn load_by<'a>(
             Ready::Bool(values) => var.write(&values),
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 fn decode(tensor: &StateTensor, wanted: DType) -> Result<Ready, String> {

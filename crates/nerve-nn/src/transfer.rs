@@ -2,8 +2,9 @@
 
 use crate::params::{Params, Role};
 use crate::pattern;
-use crate::state::{LoadError, Mismatch, load_by, ready};
+use crate::state::{LoadError, Mismatch, Rules, load_by, ready};
 use nerve_formats::safetensors::SafeTensors;
+use std::collections::HashSet;
 use std::fmt;
 
 /// Which parameters to take from another model, and how they are called there.
@@ -33,6 +34,9 @@ pub struct Transfer {
     only: Vec<String>,
     except: Vec<String>,
     renames: Vec<(String, String)>,
+    ignored: Vec<String>,
+    strict: bool,
+    partial: bool,
 }
 
 /// What a [`Transfer`] did.
@@ -87,6 +91,45 @@ impl Transfer {
         self
     }
 
+    /// As [`rename`](Transfer::rename), from one text: `module.* = *`.
+    ///
+    /// # Errors
+    /// It is not of that form, in words.
+    pub fn rename_by(self, text: &str) -> Result<Transfer, String> {
+        let fits = |part: &&str| !part.is_empty() && part.matches('*').count() <= 1;
+        let split = text.split_once('=').map(|(from, to)| (from.trim(), to.trim()));
+        match split.filter(|(from, to)| {
+            [from, to].into_iter().all(fits) && from.contains('*') == to.contains('*')
+        }) {
+            Some((from, to)) => Ok(self.rename(from, to)),
+            None => Err(format!(
+                "`{text}` renames nothing: expected FROM=TO, with one `*` in each or in none"
+            )),
+        }
+    }
+
+    /// All that the file holds must be wanted, but for what is [ignored](Transfer::ignore).
+    #[must_use]
+    pub fn strict(mut self) -> Transfer {
+        self.strict = true;
+        self
+    }
+
+    /// What the file lacks stays as it is.
+    #[must_use]
+    pub fn partial(mut self) -> Transfer {
+        self.partial = true;
+        self
+    }
+
+    /// What one of these patterns matches in the file is of no interest (names of the file, before they
+    /// are renamed).
+    #[must_use]
+    pub fn ignore(mut self, patterns: &[&str]) -> Transfer {
+        self.ignored.extend(patterns.iter().map(|p| p.to_string()));
+        self
+    }
+
     /// What a name of the file is here.
     fn here(&self, name: &str) -> String {
         let renamed = |(from, to): &(String, String)| {
@@ -108,11 +151,16 @@ impl Transfer {
     /// loaded as well.
     ///
     /// # Errors
-    /// All that is asked for and missing in the file, or of another shape or type there, and every
-    /// pattern that fits nothing; nothing has then been loaded.
+    /// All that is asked for and missing in the file, or of another shape or type there, every
+    /// pattern that fits nothing, and, if it is strict, what nobody asked for; nothing has then been
+    /// loaded.
     pub fn load(&self, params: &Params, file: &SafeTensors) -> Result<Report, LoadError> {
-        let names: Vec<(String, String)> =
-            file.iter().map(|tensor| (self.here(tensor.name), tensor.name.to_string())).collect();
+        let ignored = |name: &str| self.ignored.iter().any(|p| pattern::matches(p, name));
+        let names: Vec<(String, String)> = file
+            .iter()
+            .filter(|tensor| !ignored(tensor.name))
+            .map(|tensor| (self.here(tensor.name), tensor.name.to_string()))
+            .collect();
         let mut report = Report::default();
         let mut wanted = Vec::new();
         for entry in params.all() {
@@ -137,13 +185,20 @@ impl Transfer {
         };
         let named: Vec<_> =
             wanted.iter().map(|var| (var.name().to_string(), var.clone())).collect();
-        load_by(&named, others, std::iter::empty(), |name, var| {
+        let rules = Rules { missing: self.partial, unexpected: !self.strict };
+        let shapes = names.iter().filter_map(|(here, there)| {
+            file.get(there).map(|tensor| (here.as_str(), tensor.shape))
+        });
+        report.loaded = load_by(rules, &named, others, shapes, |name, var| {
             let tensor = find(name)?;
             Some((tensor.shape.into(), ready(&tensor, var.dtype())))
         })?;
-        report.loaded = wanted.iter().map(|var| var.name().to_string()).collect();
-        let used = |(here, _): &&(String, String)| !wanted.iter().any(|v| v.name() == here);
-        report.unused = names.iter().filter(used).map(|(_, there)| there.clone()).collect();
+        let loaded: HashSet<&str> = report.loaded.iter().map(String::as_str).collect();
+        let kept =
+            named.iter().map(|(name, _)| name).filter(|name| !loaded.contains(name.as_str()));
+        report.kept.extend(kept.cloned());
+        let unused = |(here, _): &&(String, String)| !loaded.contains(here.as_str());
+        report.unused = names.iter().filter(unused).map(|(_, there)| there.clone()).collect();
         Ok(report)
     }
 }
@@ -194,6 +249,26 @@ mod tests {
         let values: Vec<f32> = params.vars().iter().map(|var| var.to_vec::<f32>()[0]).collect();
         assert_eq!(values, [5.0, 7.0, 1.0]);
         assert_eq!(params.frozen(), ["enc.b.weight"]);
+    }
+
+    #[test]
+    fn strict_and_in_part() {
+        let strict = Transfer::new().rename_by("net.* = enc.*").unwrap().strict();
+        let error = strict.clone().load(&params(), &file()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the state does not fit the network:\n  \
+             `enc.c.weight` [4] is missing\n  `other` [1] is not expected"
+        );
+        let params = params();
+        let report = strict.ignore(&["oth*"]).partial().load(&params, &file()).unwrap();
+        assert_eq!(report.loaded, ["enc.a.weight", "enc.b.weight"]);
+        assert_eq!((report.kept, report.unused.len()), (vec!["enc.c.weight".to_string()], 0));
+        let error = Transfer::new().load(&params, &file()).unwrap_err().to_string();
+        assert!(error.contains("`enc.a.weight` [2] is missing; is it `net.a.weight`?"), "{error}");
+        for wrong in ["a", "a*b*=c", "=b", "a*=b"] {
+            assert!(Transfer::new().rename_by(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -106,6 +106,10 @@ fn encoded() -> Vec<(Item, Feed)> {
         (encoder("cnnrnn", "filters = [3], units = 4, cell = 'rnn'"), frames(6, 3)),
         (encoder("transformer", "dim = 8, layers = 1, heads = 2"), tokens(6, 9)),
         (encoder("transformer", "dim = 8, layers = 1, heads = 2, reduce = 'first'"), frames(6, 3)),
+        (
+            encoder("bert", "features = 8, layers = 2, heads = 2, feed_forward = 6, longest = 7"),
+            tokens(6, 9),
+        ),
         (encoder("tcn", "filters = [4, 5], dropout = 0.1"), frames(6, 3)),
         (encoder("tcn", "filters = [4], width = 3, reduce = 'max'"), tokens(6, 9)),
         (encoder("patch_transformer", "patch = 2, dim = 8, layers = 1"), frames(7, 3)),

@@ -10,6 +10,7 @@
 pub mod columns;
 pub mod data;
 pub mod diagnostic;
+pub mod embedder;
 mod explain;
 pub mod features;
 mod health;
@@ -38,6 +39,7 @@ mod weights;
 pub use columns::Column;
 pub use data::{Data, Part, Rows, Tables};
 pub use diagnostic::{Code, Diagnostic, Report};
+pub use embedder::Embedder;
 pub use features::Features;
 pub use model::Card;
 pub use nerve_formats::spec::nearest;

@@ -14,13 +14,14 @@ use crate::trial::Trial;
 use nerve_core::{Precision, Step, Var};
 use nerve_data::{DataError, Loader, LoaderOptions};
 use nerve_formats::spec::Target;
-use nerve_formats::{FormatError, write_safetensors};
+use nerve_formats::{FormatError, SafeTensors, write_safetensors};
 use nerve_nn::Model;
 use nerve_nn::lora::{Adapted, Adapters};
 use nerve_nn::losses;
 use nerve_nn::optim::Optimizer;
 use nerve_nn::schedules;
-use nerve_nn::state::{self, save_safetensors};
+use nerve_nn::state::{self, LoadError, save_safetensors};
+use nerve_nn::transfer::{self, Transfer};
 use nerve_track::{EventLog, RunFolder};
 use nerve_train::metrics;
 use nerve_train::{
@@ -28,6 +29,7 @@ use nerve_train::{
     History, LrCurve, LrRange, Options, Outcome, Snapshot, TrainError, Trainer, first_use,
 };
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -254,6 +256,26 @@ impl Session {
     pub fn save(&self, run: &RunFolder, history: &History) -> Result<(), FormatError> {
         let metadata = model::with_training(self.card().metadata(), trained(history));
         save_safetensors(run.model(), &self.shipped(), &metadata)
+    }
+
+    /// Takes parameters over from a file of tensors.
+    ///
+    /// # Errors
+    /// As [`Transfer::load`].
+    pub fn take_over(
+        &self,
+        transfer: &Transfer,
+        file: &SafeTensors,
+    ) -> Result<transfer::Report, LoadError> {
+        transfer.load(&self.network.params, file)
+    }
+
+    /// Writes a model file of the network as it is, whole or not at all.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn write(&self, path: &Path) -> Result<(), FormatError> {
+        save_safetensors(path, &self.shipped(), &self.card().metadata())
     }
 
     /// What a model file says beside its numbers, before the training.

@@ -25,11 +25,18 @@ impl Recipe {
         if model.has("init_from") {
             let open = SafeTensors::open(Path::new(model.text("init_from")), &Limits::default());
             let file = open.map_err(|error| refuse("init_from", error.to_string()))?;
-            let loaded = Transfer::new().except(&except).load(params, &file);
+            let mut transfer = Transfer::new().except(&except);
+            for renaming in model.texts("init_rename") {
+                let with = transfer.rename_by(&renaming);
+                transfer = with.map_err(|message| refuse("init_rename", message))?;
+            }
+            let loaded = transfer.load(params, &file);
             loaded.map_err(|error| refuse("init_from", error.to_string()))?;
-        } else if !except.is_empty() {
-            let message = "`init_except` is given without `init_from`".to_string();
-            return Err(refuse("init_except", message));
+        }
+        for key in ["init_except", "init_rename"] {
+            if !model.has("init_from") && !model.texts(key).is_empty() {
+                return Err(refuse(key, format!("`{key}` is given without `init_from`")));
+            }
         }
         for pattern in model.texts("freeze") {
             let before = params.frozen().len();
@@ -55,7 +62,8 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use crate::{Predictor, Recipe, Session, SessionError, Source};
-    use nerve_formats::{Idx, IdxData, write_idx};
+    use nerve_formats::safetensors::{Elements, NewTensor, write_safetensors};
+    use nerve_formats::{Idx, IdxData, Limits, SafeTensors, write_idx};
     use nerve_track::RunFolder;
     use std::path::Path;
     use std::sync::Arc;
@@ -108,6 +116,27 @@ mod tests {
         assert_eq!(values(&second, "1.weight"), values(&first, "1.weight"), "frozen");
         assert_ne!(values(&second, "2.weight"), head);
 
+        // The same under other names.
+        let keys = "init_from = \"renamed.safetensors\"\ninit_rename = [\"net.* = *\"]";
+        let file = SafeTensors::open(
+            folder.path().join("runs/first/model.safetensors"),
+            &Limits::default(),
+        );
+        let file = file.unwrap();
+        let names: Vec<String> = file.names().map(|name| format!("net.{name}")).collect();
+        let tensors: Vec<NewTensor<'_>> = file
+            .iter()
+            .zip(&names)
+            .map(|(t, name)| NewTensor {
+                name,
+                shape: t.shape,
+                data: Elements::Raw(t.dtype, t.data),
+            })
+            .collect();
+        write_safetensors(folder.path().join("renamed.safetensors"), &tensors, &[]).unwrap();
+        let renamed = session(folder.path(), keys).unwrap();
+        assert_eq!(values(&renamed, "2.weight"), values(&first, "2.weight"));
+
         let keys = format!("{from}\nlora = {{ type = \"lora\", rank = 2, paths = [\"2\"] }}");
         let third = session(folder.path(), &keys).unwrap();
         let model = run("third", &third);
@@ -125,6 +154,7 @@ mod tests {
         data(folder.path());
         let why = |model: &str| session(folder.path(), model).err().unwrap().to_string();
         assert!(why("init_from = \"no.safetensors\"").contains("no.safetensors"));
+        assert!(why("init_rename = [\"a = b\"]").contains("without `init_from`"));
         assert!(why("init_except = [\"2\"]").contains("without `init_from`"));
         let text = why("freeze = [\"1\", \"encoder\"]");
         assert!(text.contains("`encoder` fits no parameter; there are 2.weight"), "{text}");

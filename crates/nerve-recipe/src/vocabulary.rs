@@ -214,13 +214,19 @@ pub static START: Spec = Spec {
     aliases: &[],
     peers: Peers::NONE,
     doc: "The network.",
-    params: &[INIT_FROM, INIT_EXCEPT, FREEZE, LORA],
+    params: &[INIT_FROM, INIT_RENAME, INIT_EXCEPT, FREEZE, LORA],
 };
 
 const INIT_FROM: Param = Param::optional(
     "init_from",
     Kind::Text,
-    "a model file whose parameters are taken over, under the same names",
+    "a model file, or any safetensors file, whose parameters are taken over, under the same names",
+);
+const INIT_RENAME: Param = Param::with_default(
+    "init_rename",
+    PATTERNS,
+    Value::list(&[]),
+    "what the names of that file are here: \"bert.* = encoders.text.0.*\"",
 );
 const INIT_EXCEPT: Param = Param::with_default(
     "init_except",

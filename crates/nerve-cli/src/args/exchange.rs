@@ -1,6 +1,8 @@
 //! The arguments of what looks at files of others and takes them over.
 
+use super::Common;
 use clap::Args;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// `nerve inspect`.
@@ -29,4 +31,84 @@ pub struct Inspect {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `nerve import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve import weights.safetensors --recipe digits.toml
+  nerve import resnet18.safetensors --recipe flowers.toml --partial --ignore fc
+  nerve import checkpoint.safetensors --recipe my.toml --strip module. -o my.safetensors
+
+The weights of a state dict of PyTorch go into the network of a recipe, under the same names; F16, BF16
+and F64 become F32. Everything that is missing, left over or of another shape is told at once, with what
+was perhaps meant. The data of the recipe say what the columns become, as in a training. The model goes to
+runs/NAME, where `nerve predict`, `evaluate` and `serve` find it, or to the file given. To train
+on from such weights, write init_from into [model].")]
+pub struct Import {
+    /// A safetensors file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A recipe file, or the name of a built-in recipe
+    #[arg(long, value_name = "RECIPE")]
+    pub recipe: OsString,
+    /// Settings of the recipe to change
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<OsString>,
+    /// The model file [default: model.safetensors in a run folder]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "name")]
+    pub output: Option<PathBuf>,
+    /// Replace the model file if it exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
+    /// The name of the run folder [default: the name of the recipe]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Take this away from the beginning of the names in the file
+    #[arg(long, value_name = "PREFIX")]
+    pub strip: Option<String>,
+    /// What a name in the file is in the network, with a `*` for the same text in both:
+    /// "bert.*=encoders.text.0.*"
+    #[arg(long, value_name = "FROM=TO")]
+    pub rename: Vec<String>,
+    /// Leave out what this pattern matches in the file
+    #[arg(long, value_name = "PATTERN")]
+    pub ignore: Vec<String>,
+    /// Parameters that the file lacks begin as in a training
+    #[arg(long)]
+    pub partial: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve embed`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve embed all-MiniLM-L6-v2 \"A man eats.\" \"Someone is eating.\"
+  nerve embed all-MiniLM-L6-v2 < sentences.txt > rows.jsonl
+  nerve embed all-MiniLM-L6-v2 --data sentences.txt -o rows.npy
+
+The folder is one of Hugging Face with a BERT in it: config.json, model.safetensors, tokenizer.json, and the
+files of sentence-transformers if it has them. A line of text gives a row of numbers: the mean of the
+features of its tokens, of length 1, unless the folder says otherwise. Nothing is downloaded.")]
+pub struct Embed {
+    /// A model folder of Hugging Face
+    #[arg(value_name = "FOLDER")]
+    pub model: PathBuf,
+    /// Texts [default: the lines of --data]
+    #[arg(value_name = "TEXT", conflicts_with = "data")]
+    pub texts: Vec<String>,
+    /// A file of texts, one a line; `-` for standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub data: PathBuf,
+    /// Where the rows go: .npy, .npz or .jsonl, `-` for standard output (JSON lines)
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
 }

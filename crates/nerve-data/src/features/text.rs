@@ -230,7 +230,7 @@ impl Feature for Text {
             return Err(Refusal::new("a text", cell));
         }
         let mut tokens = Vec::new();
-        self.tokenizer.encode(&text, &mut tokens);
+        self.tokenizer.encode_within(&text, self.max_len, &mut tokens);
         if tokens.is_empty() {
             tokens.push(self.tokenizer.unknown());
         }

@@ -39,17 +39,22 @@ const LARGEST_NUMBER: u32 = 1 << 22;
 
 fn begin(args: &Args, folder: &Path) -> Result<Box<dyn Training>, String> {
     let path = folder.join(args.text("path"));
+    Ok(Box::new(Fit(read(&path, args.bool("special_tokens"))?)))
+}
+
+/// Reads a `tokenizer.json`; with `special` it adds what the file adds around each text.
+pub(super) fn read(path: &Path, special: bool) -> Result<Ready, String> {
     let name = escape(&path.to_string_lossy(), 200);
     let wrong = |found: String| format!("the tokenizer {name}: {found}");
     let mut text = String::new();
-    let file = File::open(&path).map_err(|error| wrong(error.to_string()))?;
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
     let read = file.take(LARGEST + 1).read_to_string(&mut text);
     read.map_err(|error| wrong(error.to_string()))?;
     if text.len() as u64 > LARGEST {
         return Err(wrong(format!("more than {} MB", LARGEST >> 20)));
     }
     let json = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    Ok(Box::new(Fit(Ready::new(json, args.bool("special_tokens")).map_err(wrong)?)))
+    Ready::new(json, special).map_err(wrong)
 }
 
 fn restore(args: &Args, state: &Json) -> Result<Arc<dyn Tokenizer>, String> {
@@ -122,6 +127,24 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// The numbers of an encoded text, if it could be encoded.
+    fn numbers(
+        &self,
+        encoded: Option<tokenizers::Result<tokenizers::Encoding>>,
+        tokens: &mut Vec<i32>,
+    ) {
+        tokens.clear();
+        match encoded {
+            Some(Ok(encoded)) => {
+                let numbers = encoded.get_ids().iter().map(|id| (id + self.shift) as i32);
+                tokens.extend(numbers.filter(|&number| number != PADDING));
+            }
+            _ => tokens.push(self.unknown),
+        }
+    }
+}
+
 /// What `f` gives; `None` when it panics: parts of the crate do on damaged files.
 fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(f)).ok()
@@ -135,15 +158,24 @@ impl fmt::Debug for Ready {
 
 impl Tokenizer for Ready {
     fn encode(&self, text: &str, tokens: &mut Vec<i32>) {
-        tokens.clear();
-        let encoded = quietly(|| self.inner.encode_fast(text, self.special));
-        match encoded {
-            Some(Ok(encoded)) => {
-                let numbers = encoded.get_ids().iter().map(|id| (id + self.shift) as i32);
-                tokens.extend(numbers.filter(|&number| number != PADDING));
-            }
-            _ => tokens.push(self.unknown),
+        self.numbers(quietly(|| self.inner.encode_fast(text, self.special)), tokens);
+    }
+
+    /// What the file adds around a text stays around what is left of it.
+    fn encode_within(&self, text: &str, most: usize, tokens: &mut Vec<i32>) {
+        self.encode(text, tokens);
+        if self.special && tokens.len() > most {
+            use tokenizers::{PostProcessor, TruncationDirection};
+            let processor = self.inner.get_post_processor();
+            let added = processor.map_or(0, |processor| processor.added_tokens(false));
+            let cut = || {
+                let mut encoding = self.inner.encode_fast(text, false)?;
+                encoding.truncate(most.saturating_sub(added), 0, TruncationDirection::Right);
+                self.inner.post_process(encoding, None, true)
+            };
+            self.numbers(quietly(cut), tokens);
         }
+        tokens.truncate(most);
     }
 
     fn decode(&self, tokens: &[i32]) -> String {

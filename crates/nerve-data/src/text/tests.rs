@@ -172,6 +172,25 @@ fn word_pieces_from_a_file() {
 }
 
 #[test]
+fn what_is_added_around_a_text_stays_when_it_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let around = r#""post_processor":{"type":"BertProcessing","sep":["!",6],"cls":["[CLS]",3]}"#;
+    std::fs::write(&path, WORD_PIECE.replace("\"post_processor\":null", around)).unwrap();
+    let tokenizer = read_tokenizer(&path, true).unwrap();
+    let within = |most| {
+        let mut tokens = Vec::new();
+        tokenizer.encode_within("unaffable un un", most, &mut tokens);
+        tokens
+    };
+    assert_eq!(within(100), [3, 1, 4, 5, 1, 1, 6]);
+    assert_eq!(within(5), [3, 1, 4, 5, 6]);
+    assert_eq!(within(2), [3, 6]);
+    assert_eq!(within(1), [3]);
+    assert_eq!(within(0), [0; 0]);
+}
+
+#[test]
 fn unigrams_from_a_file_make_room_for_padding() {
     let tokenizer = file(UNIGRAM).unwrap();
     assert_eq!((tokenizer.vocabulary(), tokenizer.unknown()), (7, 1));

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | measurements | `passthrough`, `dense`, `numeric` |
 //! | a category | `embed`, `onehot` |
-//! | tokens | `embed`, `parallel_cnn`, `rnn`, `cnnrnn`, `transformer`, `stacked_cnn`, `tcn`, `onehot` |
+//! | tokens | `embed`, `parallel_cnn`, `rnn`, `cnnrnn`, `transformer`, `bert`, `stacked_cnn`, `tcn`, `onehot` |
 //! | a picture | `stacked_cnn`, `resnet`, `unet` |
 //! | measurements over time | `rnn`, `tcn`, `patch_transformer`, `transformer`, `parallel_cnn`, `stacked_cnn`, `cnnrnn`, `ds_cnn` |
 //! | anything | `layers`: any list of layers |
@@ -57,6 +57,7 @@ pub static REGISTRY: &[&Entry] = &[
     &sequence::RNN,
     &sequence::CNNRNN,
     &sequence::TRANSFORMER,
+    &sequence::BERT,
     &sequence::TCN,
     &sequence::PATCH_TRANSFORMER,
     &image::DS_CNN,

@@ -2,6 +2,7 @@
 
 use super::{ACTIVATION, DROPOUT, Entry, Feed, SIZE, WIDTH, dropped, reduce, reduced};
 use crate::list::item;
+use crate::models::bert;
 use nerve_formats::Meaning;
 use nerve_formats::spec::{Args, Item, Kind, Param, Peers, Spec, Value};
 
@@ -197,6 +198,61 @@ fn attention(args: &Args) -> Result<Vec<Item>, String> {
 fn projection(dim: usize) -> Result<Item, String> {
     item!("TimeDistributed", layer = item!("Dense", units = dim)?)
 }
+
+pub(super) static BERT: Entry = Entry {
+    spec: Spec {
+        name: "bert",
+        aliases: &[],
+        peers: Peers::NONE,
+        doc: "A BERT, to begin with parameters of Hugging Face by `init_from` (Devlin et al. 2018).",
+        params: &[
+            Param::optional(
+                "vocabulary",
+                SIZE,
+                "rows of the table of tokens; without it as many as the tokenizer has",
+            )
+            .alias(&["vocab_size"]),
+            bert::FEATURES,
+            bert::DEPTH,
+            bert::HEADS,
+            bert::FEED_FORWARD,
+            bert::LONGEST,
+            bert::TYPES,
+            bert::ACTIVATION,
+            bert::EPS,
+            reduce("mean"),
+            DROPOUT,
+        ],
+    },
+    layers: |args, feed| {
+        let Meaning::Tokens { vocabulary } = feed.meaning else {
+            return feed.refuse("bert", "tokens");
+        };
+        let rows = if args.has("vocabulary") { args.usize("vocabulary") } else { vocabulary };
+        if rows < vocabulary {
+            return Err(format!("`bert` has {rows} rows for the {vocabulary} tokens of the text"));
+        }
+        let features = args.usize("features");
+        let units = match args.has("feed_forward") {
+            true => args.usize("feed_forward"),
+            false => features.saturating_mul(4),
+        };
+        let bert = item!(
+            "Bert",
+            vocabulary = rows,
+            features = features,
+            layers = args.usize("layers"),
+            heads = args.usize("heads"),
+            feed_forward = units,
+            longest = args.usize("longest"),
+            types = args.usize("types"),
+            activation = args.item("activation").clone(),
+            eps = args.float("eps"),
+            dropout = args.float("dropout")
+        )?;
+        Ok(vec![bert, reduced(args)?])
+    },
+};
 
 pub(super) static TRANSFORMER: Entry = Entry {
     spec: Spec {

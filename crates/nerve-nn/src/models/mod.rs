@@ -4,6 +4,7 @@
 //! constructor in Rust, or by its [`Entry`] from a recipe. One file for each family, and one line
 //! for each network in [`REGISTRY`].
 
+pub(crate) mod bert;
 mod classic;
 mod feature_model;
 mod gpt;
@@ -13,6 +14,7 @@ mod resnet;
 mod translator;
 mod unet;
 
+pub use bert::{Bert, BertLayer, BertOptions};
 pub use classic::{LeNet5, LeNet5Options, Mlp, MlpOptions, Vgg, VggOptions};
 pub use feature_model::{FeatureError, FeatureModel, Features, Input, Output, Part, Place};
 pub use gpt::{Gpt, GptOptions, Places};
@@ -40,6 +42,7 @@ pub static REGISTRY: &[&Entry] = &[
     &unet::UNET,
     &gpt::ENTRY,
     &recurrent_language::ENTRY,
+    &bert::ENTRY,
 ];
 
 /// The descriptions of all networks.
