@@ -120,6 +120,34 @@ fn a_trained_model_and_its_run() {
 }
 
 #[test]
+fn an_onnx_model() {
+    use nerve::formats::onnx::{DataType, Dim, Model, Node, Tensor, Type, ValueInfo};
+    let here = folder();
+    let mut model = Model::new(17);
+    let value = |name: &str| ValueInfo {
+        name: name.into(),
+        kind: Some(Type::Tensor(
+            DataType::Float,
+            Some(vec![Dim::Named("n".into()), Dim::Fixed(2)]),
+        )),
+    };
+    let graph = &mut model.graph;
+    graph.inputs = vec![value("x"), value("w")];
+    graph.outputs = vec![value("y")];
+    graph.initializers = vec![Tensor::floats("w", &[2, 2], &[1.0; 4])];
+    graph.nodes = vec![Node::new("MatMul", ["x", "w"], ["h"]), Node::new("Relu", ["h"], ["y"])];
+    fs::write(here.path().join("m"), model.encode()).unwrap();
+    let (text, json) = shown(here.path(), &["m"]);
+    assert!(
+        text.starts_with("m: ONNX model, 2 nodes, 4 numbers in 1 constants, 16 bytes\n"),
+        "{text}"
+    );
+    assert!(text.contains("input   x     float [n, 2]\noutput  y     float [n, 2]\n"), "{text}");
+    assert_eq!((&json["operators"]["Relu"], &json["opsets"][""]), (&1.into(), &17.into()));
+    assert_eq!(json["inputs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn what_is_not_read_names_the_way() {
     let here = folder();
     let refused = |name: &str, bytes: &[u8], says: &str| {

@@ -202,6 +202,7 @@ pub static MODEL: Spec = Spec {
             "where several inputs meet, once each has been encoded",
         ),
         INIT_FROM,
+        INIT_RENAME,
         INIT_EXCEPT,
         FREEZE,
         LORA,

@@ -5,6 +5,7 @@
 mod arrays;
 mod folders;
 mod model;
+mod onnx;
 mod records;
 mod tensors;
 
@@ -15,7 +16,7 @@ use nerve::data::image_file;
 use nerve::data::source::{self, Options};
 use nerve::data::{Cell, DataError};
 use nerve::formats::kind::Kind;
-use nerve::formats::{ErrorKind, FormatError, Limits, read_wav};
+use nerve::formats::{FormatError, Limits, read_wav};
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::thousands;
 use serde_json::{Value, json};
@@ -66,11 +67,7 @@ fn look(path: &Path, args: &Inspect) -> Result<Found, Failure> {
         Kind::Jpeg => picture(path, "JPEG picture"),
         Kind::TfEvents => records::tfevents(path),
         Kind::Unread(other) => Err(other.refuse(path).into()),
-        Kind::Onnx => {
-            let expected = "a file that nerve inspect reads";
-            let found = "an ONNX model, which this version does not read";
-            Err(FormatError::new(ErrorKind::Unsupported, path, "format", expected, found).into())
-        }
+        Kind::Onnx => onnx::look(path),
         _ if records::is_events(path)? => records::events(path),
         _ => table(path),
     }
