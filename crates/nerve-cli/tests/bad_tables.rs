@@ -9,6 +9,7 @@ mod limits;
 
 use common::{Ran, folder};
 use limits::limited;
+use nerve::formats::{Npy, NpyData, write_npz};
 use std::fs;
 use std::path::Path;
 
@@ -111,6 +112,38 @@ fn n02_n06_arrays_that_claim_too_much() {
     refused("t.npy", npy(1, &[header.len() as u8, 0], header), "34359738368 bytes");
     let header = header.replace("<f8", "|O");
     refused("t.npy", npy(1, &[header.len() as u8, 0], &header), "pickles are programs");
+}
+
+/// An archive of a number and a class.
+fn arrays(path: &Path, labels: NpyData) {
+    let rows = labels.len();
+    let a = NpyData::F32((0..rows).map(|i| (i % 7) as f32).collect());
+    let [a, b] = [a, labels].map(|data| Npy { shape: vec![rows], data });
+    write_npz(path, &[("a", a), ("b", b)]).unwrap();
+}
+
+#[test]
+fn n12_n15_names_and_labels_of_arrays() {
+    let here = folder();
+    let path = here.path().join("t.npz");
+    arrays(&path, NpyData::I64((0..40).map(|i| i % 2).collect()));
+    recipe(here.path(), "path = \"t.npz\"");
+    limited(here.path(), &["train", "recipe.toml", "trainer.epochs=1", "--name", "r"]).ends(0);
+    let judged = |labels: NpyData| {
+        arrays(&here.path().join("new.npz"), labels);
+        limited(here.path(), &["evaluate", "r", "--data", "new.npz", "--resamples", "0"])
+    };
+    // Whole numbers in another type are the same classes.
+    judged(NpyData::F32(vec![0.0, 1.0, 1.0])).ends(0);
+    for (label, says) in [(1.5, "1.5"), (-1.0, "-1"), (7.0, "7"), (f32::NAN, "row 1")] {
+        let ran = judged(NpyData::F32(vec![0.0, label, 1.0])).ends(3).quiet();
+        assert!(ran.err.contains(says) && ran.err.contains('b'), "{label}: {}", ran.err);
+    }
+    // A name is a name: nothing is written where it points to.
+    let (npy, names) = (Npy { shape: vec![1], data: NpyData::U8(vec![1]) }, ["../../x", "/x"]);
+    for name in names {
+        assert!(write_npz(&path, &[(name, npy.clone())]).is_err());
+    }
 }
 
 #[test]

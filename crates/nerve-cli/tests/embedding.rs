@@ -72,7 +72,7 @@ fn a_recipe_goes_on_from_a_bert() {
          encoder = {{ type = \"bert\", features = 8, layers = 2, heads = 2, feed_forward = 12, longest = 24 }}\n\
          [[output]]\nname = \"animal\"\ntype = \"category\"\n\
          [model]\ninit_from = \"{model}/model.safetensors\"\n\
-         init_rename = [\"*=encoders.text.0.*\"]\ninit_except = [\"decoders\", \"combiner\"]\n\
+         init_rename = [\"*=encoders.text.0.*\"]\ninit_except = [\"decoders\"]\n\
          freeze = [\"encoders.text\"]\n[trainer]\nepochs = 2\n"
     );
     fs::write(here.path().join("r.toml"), text).unwrap();

@@ -31,7 +31,11 @@ impl Recipe {
                 transfer = with.map_err(|message| refuse("init_rename", message))?;
             }
             let loaded = transfer.load(params, &file);
-            loaded.map_err(|error| refuse("init_from", error.to_string()))?;
+            // A message is one line.
+            let line = |text: String| {
+                text.replace(":\n  ", ": ").replace("\n  ", "; ").replace('\n', "; ")
+            };
+            loaded.map_err(|error| refuse("init_from", line(error.to_string())))?;
         }
         for key in ["init_except", "init_rename"] {
             if !model.has("init_from") && !model.texts(key).is_empty() {
