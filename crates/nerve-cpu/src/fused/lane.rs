@@ -380,10 +380,10 @@ macro_rules! integer_lane {
                     BitAnd => map!(to, a, b => a & b),
                     BitOr => map!(to, a, b => a | b),
                     BitXor => map!(to, a, b => a ^ b),
-                    Shl => map!(to, a, b => if $t::BITS as $t > b && b >= 0 { a << b } else { 0 }),
+                    Shl => map!(to, a, b => if (0..$t::BITS as $t).contains(&b) { a << b } else { 0 }),
                     Shr => {
                         const LAST: $t = $t::BITS as $t - 1;
-                        map!(to, a, b => a >> if LAST > b && b >= 0 { b } else { LAST })
+                        map!(to, a, b => a >> if (0..LAST).contains(&b) { b } else { LAST })
                     }
                 }
             }

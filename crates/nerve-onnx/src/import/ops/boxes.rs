@@ -9,73 +9,136 @@ use nerve_core::{DType, Tensor};
 pub(super) const OPERATORS: &[(&str, Operator)] =
     &[("RoiAlign", roi_align), ("NonMaxSuppression", non_max_suppression)];
 
+/// The samples of regions along one axis of the images, those of a bin side by side.
+struct Samples {
+    /// Most samples of a bin.
+    most: usize,
+    /// Where they are, `[regions, bins · most]`, in the image.
+    place: Tensor,
+    /// Whether they are outside of it, and count as 0.
+    outside: Tensor,
+    /// The part of each in the mean of its bin; 0 of those that a smaller region does not have.
+    share: Tensor,
+}
+
+/// Regions of images and how they are cut into bins.
+struct Regions<'a> {
+    rois: &'a Tensor,
+    scale: f64,
+    /// Whether coordinates are of the corners of elements, not of their centres.
+    shifted: bool,
+    /// How many samples a bin has along each axis; 0 for as many as it has elements.
+    ratio: usize,
+}
+
+impl Regions<'_> {
+    /// Along the axis of `n` elements whose ends stand in columns `first` and `first + 2`.
+    fn samples(
+        &self,
+        call: &Call<'_>,
+        first: usize,
+        bins: usize,
+        n: usize,
+    ) -> Result<Samples, Stop> {
+        let dtype = self.rois.dtype();
+        let corner = |rois: &Tensor, i: usize| {
+            rois.slice(1, i, i + 1) * self.scale - if self.shifted { 0.5 } else { 0.0 }
+        };
+        let size = |rois: &Tensor| {
+            let size = corner(rois, first + 2) - corner(rois, first);
+            if self.shifted { size } else { size.maximum(1.0) }
+        };
+        let count = self.rois.shape()[0];
+        let ratios: Vec<f64> = match self.ratio {
+            0 => numbers::<f64>(&size(&call.known(1)?))?
+                .into_iter()
+                .map(|size| (size / bins as f64).ceil().clamp(1.0, n as f64))
+                .collect(),
+            ratio => vec![ratio as f64; count],
+        };
+        let most = ratios.iter().fold(1.0f64, |a, &b| a.max(b)) as usize;
+        call::shape(&[count as i64, bins as i64, most as i64])?;
+        let (mut steps, mut shares) = (Vec::new(), Vec::new());
+        for ratio in ratios {
+            for (bin, sample) in (0..bins).flat_map(|bin| (0..most).map(move |s| (bin, s as f64))) {
+                steps.push((bin as f64 + (sample + 0.5) / ratio) / bins as f64);
+                shares.push(if sample < ratio { 1.0 / ratio } else { 0.0 });
+            }
+        }
+        let [steps, share] =
+            [steps, shares].map(|v| Tensor::from_slice(&v, [count, bins * most]).to_dtype(dtype));
+        let place = corner(self.rois, first) + size(self.rois) * steps;
+        let outside = place.lt(-1.0).logical_or(place.gt(n as f64));
+        Ok(Samples { most, place: place.clamp(0.0, n as f64 - 1.0), outside, share })
+    }
+}
+
+impl Samples {
+    /// The number of the neighbour before or behind each sample, and its weight.
+    fn tap(&self, behind: bool, n: usize) -> (Tensor, Tensor) {
+        let low = self.place.floor();
+        let along = &self.place - &low;
+        let (number, weight) = match behind {
+            true => ((low + 1.0).minimum(n as f64 - 1.0), along),
+            false => (low, 1.0 - along),
+        };
+        (number.to_dtype(DType::I32), weight)
+    }
+}
+
 /// For each region the mean, or the largest, of samples spread over its bins.
 fn roi_align(call: &Call<'_>) -> Results {
     let (x, rois, batch) = (call.tensor(0)?, call.tensor(1)?, call.tensor(2)?);
-    let (&[_, c, h, w], &[count, 4]) = (&x.shape()[..], &rois.shape()[..]) else {
+    let (&[n, c, h, w], &[count, 4]) = (&x.shape()[..], &rois.shape()[..]) else {
         return Err(format!("regions {} of {}", rois.shape(), x.shape()).into());
     };
-    if **batch.shape() != [count] || h == 0 || w == 0 || rois.dtype() != x.dtype() {
+    let fits = **batch.shape() == [count] && h > 0 && w > 0 && rois.dtype() == x.dtype();
+    if !fits || !x.dtype().is_float() {
         return Err(format!("{} images for {count} regions of {}", batch.shape(), x.shape()).into());
     }
     let bins = [extent(call.int("output_height", 1)?)?, extent(call.int("output_width", 1)?)?];
-    let ratio = extent(call.int("sampling_ratio", 0)?)?;
-    let scale = call.float("spatial_scale", 1.0)?;
     let default = if call.opset < 16 { "output_half_pixel" } else { "half_pixel" };
     let shifted = match call.text("coordinate_transformation_mode", default)? {
         "half_pixel" => true,
         "output_half_pixel" => false,
         other => return Err(format!("coordinate_transformation_mode: unknown {other:?}").into()),
     };
-    if ratio == 0 {
-        return Err(Stop::Unsupported(
-            "as many samples as a region is large (sampling_ratio 0)".into(),
-        ));
-    }
-    call::shape(&[count as i64, c as i64, (bins[0] * ratio) as i64, (bins[1] * ratio) as i64])?;
-    let corner = |i: usize| rois.slice(1, i, i + 1) * scale - if shifted { 0.5 } else { 0.0 };
-    // Rows of places for each region: [regions, bins · ratio].
-    let along = |first: usize, bins: usize, n: usize| {
-        let (start, end) = (corner(first), corner(first + 2));
-        let size = if shifted { &end - &start } else { (&end - &start).maximum(1.0) };
-        let step = (Tensor::arange(bins * ratio).to_dtype(x.dtype()) + 0.5) / (bins * ratio) as f64;
-        let place = start + size * step.unsqueeze(0);
-        let outside = place.lt(-1.0).logical_or(place.gt(n as f64));
-        (place.clamp(0.0, n as f64 - 1.0), outside)
-    };
-    let ((rows, no_row), (columns, no_column)) = (along(1, bins[0], h), along(0, bins[1], w));
-    let table = x.permute(&[0, 2, 3, 1]).reshape([x.shape()[0] * h * w, c]);
-    let shape = [count, bins[0] * ratio, bins[1] * ratio];
-    let image = batch.to_dtype(DType::I32).reshape([count, 1, 1]) * (h * w) as i32;
-    let mut parts = Vec::new();
-    for (down, right) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-        let tap = |place: &Tensor, next: usize, n: usize| {
-            let low = place.floor();
-            let share = if next == 1 { place - &low } else { 1.0 - (place - &low) };
-            let number = (low + next as f64).minimum(n as f64 - 1.0).to_dtype(DType::I32);
-            (number, share)
-        };
-        let ((row, a), (column, b)) = (tap(&rows, down, h), tap(&columns, right, w));
-        let number = row.unsqueeze(2) * w as i32 + column.unsqueeze(1) + &image;
-        let weight = a.unsqueeze(2) * b.unsqueeze(1);
-        let outside = no_row.unsqueeze(2).logical_or(no_column.unsqueeze(1));
-        let weight = outside.select(&weight.zeros_like(), &weight);
-        let values =
-            table.index_select(0, &number.broadcast_to(shape).reshape([shape.iter().product()]));
-        parts.push(values * weight.reshape([shape.iter().product(), 1]));
-    }
+    let (scale, ratio) =
+        (call.float("spatial_scale", 1.0)?, extent(call.int("sampling_ratio", 0)?)?);
+    let regions = Regions { rois, scale, shifted, ratio };
+    let rows = regions.samples(call, 1, bins[0], h)?;
+    let columns = regions.samples(call, 0, bins[1], w)?;
+    let shape = [count, bins[0] * rows.most, bins[1] * columns.most];
+    let dims = [shape[0], shape[1], shape[2], c].map(|d| d as i64);
+    let points = call::shape(&dims)?[..3].iter().product::<usize>();
+    // An image that is not there is none of the others.
+    let image = batch.to_dtype(DType::I64).maximum(-1).minimum(n as i64).to_dtype(DType::I32);
+    let image = image.reshape([count, 1, 1]) * (h * w) as i32;
+    let table = x.permute(&[0, 2, 3, 1]).reshape([n * h * w, c]);
+    let outside = rows.outside.unsqueeze(2).logical_or(columns.outside.unsqueeze(1));
     let largest = match call.text("mode", "avg")? {
         "avg" => false,
         "max" => true,
         other => return Err(format!("mode: avg or max, found {other:?}").into()),
     };
+    let part = |(down, right)| {
+        let ((row, a), (column, b)) = (rows.tap(down, h), columns.tap(right, w));
+        let number = row.unsqueeze(2) * w as i32 + column.unsqueeze(1) + &image;
+        let weight = a.unsqueeze(2) * b.unsqueeze(1);
+        let weight = outside.select(&weight.zeros_like(), &weight);
+        let values = table.index_select(0, &number.broadcast_to(shape).reshape([points]));
+        values * weight.reshape([points, 1])
+    };
+    let parts = [(false, false), (false, true), (true, false), (true, true)].map(part);
     let joined = parts.into_iter().reduce(|a, b| if largest { a.maximum(b) } else { a + b });
     let joined = joined.ok_or("no samples")?;
-    let samples = joined.reshape([count, bins[0], ratio, bins[1], ratio, c]);
-    let y = match largest {
-        true => samples.max_axes(&[2, 4], false),
-        false => samples.mean_axes(&[2, 4], false),
+    let share = (rows.share.unsqueeze(2) * columns.share.unsqueeze(1)).reshape([points, 1]);
+    let weighed = match largest {
+        true => share.gt(0.0).select(&joined, &joined.full_like(f64::NEG_INFINITY)),
+        false => joined * share,
     };
+    let bins = weighed.reshape([count, bins[0], rows.most, bins[1], columns.most, c]);
+    let y = if largest { bins.max_axes(&[2, 4], false) } else { bins.sum_axes(&[2, 4], false) };
     one(y.permute(&[0, 3, 1, 2]))
 }
 

@@ -4,7 +4,7 @@ use super::Operator;
 use super::conv::convolve;
 use super::elementwise::{binary, fits, one};
 use super::linear::product;
-use crate::import::call::{Call, Results, axis, extent};
+use crate::import::call::{Call, Results, axis, extent, numbers};
 use crate::import::error::Stop;
 use crate::import::value::dtype_of;
 use nerve_core::{DType, Tensor};
@@ -97,6 +97,20 @@ fn spread(call: &Call<'_>, x: &Tensor, given: &Tensor) -> Result<Tensor, Stop> {
     Ok(given.reshape(dims))
 }
 
+/// Refuses scales that are known and by which nothing can be divided, and zero points of another type.
+fn scale_fits(scale: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Result<(), Stop> {
+    if let Some(zero) = zero.filter(|zero| zero.dtype() != dtype) {
+        return Err(format!("a zero point of {} for numbers of {dtype}", zero.dtype()).into());
+    }
+    if let Some(known) = scale.known()? {
+        let values = numbers::<f64>(&known)?;
+        if let Some(value) = values.iter().find(|v| !(v.abs() > 0.0 && v.is_finite())) {
+            return Err(format!("a scale of {value}").into());
+        }
+    }
+    Ok(())
+}
+
 /// The nearest integers, ties to even, moved by the zero point and kept in the range of the type.
 fn stored(x: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Result<Tensor, Stop> {
     let (low, high) = range(dtype)?;
@@ -116,10 +130,11 @@ fn quantize(call: &Call<'_>) -> Results {
     let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
     let zero = call.optional(2)?;
     let dtype = match (zero, call.int("output_dtype", 0)?) {
-        (Some(zero), _) => zero.dtype(),
+        (Some(zero), 0) => zero.dtype(),
         (None, 0) => DType::U8,
-        (None, named) => dtype_of(named)?,
+        (_, named) => dtype_of(named)?,
     };
+    scale_fits(scale, zero, dtype)?;
     let wide = if scale.dtype().is_float() { scale.dtype() } else { DType::F32 };
     let each = spread(call, x, &scale.to_dtype(wide))?;
     let zero = zero.map(|zero| spread(call, x, zero)).transpose()?;
@@ -131,6 +146,7 @@ fn quantize(call: &Call<'_>) -> Results {
 fn dequantize(call: &Call<'_>) -> Results {
     let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
     range(x.dtype())?;
+    scale_fits(scale, call.optional(2)?, x.dtype())?;
     let whole = x.to_dtype(DType::I32);
     let centred = match call.optional(2)? {
         Some(zero) => {

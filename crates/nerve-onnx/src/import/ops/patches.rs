@@ -25,11 +25,10 @@ fn transposed(
     more: &[usize],
 ) -> Result<Tensor, Stop> {
     let count = images(x)?;
-    for i in 0..count {
-        let whole =
-            x.shape()[i + 2].saturating_sub(1) * windows.stride[i] + windows.reach(i) + more[i];
+    for (i, &n) in x.shape()[2..].iter().enumerate() {
+        let whole = n.saturating_sub(1) * windows.stride[i] + windows.reach(i) + more[i];
         let cut = windows.padding[i].0 + windows.padding[i].1;
-        if x.shape()[i + 2] == 0 || cut >= whole {
+        if n == 0 || cut >= whole {
             return Err(format!("a padding of {cut} leaves nothing of {whole}").into());
         }
     }
@@ -108,8 +107,8 @@ fn col2im(call: &Call<'_>) -> Results {
     windows.check(&like)?;
     let mut places = Vec::new();
     let mut more = Vec::new();
-    for i in 0..count {
-        let room = image[i] + windows.padding[i].0 + windows.padding[i].1 - windows.reach(i);
+    for (i, &n) in image.iter().enumerate() {
+        let room = n + windows.padding[i].0 + windows.padding[i].1 - windows.reach(i);
         places.push(room / windows.stride[i] + 1);
         more.push(room % windows.stride[i]);
     }

@@ -5,7 +5,7 @@ use super::conv::Windows;
 use super::elementwise::one;
 use crate::import::call::{Call, Results};
 use crate::import::error::Stop;
-use nerve_core::{DType, Tensor};
+use nerve_core::{DType, Tensor, ops};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("MaxPool", max_pool),
@@ -26,47 +26,27 @@ fn spatial(call: &Call<'_>) -> Result<Vec<isize>, Stop> {
 
 /// The windows, with padding behind for those that hang over the end where `ceil_mode` wants them; and
 /// how much of the padding was asked for.
-fn windows(call: &Call<'_>) -> Result<(Windows, Vec<(usize, usize)>), Stop> {
+fn windows(call: &Call<'_>) -> Result<(ops::Windows, Vec<(usize, usize)>), Stop> {
     let x = call.tensor(0)?;
-    let mut windows = Windows::of(call, x, None)?;
-    windows.check(x)?;
-    let asked = windows.padding.clone();
-    if call.flag("ceil_mode", false)? {
-        for i in 0..asked.len() {
-            let all = x.shape()[i + 2] + asked[i].0 + asked[i].1;
-            let (reach, stride) = (windows.reach(i), windows.stride[i]);
-            let mut count = (all - reach).div_ceil(stride) + 1;
-            // A window that begins in the padding behind is none.
-            if (count - 1) * stride >= x.shape()[i + 2] + asked[i].0 {
-                count -= 1;
-            }
-            let need = (count - 1) * stride + reach;
-            windows.padding[i].1 += need.saturating_sub(all);
-        }
-    }
-    Ok((windows, asked))
-}
-
-impl Windows {
-    /// As nerve has them.
-    fn plain(&self) -> nerve_core::ops::Windows {
-        nerve_core::ops::Windows {
-            kernel: self.kernel.clone(),
-            stride: self.stride.clone(),
-            dilation: self.dilation.clone(),
-            padding: self.padding.clone(),
-        }
+    let given = Windows::of(call, x, None)?;
+    given.check(x)?;
+    let asked = given.padding.clone();
+    let Windows { kernel, stride, dilation, padding } = given;
+    let windows = ops::Windows { kernel, stride, dilation, padding };
+    match call.flag("ceil_mode", false)? {
+        true => Ok((windows.completed(&x.shape()[2..]), asked)),
+        false => Ok((windows, asked)),
     }
 }
 
 fn max_pool(call: &Call<'_>) -> Results {
     let x = call.tensor(0)?;
     let (windows, _) = windows(call)?;
-    let y = x.max_windows(&windows.plain());
+    let y = x.max_windows(&windows);
     if !call.wants(1) {
         return one(y);
     }
-    let place = x.argmax_windows(&windows.plain()).to_dtype(DType::I64);
+    let place = x.argmax_windows(&windows).to_dtype(DType::I64);
     let image = &x.shape()[2..];
     let size: usize = image.iter().product();
     let place = match call.flag("storage_order", false)? {
@@ -99,13 +79,13 @@ fn average_pool(call: &Call<'_>) -> Results {
         true => asked,
         false => vec![(0, 0); asked.len()],
     };
-    one(x.mean_windows(&windows.plain(), &counted))
+    one(x.mean_windows(&windows, &counted))
 }
 
 fn lp_pool(call: &Call<'_>) -> Results {
     let (x, p) = (floats(call)?, power(call)?);
     let (windows, _) = windows(call)?;
-    one(x.norm_windows(&windows.plain(), p))
+    one(x.norm_windows(&windows, p))
 }
 
 fn global_lp_pool(call: &Call<'_>) -> Results {
