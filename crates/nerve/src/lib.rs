@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`core`] | tensors, gradients, compiled functions |
 //! | [`nn`] | layers, losses, initialisers, optimizers |
+//! | [`onnx`] | networks from ONNX files, and to them |
 //! | [`data`] | data sets, transforms, splits, the loader |
 //! | [`formats`] | readers and writers of files from outside |
 //! | [`train`] | the trainer, metrics, callbacks |
@@ -24,6 +25,7 @@ pub use nerve_core as core;
 pub use nerve_data as data;
 pub use nerve_formats as formats;
 pub use nerve_nn as nn;
+pub use nerve_onnx as onnx;
 pub use nerve_recipe as recipe;
 pub use nerve_train as train;
 pub use nerve_tune as tune;

@@ -28,6 +28,6 @@ mod scope;
 mod value;
 
 pub use error::{ImportError, ImportErrorKind};
-pub use network::{Limits, Network, Options};
+pub use network::{Limits, Network, Options, show};
 pub use ops::{operators, supports};
 pub use value::{Strings, Value};

@@ -394,7 +394,7 @@ fn each_node<'a>(nodes: &'a [Node], see: &mut dyn FnMut(&'a Node)) {
 }
 
 /// The newest version of ONNX's operators that is known here.
-pub(crate) const NEWEST: i64 = 26;
+pub(crate) const NEWEST: i64 = 28;
 
 /// Names everything that is missing here.
 fn supported(model: &Model) -> Result<(), String> {

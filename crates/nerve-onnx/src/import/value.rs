@@ -3,6 +3,7 @@
 use super::error::Stop;
 use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::{self, DataType, TensorData};
+use nerve_formats::{Npy, NpyData};
 use std::sync::Arc;
 
 /// What flows between nodes.
@@ -54,6 +55,34 @@ impl Value {
             return Ok(Value::Strings(Strings { dims: tensor.dims.clone(), texts }));
         }
         array(tensor).map(Value::Tensor)
+    }
+
+    /// Of an array of NumPy.
+    pub fn from_npy(npy: &Npy) -> Value {
+        let shape = npy.shape.as_slice();
+        Value::Tensor(match &npy.data {
+            NpyData::U8(values) => Tensor::from_slice(values, shape),
+            NpyData::I32(values) => Tensor::from_slice(values, shape),
+            NpyData::I64(values) => Tensor::from_slice(values, shape),
+            NpyData::F32(values) => Tensor::from_slice(values, shape),
+            NpyData::F64(values) => Tensor::from_slice(values, shape),
+        })
+    }
+
+    /// As an array of NumPy; none if it is no array of numbers. Truth values become bytes, and bytes
+    /// with a sign 32-bit integers.
+    pub fn to_npy(&self) -> Option<Npy> {
+        let tensor = self.tensor()?;
+        let data = match tensor.dtype() {
+            DType::F32 => NpyData::F32(tensor.to_vec()),
+            DType::F64 => NpyData::F64(tensor.to_vec()),
+            DType::I64 => NpyData::I64(tensor.to_vec()),
+            DType::I32 => NpyData::I32(tensor.to_vec()),
+            DType::I8 => NpyData::I32(tensor.to_dtype(DType::I32).to_vec()),
+            DType::U8 => NpyData::U8(tensor.to_vec()),
+            DType::Bool => NpyData::U8(tensor.to_dtype(DType::U8).to_vec()),
+        };
+        Some(Npy { shape: tensor.shape().to_vec(), data })
     }
 
     /// As a value in a file, as the test cases of ONNX have them.

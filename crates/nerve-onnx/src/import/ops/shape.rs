@@ -401,6 +401,11 @@ fn space_to_depth(call: &Call<'_>) -> Results {
     if b == 0 || h % b != 0 || w % b != 0 {
         return Err(format!("blocks of {b} from {h} by {w}").into());
     }
-    let blocks = x.reshape([n, c, h / b, b, w / b, b]).permute(&[0, 3, 5, 1, 2, 4]);
+    let blocks = x.reshape([n, c, h / b, b, w / b, b]);
+    let blocks = match call.text("mode", "DCR")? {
+        "DCR" => blocks.permute(&[0, 3, 5, 1, 2, 4]),
+        "CRD" => blocks.permute(&[0, 1, 3, 5, 2, 4]),
+        other => return Err(format!("mode: DCR or CRD, found {other:?}").into()),
+    };
     one(blocks.reshape([n, c * b * b, h / b, w / b]))
 }
