@@ -116,7 +116,7 @@ pub struct Ui {
     #[arg(value_name = "RUNS", default_value = "runs")]
     pub runs: PathBuf,
     /// The port; 0 takes any that is free
-    #[arg(long, value_name = "PORT", default_value_t = 6006)]
+    #[arg(long, value_name = "PORT", default_value_t = crate::commands::ui::PORT)]
     pub port: u16,
     /// Do not open the browser
     #[arg(long)]
@@ -140,12 +140,8 @@ pub struct Report {
     /// The file [default: report.html in the run folder]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// `nerve schema`.
@@ -202,6 +198,9 @@ pub struct Train {
     /// Try everything with three batches of each part, and keep nothing
     #[arg(long, conflicts_with_all = ["resume", "folds", "overfit"])]
     pub fast_dev_run: bool,
+    /// Watch it in the browser while it trains, as `nerve ui` shows it
+    #[arg(long, conflicts_with_all = ["folds", "fast_dev_run"])]
+    pub ui: bool,
     /// Train on N examples alone, and say whether the network learns them by heart
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "folds"],
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -549,6 +548,17 @@ pub struct New {
 fn seconds(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
     number.ok_or_else(|| "expected a number from 0 to 3600".to_string())
+}
+
+/// Flags of commands that look at runs and compute nothing.
+#[derive(Debug, Args)]
+pub struct Within {
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of every command.

@@ -18,7 +18,7 @@ mod runs;
 mod serve;
 mod train;
 mod tune;
-mod ui;
+pub mod ui;
 
 use crate::args::{Command, Common};
 use crate::failure::Failure;

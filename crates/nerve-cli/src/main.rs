@@ -39,17 +39,19 @@ fn main() -> ExitCode {
         Command::Tune(args) => args.common.json,
         Command::Runs(args) => args.json(),
         Command::Compare(args) => args.common.json,
-        Command::Plot(args) => args.json,
+        Command::Plot(args) => args.within.json,
         Command::Init(args) => args.json,
         Command::New(args) => args.json,
         Command::Serve(args) => args.common.json,
         Command::Ui(args) => args.json,
-        Command::Report(args) => args.json,
+        Command::Report(args) => args.within.json,
     };
-    match commands::run(cli.command) {
+    let code = match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
-    }
+    };
+    output::end_log();
+    code
 }
 
 /// Help and version are results; everything else is a mistake in the usage. Neither minds that

@@ -1,7 +1,12 @@
 //! Standard output for results, standard error for everything else.
 
 use std::env;
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 /// Writes a result. What reads it may have gone: that is an error of its own kind, which ends the
 /// command quietly.
@@ -19,9 +24,70 @@ pub fn json(value: &serde_json::Value) -> io::Result<()> {
     result(&value.to_string())
 }
 
-/// Writes a line to standard error. If nobody reads it, there is nobody to tell.
+/// Writes a line to standard error, and to the log of the run. If nobody reads it, there is nobody to tell.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+    let _ = writeln!(Log, "{}", plain(text.trim_end()));
+}
+
+/// The thread that writes the log: a disk that hangs must not hold up the training.
+struct Writer {
+    lines: Sender<Vec<u8>>,
+    thread: JoinHandle<()>,
+}
+
+static LOG: Mutex<Option<Writer>> = Mutex::new(None);
+
+fn log() -> MutexGuard<'static, Option<Writer>> {
+    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on what is said on standard error is appended to this file, too, without colours.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn log_to(path: &Path) -> io::Result<()> {
+    end_log();
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let (lines, received) = channel::<Vec<u8>>();
+    // A disk that is full loses lines of the log: they stood on the terminal.
+    let write = move || received.iter().for_each(|line| drop(file.write_all(&line)));
+    let thread = std::thread::Builder::new().name("nerve-log".into()).spawn(write)?;
+    *log() = Some(Writer { lines, thread });
+    Ok(())
+}
+
+/// Waits until the log is written, and ends it.
+pub fn end_log() {
+    let writer = log().take();
+    if let Some(Writer { lines, thread }) = writer {
+        drop(lines);
+        let _ = thread.join();
+    }
+}
+
+/// Writes into the log of the run, if there is one.
+#[derive(Debug)]
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(writer) = &*log() {
+            let _ = writer.lines.send(bytes.to_vec());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The text without escape sequences for colours.
+fn plain(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |all, part| all + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
 /// How standard error may look.
@@ -64,6 +130,12 @@ impl Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_has_no_colours() {
+        assert_eq!(plain("\x1b[1;31merror\x1b[0m: x \x1b[32m"), "error: x ");
+        assert_eq!(plain("m\u{3bc} = 1"), "m\u{3bc} = 1");
+    }
 
     #[test]
     fn colour_follows_the_terminal_and_the_environment() {

@@ -96,6 +96,10 @@ fn a_few_examples_are_learned_by_heart_or_not() {
     nerve(here.path(), &["train", "rings.toml", "--overfit", "16"]).ends(0).says("it can learn");
     let events = fs::read_to_string(here.path().join("runs/rings-overfit/events.jsonl")).unwrap();
     assert!(events.contains(r#""tag":"weights/"#) && events.contains("update_ratio"), "health");
+    // It goes on with the same few examples.
+    let more = ["resume", "rings-overfit", "epochs=505", "--json"];
+    let more = json(&nerve(here.path(), &more).ends(0).says("goes on after step 500").out);
+    assert_eq!((more["epochs"].as_u64(), more["steps"].as_u64()), (Some(505), Some(505)));
     // At this rate nothing is learned.
     let ran = nerve(here.path(), &["train", "rings.toml", "--overfit", "16", "lr=1e-9"]);
     ran.ends(4).says("will not learn many");

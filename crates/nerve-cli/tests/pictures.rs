@@ -56,7 +56,7 @@ fn a_network_learns_from_masks() {
     let here = folder();
     squares(here.path());
     nerve(here.path(), &["train", "squares.toml", "--threads", "1"]).ends(0);
-    let history = fs::read_to_string(here.path().join("runs/squares/history.csv")).unwrap();
+    let history = fs::read_to_string(here.path().join("runs/squares/metrics.csv")).unwrap();
     assert!(history.lines().count() == 3 && history.contains("iou"), "{history}");
 }
 

@@ -104,7 +104,8 @@ fn a_training_leaves_a_run_that_can_be_evaluated() {
             "env.json",
             "eval",
             "events.jsonl",
-            "history.csv",
+            "log.txt",
+            "metrics.csv",
             "model.json",
             "model.safetensors",
             "resolved.toml",
@@ -112,13 +113,21 @@ fn a_training_leaves_a_run_that_can_be_evaluated() {
         ]
     );
     assert_eq!(fs::read_to_string(run.join("config.toml")).unwrap(), RECIPE);
-    let history = fs::read_to_string(run.join("history.csv")).unwrap();
+    let history = fs::read_to_string(run.join("metrics.csv")).unwrap();
     let lines: Vec<&str> = history.lines().collect();
     assert_eq!(lines[0], "epoch,step,time_s,lr,loss,accuracy,val_loss,val_accuracy");
     assert_eq!(lines.len(), 5);
     let environment: Value =
         serde_json::from_str(&fs::read_to_string(run.join("env.json")).unwrap()).unwrap();
     assert_eq!(environment["rows"]["validation"], 48);
+    // What the terminal said, line by line.
+    let log = fs::read_to_string(run.join("log.txt")).unwrap();
+    assert!(log.starts_with("nerve ") && log.contains("run runs/stripes"), "{log}");
+    let epochs = |text: &str| text.lines().filter(|line| line.starts_with("Epoch ")).count();
+    assert_eq!((epochs(&log), epochs(&ran.err)), (4, 4), "{log}");
+    let judged = fs::read_to_string(run.join("eval/validation.json")).unwrap();
+    let judged: Value = serde_json::from_str(&judged).unwrap();
+    assert_eq!(judged["bootstrap"]["resamples"], 1000, "{judged}");
 
     // The same figure from the file alone, from another folder, by path.
     let elsewhere = folder();
@@ -396,7 +405,7 @@ fn x17_a_training_that_is_killed_leaves_whole_files() {
     child.kill().unwrap();
     child.wait().unwrap();
     nerve(here.path(), &["evaluate", "stripes"]).ends(0);
-    let history = fs::read_to_string(here.path().join("runs/stripes/history.csv")).unwrap();
+    let history = fs::read_to_string(here.path().join("runs/stripes/metrics.csv")).unwrap();
     assert!(history.ends_with('\n'));
 }
 

@@ -41,6 +41,31 @@ fn it_serves_the_runs_at_the_address_that_it_prints() {
 }
 
 #[test]
+fn a_training_shows_itself_where_that_is_wanted() {
+    let here = folder();
+    let rows: String = (0..40).map(|i| format!("{i},{}\n", 2 * i)).collect();
+    fs::write(here.path().join("lines.csv"), format!("x,y\n{rows}")).unwrap();
+    let recipe = "[data]\npath = \"lines.csv\"\n[[input]]\nname = \"x\"\ntype = \"number\"\n\
+        [[output]]\nname = \"y\"\ntype = \"number\"\n[trainer]\nepochs = 1000000\n";
+    fs::write(here.path().join("lines.toml"), recipe).unwrap();
+    let mut command = command(here.path());
+    command.args(["train", "lines.toml", "--ui", "--progress", "off"]).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = said.into_iter().find(|line| line.contains("http://"));
+    let line = line.expect("an address");
+    let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /api/runs HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answer.contains("\"name\":\"lines\""), "{answer}");
+}
+
+#[test]
 fn h53_a_port_in_use_ends_with_6_and_a_missing_folder_with_2() {
     let here = folder();
     nerve(here.path(), &["ui"]).ends(2).says("no folder `runs`").quiet();

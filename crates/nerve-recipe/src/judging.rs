@@ -73,7 +73,9 @@ impl Predictor {
             outputs.push(judgeable);
         }
         let (part, table) = (part.to_string(), rows.table.clone());
-        Ok(Judged { part, table, rows: rows.rows.clone(), outputs })
+        let named = self.features().inputs.iter().filter(|it| it.column.feature.name == "image");
+        let pictures = named.map(|fitted| fitted.column.name.clone()).collect();
+        Ok(Judged { part, table, rows: rows.rows.clone(), pictures, outputs })
     }
 
     /// Whether an answer depends on other rows than its own.

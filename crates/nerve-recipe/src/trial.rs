@@ -17,6 +17,14 @@ pub enum Trial {
 }
 
 impl Session {
+    /// How many examples are to be learned by heart, if that is tried.
+    pub fn overfit(&self) -> Option<usize> {
+        match self.trial {
+            Some(Trial::Overfit(count)) => Some(count),
+            _ => None,
+        }
+    }
+
     /// The same training on little of its data.
     ///
     /// # Errors

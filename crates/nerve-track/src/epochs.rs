@@ -1,7 +1,7 @@
 //! The epochs of a run with their scores.
 
 use crate::event::{Event, What};
-use crate::{EVENTS, HISTORY, Reader, RunFolder};
+use crate::{EVENTS, METRICS, Reader, RunFolder};
 use nerve_formats::{ErrorKind, FormatError, Limits};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Epoch {
     pub best: bool,
 }
 
-/// The epochs of a run: of its events, or of `history.csv` where there are none.
+/// The epochs of a run: of its events, or of `metrics.csv` where there are none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epochs {
     /// First to last.
@@ -46,7 +46,7 @@ impl Epochs {
             }
         });
         read.map_err(|error| FormatError::io(&path, "cannot read", &error))?;
-        if epochs.rows.is_empty() && run.file(HISTORY).exists() {
+        if epochs.rows.is_empty() && run.file(METRICS).exists() {
             return history(run);
         }
         Ok(epochs)
@@ -88,7 +88,7 @@ impl Epochs {
 
 /// The history of a run without events, from its CSV file. Which epoch was best it does not say.
 fn history(run: &RunFolder) -> Result<Epochs, FormatError> {
-    let path = run.file(HISTORY);
+    let path = run.file(METRICS);
     let limits = Limits { max_bytes: 64 << 20, ..Limits::default() };
     let mut file = nerve_formats::Reader::open(&path, &limits)?;
     let length = file.remaining().unwrap_or(0);
@@ -173,14 +173,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let head = "epoch,step,time_s,lr,loss,accuracy,val_loss,val_accuracy\n";
         let run = RunFolder::create(root.path(), "a", &[]).unwrap();
-        run.write(HISTORY, &format!("{head}1,10,1.5,0.1,0.5,0.75,,\n")).unwrap();
+        run.write(METRICS, &format!("{head}1,10,1.5,0.1,0.5,0.75,,\n")).unwrap();
         let epochs = Epochs::of(&run).unwrap();
         assert_eq!(epochs.names(), ["loss", "accuracy"]);
         assert_eq!((epochs.rows[0].step, epochs.rows[0].time_s), (10, 1.5));
         assert_eq!(epochs.best(), None);
-        run.write(HISTORY, &format!("{head}1,10\n")).unwrap();
+        run.write(METRICS, &format!("{head}1,10\n")).unwrap();
         assert!(Epochs::of(&run).unwrap_err().to_string().contains("line 2"));
-        run.write(HISTORY, &format!("{head}1,10,1.5,0.1,x,0.75,,\n")).unwrap();
+        run.write(METRICS, &format!("{head}1,10,1.5,0.1,x,0.75,,\n")).unwrap();
         assert!(Epochs::of(&run).is_err());
     }
 }

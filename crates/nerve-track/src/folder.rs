@@ -7,14 +7,15 @@
 //!   env.json            version, command line, seed, threads, rows
 //!   model.json          the layers, and how they are connected
 //!   events.jsonl        what happened, line by line: all other pictures and tables come from it
+//!   log.txt             what the terminal said
 //!   state.json          running, done, stopped, failed, diverged; how far; the last heartbeat
-//!   history.csv         one row an epoch
+//!   metrics.csv         one row an epoch
 //!   model.safetensors   parameters, architecture, preprocessing, labels
 //!   checkpoints/        from which the training goes on
 //!   eval/               how it was judged: PART.json, worst rows, examples, confusion
 //! ```
 //!
-//! Every file but the events is written beside its place and then moved there: it is whole, or absent.
+//! Every file but the events and the log is written beside its place and then moved there: it is whole, or absent.
 
 use nerve_formats::escape;
 use nerve_formats::write_atomic;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 /// The name of the model's file.
 pub const MODEL: &str = "model.safetensors";
 /// The name of the file with one row an epoch.
-pub const HISTORY: &str = "history.csv";
+pub const METRICS: &str = "metrics.csv";
 /// The recipe as it was given.
 pub const CONFIG: &str = "config.toml";
 /// The recipe with every default filled.
@@ -34,6 +35,8 @@ pub const RESOLVED: &str = "resolved.toml";
 pub const ENVIRONMENT: &str = "env.json";
 /// The layers of the network, and how they are connected.
 pub const LAYERS: &str = "model.json";
+/// What was said on standard error.
+pub const LOG: &str = "log.txt";
 /// What happened: see [`Event`](crate::Event).
 pub const EVENTS: &str = "events.jsonl";
 /// How the run stands: see [`State`](crate::State).

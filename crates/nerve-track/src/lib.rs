@@ -37,8 +37,8 @@ mod tensorboard;
 pub use epochs::{Epoch, Epochs};
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, HISTORY, LAYERS, Lock, MODEL, RESOLVED, RunError,
-    RunFolder, STATE, list,
+    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, LAYERS, LOG, Lock, METRICS, MODEL, RESOLVED,
+    RunError, RunFolder, STATE, list,
 };
 pub use log::EventLog;
 pub use mlflow::{Credentials, MLFLOW, Mlflow, MlflowError};

@@ -226,7 +226,10 @@ impl Mlflow {
                 return;
             }
             let Ok(event) = serde_json::from_str::<Event>(line) else { return };
-            let metrics = metrics(&event);
+            if matches!(event.what, What::Begin { .. }) {
+                self.cursor.done = self.cursor.sent.clone();
+            }
+            let metrics = self.fresh(&event);
             let status = status(&event);
             if batch.len() + metrics.len() > MOST_METRICS || status.is_some() {
                 sent += batch.len() as u64;
@@ -246,6 +249,27 @@ impl Mlflow {
         sent += batch.len() as u64;
         self.send(batch, behind)?;
         Ok(sent)
+    }
+
+    /// The metrics in an event, without those of steps that a training does once more since it goes on from a
+    /// checkpoint: it ends with the same bits, so they are known.
+    fn fresh(&mut self, event: &Event) -> Vec<Value> {
+        let mut metrics = metrics(event);
+        // The load of the machine is another one each time.
+        if matches!(event.what, What::System { .. }) {
+            return metrics;
+        }
+        let Cursor { sent, done, .. } = &mut self.cursor;
+        metrics.retain(|metric| {
+            let (step, key) = (metric["step"].as_u64(), metric["key"].as_str());
+            let (Some(step), Some(key)) = (step, key) else { return true };
+            let fresh = !done.holds(step, key);
+            if fresh {
+                sent.add(step, key);
+            }
+            fresh
+        });
+        metrics
     }
 
     /// Sends metrics, and keeps that all lines up to an offset were sent.

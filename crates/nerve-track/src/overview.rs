@@ -1,6 +1,6 @@
 //! A run in one line, and the tags that people give it.
 
-use crate::{Alive, ENVIRONMENT, EVENTS, HISTORY, MODEL, RunFolder, STATE, State};
+use crate::{Alive, ENVIRONMENT, EVENTS, METRICS, MODEL, RunFolder, STATE, State};
 use nerve_formats::{ErrorKind, FormatError, Limits, Reader, write_atomic};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -89,7 +89,7 @@ impl RunFolder {
 
     /// Whether it holds more than a recipe: what a training leaves.
     pub fn was_trained(&self) -> bool {
-        [ENVIRONMENT, STATE, EVENTS, HISTORY].iter().any(|name| self.file(name).is_file())
+        [ENVIRONMENT, STATE, EVENTS, METRICS].iter().any(|name| self.file(name).is_file())
     }
 
     fn small(&self, name: &str) -> Result<Vec<u8>, FormatError> {

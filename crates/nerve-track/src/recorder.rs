@@ -1,7 +1,7 @@
 //! The callback that writes a run down.
 
 use crate::event::{FORMAT, Number, What};
-use crate::folder::{EVENTS, HISTORY, RunFolder, STATE};
+use crate::folder::{EVENTS, METRICS, RunFolder, STATE};
 use crate::log::EventLog;
 use crate::state::{State, Status};
 use crate::system::System;
@@ -23,7 +23,7 @@ const POINT: Duration = Duration::from_millis(100);
 /// Between two looks at the load of the machine.
 const SYSTEM: Duration = Duration::from_secs(10);
 
-/// Writes a run down as it goes on: events, `state.json`, `history.csv`.
+/// Writes a run down as it goes on: events, `state.json`, `metrics.csv`.
 ///
 /// The curves get the mean loss since the last point, the learning rate where it changed, and the time of a
 /// step; each epoch its row. All files are written by a [`Background`]; the training formats a line
@@ -208,7 +208,7 @@ impl Recorder {
 
     /// Writes the table of the epochs.
     fn history(&self, history: &History) {
-        let (path, csv) = (self.folder.file(HISTORY), history.to_csv());
+        let (path, csv) = (self.folder.file(METRICS), history.to_csv());
         self.background.submit("history", move || {
             write_atomic(&path, |file| file.write_all(csv.as_bytes()))
                 .map_err(|error| error.to_string())

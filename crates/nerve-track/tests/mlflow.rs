@@ -99,6 +99,27 @@ fn a_run_is_sent_whole_and_once() {
 }
 
 #[test]
+fn steps_that_a_training_does_once_more_are_sent_once() {
+    let server = Server::start();
+    let (_root, run) = run();
+    append(&run, 1000.5, [begin(0)]);
+    append(&run, 1001.0, (1..=5).map(loss));
+    assert_eq!(open(&run, &server).advance().unwrap(), 5);
+    // Killed; it goes on from a checkpoint after step 3. Validation at step 5 had not come.
+    append(&run, 1010.0, [begin(3)]);
+    append(&run, 1011.0, (4..=5).map(loss));
+    let val = What::Scalar { step: 5, epoch: 1, tag: "loss/val".into(), v: Number(0.3) };
+    append(&run, 1012.0, [val, loss(6), end(Status::Done)]);
+    assert_eq!(open(&run, &server).advance().unwrap(), 2);
+    let store = server.store.lock().unwrap();
+    let steps: Vec<(&str, i64)> =
+        store.runs[0].metrics.iter().map(|(key, _, _, step)| (key.as_str(), *step)).collect();
+    let train = |step| ("loss/train", step);
+    let expected = [train(1), train(2), train(3), train(4), train(5), ("loss/val", 5), train(6)];
+    assert_eq!(steps, expected);
+}
+
+#[test]
 fn outages_lose_nothing_and_make_nothing_twice() {
     // One request more goes well each time before one fails; each time the export is a new process.
     for trouble in [Trouble::Away, Trouble::Lost, Trouble::Busy] {

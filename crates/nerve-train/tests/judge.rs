@@ -73,7 +73,13 @@ fn table(groups: &[u32]) -> Arc<Table> {
 
 fn judged(output: Judgeable, groups: &[u32]) -> Judged {
     let rows = (0..groups.len()).collect();
-    Judged { part: "test".into(), table: table(groups), rows, outputs: vec![output] }
+    Judged {
+        part: "test".into(),
+        table: table(groups),
+        rows,
+        pictures: Vec::new(),
+        outputs: vec![output],
+    }
 }
 
 fn options() -> Options {
@@ -386,6 +392,7 @@ fn nothing_from_the_data_becomes_part_of_the_page() {
         part: evil.into(),
         table: Arc::new(table.unwrap()),
         rows: vec![0, 1],
+        pictures: Vec::new(),
         outputs: vec![Judgeable {
             baselines: vec![Baseline { name: evil.into(), guess: Guess::Same(vec![0.5, 0.5]) }],
             threshold: Threshold { rule: evil.into(), ..Threshold::default() },
@@ -444,6 +451,7 @@ fn two() -> [Judged; 2] {
         part: "test".into(),
         table: table(&[0; 200]),
         rows: (0..200).collect(),
+        pictures: Vec::new(),
         outputs: vec![Judgeable::new("y", answers(scale))],
     })
 }

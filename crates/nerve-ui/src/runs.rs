@@ -3,14 +3,14 @@
 use crate::book::{Book, number};
 use crate::files;
 use nerve_track::{
-    Alive, ENVIRONMENT, EVENTS, HISTORY, MODEL, RESOLVED, RunFolder, STATE, State, list,
+    Alive, ENVIRONMENT, EVENTS, METRICS, MODEL, RESOLVED, RunFolder, STATE, Setting, State, list,
+    settings_in,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use toml::de::{DeTable, DeValue};
 
 /// Numbers of events that are kept in memory before the runs that were not asked for longest go.
 const MOST: usize = 12_000_000;
@@ -84,7 +84,7 @@ impl Runs {
 
     /// How a run stands.
     pub fn summary(&self, run: &RunFolder, now: f64) -> Value {
-        let stamps = [STATE, HISTORY].map(|name| stamp(&run.file(name)));
+        let stamps = [STATE, METRICS].map(|name| stamp(&run.file(name)));
         let known = locked(&self.known).get(run.path()).cloned();
         let summary = match known.filter(|known| known.stamps == stamps) {
             Some(known) => known.summary,
@@ -181,7 +181,7 @@ impl Summary {
 /// Reads the small files of a run. What is missing or damaged is left out.
 fn read(run: &RunFolder) -> Summary {
     let environment = files::json(run, ENVIRONMENT, 1 << 20).ok().flatten().unwrap_or_default();
-    let table = files::ends(&run.file(HISTORY)).ok().flatten();
+    let table = files::ends(&run.file(METRICS)).ok().flatten();
     let mut last = BTreeMap::new();
     if let Some((head, row)) = table.filter(|(head, row)| head != row) {
         for (name, cell) in head.split(',').zip(row.split(',')) {
@@ -202,48 +202,12 @@ fn read(run: &RunFolder) -> Summary {
 
 /// The settings of a recipe one by one: `trainer.optimizer.lr` → `0.001`.
 pub fn settings(text: &str) -> Result<Map<String, Value>, String> {
-    let table = DeTable::parse(text).map_err(|error| error.to_string())?;
-    let mut flat = Map::new();
-    flatten_table("", table.get_ref(), &mut flat);
-    Ok(flat)
-}
-
-fn flatten_table(path: &str, table: &DeTable<'_>, flat: &mut Map<String, Value>) {
-    for (key, value) in table.iter() {
-        let key = key.get_ref();
-        let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
-        flatten(path, value.get_ref(), flat);
-    }
-}
-
-fn flatten(path: String, value: &DeValue<'_>, flat: &mut Map<String, Value>) {
-    match value {
-        DeValue::Table(table) => flatten_table(&path, table, flat),
-        DeValue::Array(values) if values.iter().any(|value| value.get_ref().is_table()) => {
-            for (i, value) in values.iter().enumerate() {
-                flatten(format!("{path}[{i}]"), value.get_ref(), flat);
-            }
-        }
-        value => drop(flat.insert(path, setting(value))),
-    }
-}
-
-fn setting(value: &DeValue<'_>) -> Value {
-    let numeral = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| json!(text));
-    match value {
-        DeValue::String(text) => json!(text),
-        DeValue::Integer(n) => numeral(n.as_str()),
-        DeValue::Float(v) => numeral(v.as_str()),
-        DeValue::Boolean(yes) => json!(yes),
-        DeValue::Datetime(time) => json!(time.to_string()),
-        DeValue::Array(values) => values.iter().map(|value| setting(value.get_ref())).collect(),
-        DeValue::Table(table) => {
-            let pairs = table.iter();
-            pairs
-                .map(|(key, value)| (key.get_ref().to_string(), setting(value.get_ref())))
-                .collect()
-        }
-    }
+    let value = |setting: Setting| match setting {
+        // JSON has no infinite numbers.
+        Setting::Float(x) if !x.is_finite() => json!(x.to_string()),
+        setting => json!(setting),
+    };
+    Ok(settings_in(text)?.into_iter().map(|(path, setting)| (path, value(setting))).collect())
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -271,8 +235,8 @@ mod tests {
                     units = 10\n[[model.layers]]\ntype = 'ReLU'\n[split]\nby = { column = 'x', at = 1979-05-27 }\n";
         let flat = Value::Object(settings(text).unwrap());
         let expected = json!({
-            "seed": 42, "trainer.lr": 0.001, "trainer.names": ["a", "b"],
-            "model.layers[0].type": "Dense", "model.layers[0].units": 10, "model.layers[1].type": "ReLU",
+            "seed": 42, "trainer.lr": 0.001, "trainer.names": "[\"a\", \"b\"]",
+            "model.layers.0.type": "Dense", "model.layers.0.units": 10, "model.layers.1.type": "ReLU",
             "split.by.column": "x", "split.by.at": "1979-05-27",
         });
         assert_eq!(flat, expected);

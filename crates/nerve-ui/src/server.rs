@@ -13,17 +13,24 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use nerve_track::{RunFolder, What};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// Pages that can follow runs at the same time.
 const LISTENERS: usize = 64;
+
+/// How long a connection may take to say what it wants; also how long one may wait between two requests.
+const HEADERS: Duration = Duration::from_secs(20);
 
 /// Why there is no dashboard.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +99,29 @@ impl Dashboard {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(UiError::Server)?.block_on(async {
             let listener = TcpListener::from_std(self.listener).map_err(UiError::Server)?;
-            axum::serve(listener, router(self.runs)).await.map_err(UiError::Server)
+            accept(listener, router(self.runs), HEADERS).await
         })
+    }
+}
+
+/// Answers whoever connects. A connection that does not say within `headers` what it wants is closed: else whoever opens
+/// many and says nothing keeps the page from others.
+async fn accept(listener: TcpListener, router: Router, headers: Duration) -> Result<(), UiError> {
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            // The other side has gone already, or there are too many connections: the next may be better.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(headers);
+        let connection = http.serve_connection(TokioIo::new(socket), service);
+        // What goes wrong with a connection ends that connection.
+        tokio::spawn(async move { drop(connection.await) });
     }
 }
 
@@ -304,7 +332,33 @@ async fn picture(
 
 #[cfg(test)]
 mod tests {
-    use super::is_local;
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    #[test]
+    fn who_does_not_say_what_it_wants_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let dashboard = Dashboard::open(folder.path(), 0).unwrap();
+        let address = dashboard.address();
+        // It ends with the process.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let listener = TcpListener::from_std(dashboard.listener).unwrap();
+                accept(listener, router(dashboard.runs), Duration::from_millis(100)).await
+            })
+        });
+        let mut slow = TcpStream::connect(address).unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nHost: 127").unwrap();
+        let mut answer = Vec::new();
+        slow.read_to_end(&mut answer).unwrap();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
+        let mut quick = TcpStream::connect(address).unwrap();
+        quick.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").unwrap();
+        quick.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
 
     #[test]
     fn only_names_of_this_machine_are_local() {

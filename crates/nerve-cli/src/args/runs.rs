@@ -1,6 +1,6 @@
 //! `nerve runs`, `nerve compare`, `nerve plot`.
 
-use super::Common;
+use super::{Common, Within};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -45,12 +45,12 @@ impl Runs {
     /// Whether results and errors are wanted as JSON.
     pub fn json(&self) -> bool {
         match &self.command {
-            None => self.list.json,
-            Some(RunsCommand::List(args)) => args.json,
-            Some(RunsCommand::Show(args)) => args.json,
-            Some(RunsCommand::Rm(args)) => args.json,
-            Some(RunsCommand::Tag(args)) => args.json,
-            Some(RunsCommand::Export(args)) => args.json,
+            None => self.list.within.json,
+            Some(RunsCommand::List(args)) => args.within.json,
+            Some(RunsCommand::Show(args)) => args.within.json,
+            Some(RunsCommand::Rm(args)) => args.within.json,
+            Some(RunsCommand::Tag(args)) => args.within.json,
+            Some(RunsCommand::Export(args)) => args.within.json,
         }
     }
 }
@@ -61,12 +61,8 @@ pub struct RunsList {
     /// Only those with this tag
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// `nerve runs show`.
@@ -75,12 +71,8 @@ pub struct RunsShow {
     /// A run: its name or its folder
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// `nerve runs rm`.
@@ -92,12 +84,8 @@ pub struct RunsRm {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// `nerve runs tag`.
@@ -117,12 +105,8 @@ pub struct RunsTag {
     /// Tags that it has no more
     #[arg(long, value_name = "TAG")]
     pub remove: Vec<String>,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// `nerve runs export`.
@@ -163,12 +147,8 @@ pub struct RunsExport {
     /// Go on while the run trains, until it ends
     #[arg(long)]
     pub follow: bool,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// What a run is exported to.
@@ -249,12 +229,8 @@ pub struct Plot {
     /// Width and height in pixels, or in characters on the terminal [default: 840x420; the terminal's width]
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub size: Option<(u32, u32)>,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub within: Within,
 }
 
 /// The horizontal axis of curves.

@@ -41,7 +41,7 @@ pub fn run(args: &Plot) -> Result<(), Failure> {
         .map_err(|error| Failure::Runtime(error.to_string()))?;
     let shown = output.to_string_lossy();
     let points: usize = lines.iter().map(|line| line.raw.len()).sum();
-    match args.json {
+    match args.within.json {
         true => {
             let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
             Ok(output::json(&json!({ "file": shown, "lines": names, "points": points }))?)
@@ -83,7 +83,7 @@ fn lines(args: &Plot) -> Result<Vec<Line>, Failure> {
     let mut found = Vec::new();
     let mut known = Vec::new();
     for name in &args.names {
-        let run = RunFolder::open(&args.runs, name)?;
+        let run = RunFolder::open(&args.within.runs, name)?;
         let series = curves(&run)?;
         for (tag, curve) in &series {
             if args.tag.iter().any(|wanted| wanted == tag || is_group(wanted, tag)) {

@@ -7,10 +7,9 @@ use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::train::Checkpoints;
 use nerve_recipe::source::escape;
-use nerve_recipe::{Recipe, Session, Source};
+use nerve_recipe::{Recipe, Session, Source, Trial};
 use nerve_track::{
-    CHECKPOINTS, Change, ENVIRONMENT, RESOLVED, RunFolder, STATE, State, Status, changes, settings,
-    settings_in,
+    CHECKPOINTS, Change, RESOLVED, RunFolder, STATE, State, Status, changes, settings, settings_in,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -23,14 +22,21 @@ pub fn run(args: &Resume) -> Result<(), Failure> {
     let overrides: Vec<String> =
         args.overrides.iter().map(|text| text.to_string_lossy().into_owned()).collect();
     let recipe = Recipe::load(Source::read(&folder.file(RESOLVED))?, &overrides)?;
-    with(&How { progress: args.progress, json: args.common.json, threads, began }, &folder, &recipe)
+    let how = How { progress: args.progress, json: args.common.json, ui: false, threads, began };
+    with(&how, &folder, &recipe)
 }
 
 /// Goes on in this folder, with this recipe, which may differ from that of the run in what does not
 /// change what was learned so far.
 pub fn with(how: &How, folder: &RunFolder, recipe: &Recipe) -> Result<(), Failure> {
     let lock = folder.lock()?;
-    let session = Session::new(recipe)?;
+    let environment = folder.environment().unwrap_or_default();
+    let mut session = Session::new(recipe)?;
+    // What learns a few examples by heart goes on with these.
+    if let Some(count) = environment["overfit"].as_u64() {
+        let trial = session.trial(Trial::Overfit(count as usize));
+        session = trial.map_err(|error| Failure::Usage(escape(&error.to_string())))?;
+    }
     let before = settings(folder).map_err(|error| Failure::Data(error.to_string()))?;
     let after = settings_in(&session.recipe.resolved()).expect("a recipe prints as TOML");
     let changes = changes(&before, &after);
@@ -53,7 +59,7 @@ pub fn with(how: &How, folder: &RunFolder, recipe: &Recipe) -> Result<(), Failur
         None => notes.push("stopped before its first checkpoint: begins at the beginning".into()),
     }
     notes.extend(changes.iter().map(|change| format!("changed: {}", described(change))));
-    data_changed(folder, &session)?;
+    data_changed(folder, &environment, &session)?;
     if !changes.is_empty() {
         folder.write(RESOLVED, &session.recipe.resolved())?;
     }
@@ -91,9 +97,7 @@ fn described(change: &Change) -> String {
 }
 
 /// The same steps on other data would be no continuation.
-fn data_changed(folder: &RunFolder, session: &Session) -> Result<(), Failure> {
-    let text = std::fs::read(folder.file(ENVIRONMENT)).unwrap_or_default();
-    let environment: Value = serde_json::from_slice(&text).unwrap_or_default();
+fn data_changed(folder: &RunFolder, environment: &Value, session: &Session) -> Result<(), Failure> {
     match environment["data"].as_str() {
         Some(before) if before != session.data.fingerprint() => Err(Failure::Data(format!(
             "the data have changed since {} began; start a new training",

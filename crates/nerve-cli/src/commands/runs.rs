@@ -34,7 +34,8 @@ pub fn now() -> f64 {
 
 fn all(args: &RunsList) -> Result<(), Failure> {
     let now = now();
-    let mut runs: Vec<Overview> = list(&args.runs).iter().map(|run| run.overview(now)).collect();
+    let mut runs: Vec<Overview> =
+        list(&args.within.runs).iter().map(|run| run.overview(now)).collect();
     if let Some(tag) = &args.tag {
         runs.retain(|run| run.tags.contains(tag));
     }
@@ -43,11 +44,11 @@ fn all(args: &RunsList) -> Result<(), Failure> {
         let time = |run: &Overview| run.began.unwrap_or(0.0);
         time(a).total_cmp(&time(b)).then_with(|| a.name.cmp(&b.name))
     });
-    if args.json {
+    if args.within.json {
         return Ok(output::json(&json!(runs))?);
     }
     if runs.is_empty() {
-        complain(&format!("no runs in `{}`", escape(&args.runs.to_string_lossy())));
+        complain(&format!("no runs in `{}`", escape(&args.within.runs.to_string_lossy())));
         return Ok(());
     }
     let mut rows =
@@ -98,7 +99,7 @@ fn remove(args: &RunsRm) -> Result<(), Failure> {
     let now = now();
     let mut runs = Vec::new();
     for name in &args.names {
-        let run = RunFolder::open(&args.runs, name)?;
+        let run = RunFolder::open(&args.within.runs, name)?;
         removable(&run, now)?;
         let same = |other: &RunFolder| {
             fs::canonicalize(other.path()).ok() == fs::canonicalize(run.path()).ok()
@@ -124,7 +125,7 @@ fn remove(args: &RunsRm) -> Result<(), Failure> {
         })?;
     }
     let names: Vec<String> = runs.iter().map(RunFolder::name).collect();
-    match args.json {
+    match args.within.json {
         true => Ok(output::json(&json!({ "removed": names }))?),
         false => Ok(output::result(&format!("removed {}", names.join(", ")))?),
     }
@@ -174,7 +175,7 @@ fn agreed(runs: &[RunFolder]) -> Result<bool, Failure> {
 }
 
 fn tag(args: &RunsTag) -> Result<(), Failure> {
-    let run = RunFolder::open(&args.runs, &args.run)?;
+    let run = RunFolder::open(&args.within.runs, &args.run)?;
     let data = |error: nerve::formats::FormatError| Failure::Data(error.to_string());
     let mut tags = run.tags().map_err(data)?;
     if let Some(absent) = args.remove.iter().find(|tag| !tags.contains(tag)) {
@@ -192,7 +193,7 @@ fn tag(args: &RunsTag) -> Result<(), Failure> {
             _ => Failure::Runtime(error.to_string()),
         })?;
     }
-    match args.json {
+    match args.within.json {
         true => Ok(output::json(&json!({ "run": run.name(), "tags": tags }))?),
         false => Ok(output::result(&tags.iter().map(|t| escape(t) + "\n").collect::<String>())?),
     }

@@ -19,7 +19,8 @@ use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
 use nerve_recipe::{Keeper, Part, Predictor, Recipe, Session, machine};
 use nerve_track::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, Lock, RESOLVED, Recorder, RunFolder, Status, What,
+    CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, LOG, Lock, RESOLVED, Recorder, RunFolder, Status,
+    What,
 };
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -37,7 +38,7 @@ pub fn run(args: &Train) -> Result<(), Failure> {
     if let Some(k) = args.folds {
         return folds::run(args, &recipe, &name, k as usize);
     }
-    let how = How { progress: args.progress, json: args.common.json, threads, began };
+    let how = How { progress: args.progress, json: args.common.json, ui: args.ui, threads, began };
     if let Some(run) = &args.resume {
         return super::resume::with(&how, &find(&args.runs, run.as_deref(), &name)?, &recipe);
     }
@@ -74,6 +75,8 @@ fn find(runs: &Path, run: Option<&Path>, name: &str) -> Result<RunFolder, Failur
 pub struct How {
     pub progress: Show,
     pub json: bool,
+    /// Whether the dashboard is served meanwhile.
+    pub ui: bool,
     pub threads: usize,
     /// When the command began.
     pub began: Instant,
@@ -103,6 +106,10 @@ impl Training {
             Failure::Runtime(format!("cannot write into {}: {error}", shown(&folder)))
         };
         let mut recorder = Recorder::new(&folder, background.clone(), every).map_err(cannot)?;
+        output::log_to(&folder.file(LOG)).map_err(cannot)?;
+        if how.ui {
+            super::ui::beside(&folder);
+        }
         if how.progress != Show::Off {
             introduce(how, &session, &folder);
         }
@@ -168,9 +175,10 @@ fn train(
         let saver = Saver::new(checkpoints, background.clone(), session.recipe.checkpoints());
         let mut saver = saver.on_saved(recorder.on_saved());
         let mut progress = progress(how.progress);
+        let mut logged = Progress::lines(output::Log);
         let log = recorder.log();
         let mut callbacks: Vec<&mut dyn Callback> =
-            vec![&mut first_step, recorder, &mut saver, &mut keeper];
+            vec![&mut first_step, recorder, &mut saver, &mut keeper, &mut logged];
         callbacks.extend(progress.iter_mut().map(|it| it as &mut dyn Callback));
         let stop = signals.stop.clone();
         let fit = session.fit_logged(stop, from, &mut callbacks, Some(log));
@@ -191,6 +199,9 @@ fn train(
     })
 }
 
+/// How many rows the resamples behind the intervals have together, after a training.
+const RESAMPLED: usize = 3_000_000;
+
 /// What the network says of the validation data, or else of the test data, row by row, for those who look at
 /// the run. Data that are streamed are not read once more for this.
 fn judge(
@@ -210,7 +221,10 @@ fn judge(
     let predictor = session.predictor();
     let judged = predictor.judged(part, &rows, session.data.train.rows());
     let judged = judged.map_err(|error| error.to_string())?;
-    let bootstrap = judge::Bootstrap { resamples: 0, ..judge::Bootstrap::default() };
+    // Intervals as `nerve evaluate` gives them, as long as they take no more than a moment.
+    let all = judge::Bootstrap::default();
+    let resamples = all.resamples.min(RESAMPLED / judged.rows.len().max(1));
+    let bootstrap = judge::Bootstrap { resamples, ..all };
     let options = judge::Options { bootstrap, ..judge::Options::default() };
     let verdict = judge::judge(&judged, &options).map_err(|error| error.to_string())?;
     let place = folder.file("eval");
@@ -366,6 +380,7 @@ fn environment(session: &Session, threads: usize) -> Value {
         "threads": threads,
         "instructions": machine::instructions(),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "overfit": session.overfit(),
         "rows": { "train": rows[0], "validation": rows[1], "test": rows[2] },
         "data": session.data.fingerprint(),
         "began": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

@@ -148,7 +148,7 @@ impl<'r> Trials<'r> {
             Err(error) => return Ok(Finish::Failed(error.to_string())),
         };
         if let Some(folder) = &folder {
-            let history = fit.history.write_csv(folder.path().join(nerve_track::HISTORY));
+            let history = fit.history.write_csv(folder.path().join(nerve_track::METRICS));
             if let Err(error) = session.save(folder, &fit.history).and(history) {
                 return Ok(Finish::Failed(error.to_string()));
             }

@@ -4,6 +4,7 @@ use super::MlflowError;
 use crate::RunFolder;
 use nerve_formats::{ErrorKind, FormatError, Limits, Reader, escape, write_atomic};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 
 /// The name of its file in a run folder.
@@ -23,10 +24,39 @@ pub(super) struct Cursor {
     pub(super) params: bool,
     /// Where in `events.jsonl` the first event lies that was not sent.
     pub(super) offset: u64,
+    /// How far the steps came of what was sent.
+    #[serde(default)]
+    pub(super) sent: Reached,
+    /// How far they came when the training went on from before: what it does again is not sent again.
+    #[serde(default)]
+    pub(super) done: Reached,
     /// What MLflow was told last.
     pub(super) status: String,
     /// The artifacts that were sent.
     pub(super) files: Vec<String>,
+}
+
+/// The last step, and which metrics of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Reached {
+    pub(super) step: u64,
+    pub(super) keys: BTreeSet<String>,
+}
+
+impl Reached {
+    /// Whether this metric at this step lies behind.
+    pub(super) fn holds(&self, step: u64, key: &str) -> bool {
+        step < self.step || (step == self.step && self.keys.contains(key))
+    }
+
+    pub(super) fn add(&mut self, step: u64, key: &str) {
+        if step > self.step {
+            *self = Reached { step, keys: BTreeSet::new() };
+        }
+        if step == self.step {
+            self.keys.insert(key.to_string());
+        }
+    }
 }
 
 impl Cursor {
@@ -41,7 +71,7 @@ impl Cursor {
             let (address, experiment) = (address.to_string(), experiment.to_string());
             return Ok(Cursor { address, experiment, ..Cursor::default() });
         }
-        let limits = Limits { max_bytes: 1 << 16, ..Limits::default() };
+        let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };
         let mut file = Reader::open(&path, &limits)?;
         let length = file.remaining().unwrap_or(0);
         let bytes = file.bytes("cursor", length)?;

@@ -2,7 +2,7 @@
 
 use super::answers::Answers;
 use super::files::file_word;
-use super::worst::{cell_text, look, order};
+use super::worst::{cell_text, file_picture, look, order};
 use super::{Judgeable, Judged};
 use crate::picture;
 use nerve_data::Cell;
@@ -16,6 +16,8 @@ const ROWS: usize = 20_000;
 /// Most pictures of rows with the same truth and the same answer, and of all.
 const ALIKE: usize = 24;
 const PICTURES: usize = 1000;
+/// Most of these that are read from files, which takes longer.
+const FILES: usize = 200;
 /// Longest text of a row, in characters.
 const TEXT: usize = 400;
 
@@ -90,14 +92,17 @@ impl Examples<'_> {
         if !words.is_empty() {
             put("text", json!(words.join(" · ").chars().take(TEXT).collect::<String>()));
         }
-        if let [pixels, ..] = &worst.pictures[..] {
+        if !worst.pictures.is_empty() || !self.judged.pictures.is_empty() {
             let kind = (output.name.clone(), worst.truth.clone(), worst.answer.clone());
             let alike = self.pictures.entry(kind).or_default();
-            if *alike < ALIKE && self.drawn < PICTURES {
+            let wanted = *alike < ALIKE && self.drawn < PICTURES;
+            let file = || (self.drawn < FILES).then(|| file_picture(self.judged, row)).flatten();
+            let own = || worst.pictures.first().cloned().or_else(file);
+            if let Some(pixels) = wanted.then(own).flatten() {
                 (*alike, self.drawn) = (*alike + 1, self.drawn + 1);
                 let name = format!("{row:06}.png");
                 put("picture", json!(format!("eval/{}/{name}", self.part)));
-                self.draw(&name, pixels)?;
+                self.draw(&name, &pixels)?;
             }
         }
         Ok(Value::Object(line).to_string())

@@ -33,6 +33,7 @@
 //!     part: "test".into(),
 //!     table: Arc::new(table),
 //!     rows: vec![0, 1, 2, 3],
+//!     pictures: Vec::new(),
 //!     outputs: vec![Judgeable {
 //!         baselines: vec![Baseline::majority(&[3, 1])],
 //!         ..Judgeable::new("survived", answers)
@@ -86,6 +87,8 @@ pub struct Judged {
     pub table: Arc<Table>,
     /// The rows of the table, in the order of the answers.
     pub rows: Vec<usize>,
+    /// The columns whose cells name picture files, which start at the folder of the table.
+    pub pictures: Vec<String>,
     /// The outputs of the network.
     pub outputs: Vec<Judgeable>,
 }

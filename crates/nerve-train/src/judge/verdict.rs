@@ -292,7 +292,10 @@ fn one(
     let two = answers.kind() == "binary";
     let worst = worst::order(&losses, options.worst).into_iter().map(|at| {
         let said = predicted.get(at).copied().unwrap_or(0);
-        worst::look(&judged.table, judged.rows[at], answers, at, said, losses[at])
+        let row = judged.rows[at];
+        let mut worst = worst::look(&judged.table, row, answers, at, said, losses[at]);
+        worst.pictures.extend(worst::file_picture(judged, row));
+        worst
     });
     OutputVerdict {
         name: output.name.clone(),

@@ -1,10 +1,11 @@
 //! The rows with the highest loss: where to look first.
 
 use super::answers::{Answers, argmax};
-use super::number_text;
+use super::{Judged, number_text};
 use crate::metrics::{Average, Confusion};
 use nerve_data::features::describe;
-use nerve_data::{Cell, Cells, Table};
+use nerve_data::image_file::{self, Announced, announced};
+use nerve_data::{Cell, Cells, Element, Field, Table};
 
 /// A row that was answered badly.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +91,26 @@ fn picture(cells: &Cells, row: usize) -> Option<Pixels> {
     };
     let fits = height > 0 && width > 0 && bytes.len() == channels * height * width;
     fits.then(|| Pixels { channels, height, width, bytes: bytes.to_vec() })
+}
+
+/// Longest side of a picture that is read from a file to be shown.
+const SIDE: usize = 160;
+
+/// The picture of a row in the first of its columns that names one which can be read, small enough to be shown.
+pub(super) fn file_picture(judged: &Judged, row: usize) -> Option<Pixels> {
+    let table = &judged.table;
+    judged.pictures.iter().find_map(|name| {
+        let column = table.columns().iter().find(|column| column.name == *name)?;
+        let Cell::Text(file) = column.cells.get(row) else { return None };
+        let path = table.origin().folder.join(file);
+        let Announced { size: [height, width], coloured } = announced(&path).ok()?;
+        let longest = height.max(width).max(1);
+        let side = |of: usize| if longest > SIDE { (of * SIDE / longest).max(1) } else { of };
+        let (channels, height, width) = (if coloured { 3 } else { 1 }, side(height), side(width));
+        let field = Field::new("picture", &[channels, height, width], Element::U8);
+        let picture = image_file::read(&path, &field).ok()?;
+        Some(Pixels { channels, height, width, bytes: picture.pixels })
+    })
 }
 
 /// Truth and answer of a row in words; `said` is the predicted class.

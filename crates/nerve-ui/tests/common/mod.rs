@@ -1,7 +1,7 @@
 //! Run folders to show, made from formulas: what a training would write, in a moment.
 #![allow(dead_code)] // Every test uses some of it.
 
-use nerve_track::{EVENTS, Event, HISTORY, Number, RunFolder, STATE, State, Status, What};
+use nerve_track::{EVENTS, Event, METRICS, Number, RunFolder, STATE, State, Status, What};
 use nerve_tune::{Domain, Parameter, Settings, Space, Study};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -178,7 +178,7 @@ impl Fixture<'_> {
             );
         }
         drop(out);
-        fs::write(run.file(HISTORY), history).unwrap();
+        fs::write(run.file(METRICS), history).unwrap();
         self.evaluation(&run);
         run
     }
@@ -473,10 +473,7 @@ pub fn tuning(root: &Path) {
             "trainer.batch_size",
             Domain::Choice(["32", "64", "128"].map(String::from).into()),
         ),
-        parameter(
-            "model.layers[0].units",
-            Domain::Int { low: 16, high: 256, log: false, step: 16 },
-        ),
+        parameter("model.layers.0.units", Domain::Int { low: 16, high: 256, log: false, step: 16 }),
     ])
     .unwrap();
     fs::create_dir_all(root.join("mnist-tune")).unwrap();
@@ -548,7 +545,7 @@ pub fn many(root: &Path, runs: u64) {
             ("config.toml", recipe.as_str()),
             ("resolved.toml", &recipe),
             ("env.json", &env),
-            (HISTORY, history),
+            (METRICS, history),
             (STATE, &state),
             (EVENTS, &begin),
         ];

@@ -7,7 +7,7 @@ use crate::output::{self, complain};
 use nerve::formats::{FormatError, write_atomic};
 use nerve_recipe::source::escape;
 use nerve_track::{
-    CONFIG, Credentials, ENVIRONMENT, EVENTS, HISTORY, MODEL, Mlflow, MlflowError, RESOLVED,
+    CONFIG, Credentials, ENVIRONMENT, EVENTS, METRICS, MODEL, Mlflow, MlflowError, RESOLVED,
     Reader, RunFolder, Series, TENSORBOARD, TensorBoard, is_over,
 };
 use serde_json::json;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub fn run(args: &RunsExport) -> Result<(), Failure> {
-    let run = RunFolder::open(&args.runs, &args.run)?;
+    let run = RunFolder::open(&args.within.runs, &args.run)?;
     match args.to {
         ExportTo::Tensorboard => tensorboard(args, &run),
         ExportTo::Mlflow => mlflow(args, &run),
@@ -53,7 +53,7 @@ fn tensorboard(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
         complain(&format!("`{}` has no events: nothing to export", run.name()));
     }
     let path = path.map(|path| path.to_string_lossy().into_owned());
-    match (args.json, path) {
+    match (args.within.json, path) {
         (true, path) => Ok(output::json(&json!({ "file": path, "events": events }))?),
         (false, Some(path)) => {
             Ok(output::result(&format!("{events} events into {}", escape(&path)))?)
@@ -83,11 +83,11 @@ fn mlflow(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
     }
     let mut files = 0;
     if args.files {
-        let all = [CONFIG, RESOLVED, ENVIRONMENT, HISTORY, MODEL];
+        let all = [CONFIG, RESOLVED, ENVIRONMENT, METRICS, MODEL];
         files = patiently(args, || export.upload(&all))?;
     }
     let page = export.page().unwrap_or_default();
-    match args.json {
+    match args.within.json {
         true => {
             let run_id = export.run_id();
             let value =
@@ -135,7 +135,7 @@ fn csv(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
     read.map_err(|error| Failure::Data(format!("{}: {error}", escape(&path.to_string_lossy()))))?;
     let target = args.output.as_deref().filter(|path| *path != Path::new("-"));
     let Some(target) = target else {
-        if args.json {
+        if args.within.json {
             return Err(Failure::Usage("--json needs a file for the CSV: -o curves.csv".into()));
         }
         let mut out = io::BufWriter::new(io::stdout().lock());
@@ -143,7 +143,7 @@ fn csv(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
     };
     write_atomic(target, |out| write_csv(&series, out)).map_err(|error| failed(&error))?;
     let (points, shown) = (series.points(), target.to_string_lossy());
-    match args.json {
+    match args.within.json {
         true => Ok(output::json(&json!({ "file": shown, "points": points }))?),
         false => Ok(output::result(&format!("{points} points into {}", escape(&shown)))?),
     }

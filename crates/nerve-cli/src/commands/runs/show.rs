@@ -16,11 +16,11 @@ use std::fs;
 const MOST_EPOCHS: usize = 20;
 
 pub fn run(args: &RunsShow) -> Result<(), Failure> {
-    let run = RunFolder::open(&args.runs, &args.run)?;
+    let run = RunFolder::open(&args.within.runs, &args.run)?;
     let overview = run.overview(now());
     let epochs = Epochs::of(&run).map_err(|error| Failure::Data(error.to_string()))?;
     let files = files(&run);
-    if args.json {
+    if args.within.json {
         let mut value = json!(overview);
         value["history"] = epochs.rows.iter().map(epoch_json).collect();
         value["files"] = json!(files);
