@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Command;
 
 const FOLDER: &str = "NERVE_POWER_LOSS";
-const SAVES: u64 = 5;
+const SAVES: u64 = 8;
 
 fn snapshot(step: u64) -> Snapshot {
     let bytes = (0..3000u64).map(|i| (i * step % 251) as u8).collect();

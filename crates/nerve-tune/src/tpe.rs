@@ -131,6 +131,7 @@ mod tests {
         Trial {
             number,
             settings: vec![Setting::Float(number as f64)],
+            proposed: false,
             outcome,
             value: (outcome == Outcome::Told).then_some(value),
             reports: reports.to_vec(),
