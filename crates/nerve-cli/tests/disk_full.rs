@@ -1,4 +1,4 @@
-//! K10: the disk is full while a training runs. It is a file system of one megabyte in memory, mounted in a name space of
+//! K10: the disk is full while a training runs. It is a file system of eight megabytes in memory, mounted in a name space of
 //! the test's own, which needs no rights where the system lets users have name spaces; elsewhere the tests say that they
 //! were skipped.
 #![cfg(target_os = "linux")]
@@ -28,12 +28,13 @@ batch_size = 24
 [log]
 checkpoint_steps = 5
 every = 20
+histograms = \"none\"
 ";
 
 /// Waits for checkpoints, fills the disk while the training stands still, and waits until it says so. What `$1` does then
 /// is the test's.
 const FILL: &str = "
-mkdir runs && mount -t tmpfs -o size=1m none runs || { echo 'no mount' >&2; exit 77; }
+mkdir runs && mount -t tmpfs -o size=8m none runs || { echo 'no mount' >&2; exit 77; }
 \"$NERVE\" train points.toml --name full --progress off >out.txt 2>err.txt &
 pid=$!
 gone() { ! kill -0 $pid 2>/dev/null; }
