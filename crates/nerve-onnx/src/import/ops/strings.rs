@@ -23,11 +23,10 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
 /// Most elements of an array of texts: broadcasting may multiply them.
 const MOST: usize = 1 << 24;
 
-/// Two arrays of texts in one shape.
-fn pairs<'a>(
-    a: &'a Strings,
-    b: &'a Strings,
-) -> Result<(Vec<usize>, Vec<(&'a str, &'a str)>), Stop> {
+/// Two arrays of texts in one shape, and that shape.
+type Pairs<'a> = (Vec<usize>, Vec<(&'a str, &'a str)>);
+
+fn pairs<'a>(a: &'a Strings, b: &'a Strings) -> Result<Pairs<'a>, Stop> {
     let [from, to] = [a, b].map(|s| Shape::from(s.dims.clone()));
     let shape = from.broadcast(&to);
     let shape = shape.ok_or_else(|| format!("shapes {from} and {to} do not broadcast"))?;
