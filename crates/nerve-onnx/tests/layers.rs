@@ -343,3 +343,42 @@ fn o32_attention_that_does_not_fit() {
     }
     fails(attend(2), &[floats(&[1.0])], Kind::Invalid, "3 or 4 axes");
 }
+
+#[test]
+fn p02_what_is_needed_in_between_is_bounded() {
+    // 2 GiB are allowed: results are small, but not what they are made of.
+    let draw = Node::new("Multinomial", ["x"], ["y"]).with("sample_size", 1i64 << 20);
+    let wide = || Value::from(Tensor::zeros([1, 1 << 12]));
+    fails(model(&["x"], vec![draw], &["y"]), &[wide()], Kind::Limit, "GB for a result");
+    let mask = onnx::Tensor::floats("m", &[1], &[0.0]);
+    let node = Node::new("Attention", ["x", "x", "x", "m"], ["y"]);
+    let node = node.with("q_num_heads", 1i64).with("kv_num_heads", 1i64);
+    let mut attend = model(&["x"], vec![node], &["y"]);
+    attend.opsets[0].1 = 23;
+    attend.graph.initializers = vec![mask];
+    fails(attend, &[Tensor::zeros([1, 1 << 15, 1]).into()], Kind::Limit, "GB for a result");
+    // No numbers at all, but a great many groups of none.
+    let norm = Node::new("LayerNormalization", ["x", "s"], ["y"]).with("axis", 1i64);
+    let mut norm = model(&["x"], vec![norm], &["y"]);
+    norm.graph.initializers = vec![onnx::Tensor::floats("s", &[1], &[1.0])];
+    fails(norm, &[Tensor::zeros([0, 1 << 40]).into()], Kind::Limit, "GB for a result");
+    let split = Node::new("SplitToSequence", ["x"], ["s"]).with("axis", 1i64);
+    let split = model(&["x"], vec![split, Node::new("SequenceLength", ["s"], ["y"])], &["y"]);
+    fails(split, &[Tensor::zeros([0, 1 << 40]).into()], Kind::Limit, "into parts");
+}
+
+#[test]
+fn o31_lists_do_not_grow_into_each_other() {
+    let nest = |op: &str, first: Node| {
+        let body = graph(&["i", "c", "s"], vec![Node::new(op, ["s"], ["t"])], &["c", "t"]);
+        let looped = Node::new("Loop", ["n", "", "first"], ["last"]).with("body", body);
+        let length = Node::new("SequenceLength", ["last"], ["y"]);
+        let mut model = model(&["x"], vec![first, looped, length], &["y"]);
+        model.graph.initializers = vec![onnx::Tensor::ints("n", &[], &[100])];
+        model
+    };
+    let list = || Node::new("SequenceConstruct", ["x"], ["first"]);
+    let x = [floats(&[1.0])];
+    fails(nest("SequenceConstruct", list()), &x, Kind::Invalid, "expected arrays as elements");
+    fails(nest("Optional", list()), &x, Kind::Invalid, "found an optional value");
+}

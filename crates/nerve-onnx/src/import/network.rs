@@ -212,6 +212,8 @@ impl Network {
         let mut constants = HashMap::new();
         let initializers = std::mem::take(&mut model.graph.initializers);
         let roles = roles(&model.graph.nodes, &initializers);
+        variances(&model.graph.nodes, &initializers)
+            .map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
         let given = initializers.iter().map(|tensor| {
             Value::from_onnx(tensor).map(|value| (tensor.name.clone(), value)).map_err(|message| {
                 let message = format!("initializer {:?}: {message}", tensor.name);
@@ -331,6 +333,27 @@ fn filled(graph: &mut Graph, limit: u64) -> Vec<(String, Tensor)> {
     }
     graph.nodes.retain(|node| !node.outputs.first().is_some_and(|name| filled.contains_key(name)));
     filled.into_iter().collect()
+}
+
+/// Checks that no variance is negative: its root would not be a number.
+fn variances(nodes: &[Node], initializers: &[onnx::Tensor]) -> Result<(), String> {
+    let of = |node: &Node| match node.op_type.as_str() {
+        "BatchNormalization" => node.inputs.get(4).cloned(),
+        _ => None,
+    };
+    let names: HashSet<String> = nodes.iter().filter_map(of).collect();
+    for tensor in initializers.iter().filter(|tensor| names.contains(&tensor.name)) {
+        let values = Value::from_onnx(tensor)?;
+        let negative = values.tensor().is_some_and(|t| match t.dtype() {
+            DType::F32 => t.to_vec::<f32>().iter().any(|&v| v < 0.0),
+            DType::F64 => t.to_vec::<f64>().iter().any(|&v| v < 0.0),
+            _ => false,
+        });
+        if negative {
+            return Err(format!("initializer {:?}: a variance below 0", tensor.name));
+        }
+    }
+    Ok(())
 }
 
 /// What an initializer is for.

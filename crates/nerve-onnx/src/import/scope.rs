@@ -5,7 +5,7 @@ use super::error::{ImportError, ImportErrorKind, Stop};
 use super::network::Inner;
 use super::ops;
 use super::value::Value;
-use nerve_core::Tensor;
+use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::{Function, Graph, Node};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -197,18 +197,23 @@ impl<'a> Scope<'a> {
             let found = results.len();
             return Err(format!("{wanted} results are named, the operator has {found}").into());
         }
-        for tensor in results.iter().filter_map(Value::tensor) {
-            let bytes = tensor.numel() as u128 * tensor.dtype().bytes() as u128;
-            if bytes > u128::from(self.network.limits.bytes) {
-                return Err(Stop::Limit(format!(
-                    "needs {:.1} GB for a result of shape {}, the limit is {:.1} GB",
-                    bytes as f64 / 1e9,
-                    tensor.shape(),
-                    self.network.limits.bytes as f64 / 1e9
-                )));
-            }
+        let mut tensors = results.iter().filter_map(Value::tensor);
+        tensors.try_for_each(|tensor| self.afford(tensor.shape(), tensor.dtype()))
+    }
+
+    /// Checks that an array of that shape is not larger than the limit: results are looked at by themselves,
+    /// what operators need in between by them.
+    pub fn afford(&self, dims: &[usize], dtype: DType) -> Result<(), Stop> {
+        let size = |n: u128, &d: &usize| n.saturating_mul(d as u128);
+        let bytes = dims.iter().fold(dtype.bytes() as u128, size);
+        if bytes <= u128::from(self.network.limits.bytes) {
+            return Ok(());
         }
-        Ok(())
+        Err(Stop::Limit(format!(
+            "needs {:.1} GB for a result of shape {dims:?}, the limit is {:.1} GB",
+            bytes as f64 / 1e9,
+            self.network.limits.bytes as f64 / 1e9
+        )))
     }
 
     fn error(&self, node: &Node, stop: Stop) -> ImportError {

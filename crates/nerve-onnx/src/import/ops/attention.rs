@@ -207,6 +207,9 @@ fn explicit(
 fn visible(call: &Call<'_>, heads: &Heads, past: usize) -> Result<Mask, Stop> {
     let [batch, all, queries] = [0, 1, 2].map(|i| heads.q.shape()[i]);
     let keys = heads.k.shape()[2];
+    // What may be seen has a place for each key and query, also where there are none of either.
+    call.scope.afford(&[queries.max(1), keys.max(1)], DType::I64)?;
+    call.scope.afford(&[batch, all, queries, keys], heads.q.dtype())?;
     let mut mask = Mask { visible: None, added: None };
     if let Some(given) = call.optional(3)? {
         let given = lengthened(given, keys)?;
@@ -279,6 +282,8 @@ fn flexible(call: &Call<'_>) -> Results {
         let Heads { q, k, v, scale } = &heads;
         return one(q.scaled_dot_product_attention(k, v, None, false, Some(*scale)));
     }
+    let [batch, all, queries] = [0, 1, 2].map(|i| heads.q.shape()[i]);
+    call.scope.afford(&[batch, all, queries, heads.k.shape()[2]], heads.q.dtype())?;
     let scores = through("score_mod", heads.scores())?;
     let weights = through("prob_mod", scores.softmax(-1))?;
     one(heads.weighed(&weights))

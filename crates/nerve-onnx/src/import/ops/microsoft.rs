@@ -104,6 +104,7 @@ fn embed(call: &Call<'_>) -> Results {
         let dims = [&index.shape()[..], &[width]].concat();
         Ok(table.index_select(0, &flat).reshape(dims))
     };
+    call.scope.afford(&[time], DType::I64)?;
     let places = match call.optional(8)? {
         Some(places) => places.clone(),
         None => Tensor::arange(time).to_dtype(DType::I64).reshape([1, time]),
@@ -161,6 +162,8 @@ fn attention(call: &Call<'_>) -> Results {
 /// What is added to the scores: where a key may be seen (1), or how long each row is; and more numbers.
 fn masks(call: &Call<'_>, dims: [usize; 3], dtype: DType) -> Result<Option<Tensor>, Stop> {
     let [batch, heads, time] = dims;
+    call.scope.afford(&[time.max(1), time], dtype)?;
+    call.scope.afford(&[batch, heads, time, time], dtype)?;
     let mut bias = None;
     if let Some(mask) = call.optional(3)? {
         let seen = match mask.shape()[..] {

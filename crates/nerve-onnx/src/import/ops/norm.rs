@@ -48,9 +48,6 @@ fn batch_norm(call: &Call<'_>) -> Results {
         _ => call.flag("training_mode", false)?,
     };
     if !training {
-        if call.known_floats(4).is_ok_and(|known| known.iter().any(|&v| v < 0.0)) {
-            return Err("a variance below 0".into());
-        }
         let factor = scale * (each(4)? + eps).rsqrt();
         let shift = bias - each(3)? * &factor;
         return one(x * &factor + shift);
@@ -143,6 +140,7 @@ fn layer_normed(
     [scale, shift]: [usize; 2],
 ) -> Result<Tensor, Stop> {
     float(x)?;
+    call.scope.afford(&x.shape()[from..], x.dtype())?;
     let scale = weight(call, scale, x, from)?.ok_or("the scale is missing")?;
     let shift = weight(call, shift, x, from)?.unwrap_or_else(|| scale.zeros_like());
     Ok(x.layer_norm(&scale, &shift, eps))
@@ -159,6 +157,7 @@ fn rms_norm(call: &Call<'_>) -> Results {
     let x = call.tensor(0)?;
     float(x)?;
     let from = axis(call.int("axis", -1)?, x.rank())?;
+    call.scope.afford(&x.shape()[from..], x.dtype())?;
     let scale = weight(call, 1, x, from)?.ok_or("the scale is missing")?;
     one(x.rms_norm(&scale, epsilon(call, 1e-5)?))
 }
@@ -174,6 +173,7 @@ fn grouped_norm(call: &Call<'_>, groups: usize, each: usize) -> Results {
     let eps = epsilon(call, 1e-5)?;
     let (rows, rest) = (x.shape()[0] * groups, x.shape()[2..].iter().product::<usize>());
     let columns = channels / groups * rest;
+    call.scope.afford(&[columns], x.dtype())?;
     let like = |value| Tensor::full([columns], value, x.dtype());
     let y = x.reshape([rows, columns]).layer_norm(&like(1.0), &like(0.0), eps);
     let parameter = |i: usize| -> Result<Tensor, Stop> {

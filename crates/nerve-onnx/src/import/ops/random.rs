@@ -83,8 +83,7 @@ fn multinomial(call: &Call<'_>) -> Results {
         return Err(format!("expected [batch, classes], found {}", x.shape()).into());
     };
     float(x.dtype())?;
-    let all = [batch, samples, classes].map(|n| n as i64);
-    shape(&all)?;
+    call.scope.afford(&[batch, samples, classes], x.dtype())?;
     if classes == 0 {
         return Err("no classes to draw from".into());
     }

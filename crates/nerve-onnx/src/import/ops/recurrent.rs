@@ -262,7 +262,7 @@ impl Layer {
         let order: Vec<usize> = (0..self.cell.gates()).collect();
         let x = self.inputs(own, own.bias.as_ref().map(|[w, _]| w.clone()), &order);
         let (mut h, mut c) = (own.h.clone(), own.c.clone());
-        let mut states = vec![h.clone(); steps];
+        let mut states = Vec::new();
         for step in 0..steps {
             call.scope.budget.spend()?;
             let at = if own.reverse { steps - 1 - step } else { step };
@@ -275,7 +275,7 @@ impl Layer {
                     (own.activations[0].apply(&self.clipped(a)), c.clone())
                 }
             };
-            states[at] = match &self.lengths {
+            states.push(match &self.lengths {
                 None => {
                     (h, c) = (new_h, new_c);
                     h.clone()
@@ -286,7 +286,10 @@ impl Layer {
                     c = within.select(&new_c, &c);
                     within.select(&new_h, &new_h.zeros_like())
                 }
-            };
+            });
+        }
+        if own.reverse {
+            states.reverse();
         }
         let states = match steps {
             0 => Tensor::full([batch, 0, self.units], 0.0, x.dtype()),

@@ -11,7 +11,8 @@ use nerve_core::Tensor;
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("SequenceEmpty", |_| Ok(vec![Value::Sequence(Vec::new())])),
     ("SequenceConstruct", |call| {
-        let values = (0..call.count()).map(|i| call.value(i).cloned()).collect::<Result<_, _>>()?;
+        let values =
+            (0..call.count()).map(|i| element(call.value(i)?)).collect::<Result<_, _>>()?;
         Ok(vec![Value::Sequence(values)])
     }),
     ("SequenceLength", |call| one(Tensor::scalar(call.sequence(0)?.len() as i64))),
@@ -25,7 +26,7 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
             Some(Some(_)) => place(call, 2, list.len() + 1)?,
             _ => list.len(),
         };
-        list.insert(at, call.value(1)?.clone());
+        list.insert(at, element(call.value(1)?)?);
         Ok(vec![Value::Sequence(list)])
     }),
     ("SequenceErase", |call| {
@@ -42,6 +43,9 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("ConcatFromSequence", concat),
     ("Optional", |call| {
         let value = call.inputs.first().and_then(Option::as_ref);
+        if let Some(Value::Optional(_)) = value {
+            return Err("expected an array or a list, found an optional value".into());
+        }
         Ok(vec![Value::Optional(value.map(|value| Box::new(value.clone())))])
     }),
     ("OptionalHasElement", |call| {
@@ -54,6 +58,14 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
         other => Ok(vec![other.clone()]),
     }),
 ];
+
+/// An element of a list: lists within lists could grow without end.
+fn element(value: &Value) -> Result<Value, Stop> {
+    match value {
+        Value::Tensor(_) | Value::Strings(_) => Ok(value.clone()),
+        _ => Err("expected arrays as elements of a list".into()),
+    }
+}
 
 /// Operand `i` as a place in a list; below 0 it counts from the end.
 fn place(call: &Call<'_>, i: usize, length: usize) -> Result<usize, Stop> {
@@ -80,8 +92,9 @@ fn map(call: &Call<'_>) -> Results {
                 value => value.clone(),
             });
         }
-        let values = call.scope.body(body, inputs)?;
-        results.iter_mut().zip(values).for_each(|(list, value)| list.push(value));
+        for (list, value) in results.iter_mut().zip(call.scope.body(body, inputs)?) {
+            list.push(element(&value)?);
+        }
     }
     Ok(results.into_iter().map(Value::Sequence).collect())
 }
@@ -91,6 +104,9 @@ fn split(call: &Call<'_>) -> Results {
     let x = call.tensor(0)?;
     let along = axis(call.int("axis", 0)?, x.rank())?;
     let all = x.shape()[along];
+    if all > 1 << 20 {
+        return Err(Stop::Limit(format!("{} into parts along axis {along}", x.shape())));
+    }
     let (mut keep, mut extents) = (true, vec![1; all]);
     match call.inputs.get(1) {
         Some(Some(_)) => {

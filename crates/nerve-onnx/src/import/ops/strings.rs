@@ -11,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("StringConcat", |call| {
         let (dims, pairs) = pairs(call.strings(0)?, call.strings(1)?)?;
+        let bytes = pairs.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
+        call.scope.afford(&[bytes], DType::U8)?;
         let texts = pairs.into_iter().map(|(a, b)| format!("{a}{b}")).collect();
         Ok(vec![Value::Strings(Strings { dims, texts })])
     }),
@@ -326,6 +328,12 @@ fn vectorize(call: &Call<'_>) -> Results {
     let skips = extent(call.required_int("max_skip_count")?)?;
     if shortest == 0 || longest > 1 << 10 || rows.saturating_mul(grams.width) > MOST {
         return Err(format!("n-grams of {shortest} to {longest} elements").into());
+    }
+    // Places where an n-gram may begin, times what it has.
+    let work =
+        (rows * length).saturating_mul(skips.min(length) + 1).saturating_mul(longest * longest);
+    if work > 1 << 32 {
+        return Err(Stop::Limit(format!("n-grams of {dims:?} elements with {skips} left out")));
     }
     let weigh: fn(f32, f32) -> f32 = match call.text("mode", "TF")? {
         "TF" => |count, _| count,
