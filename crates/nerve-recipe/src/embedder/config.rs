@@ -162,10 +162,10 @@ pub(super) fn pooled(folder: &Path) -> Result<Pooled, EmbedderError> {
     if let Some(json) = Json::read(pooling.join("config.json"))? {
         pooled.pooling = way(&json)?;
     }
-    if let Some(json) = Json::read(folder.join("sentence_bert_config.json"))? {
-        if json.value.get("max_seq_length").is_some_and(|value| !value.is_null()) {
-            pooled.longest = Some(json.count("max_seq_length")?);
-        }
+    if let Some(json) = Json::read(folder.join("sentence_bert_config.json"))?
+        && json.value.get("max_seq_length").is_some_and(|value| !value.is_null())
+    {
+        pooled.longest = Some(json.count("max_seq_length")?);
     }
     Ok(pooled)
 }
