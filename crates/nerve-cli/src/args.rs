@@ -7,7 +7,7 @@ mod runs;
 mod serve;
 
 pub use data::{Data, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats, FetchFrom};
-pub use exchange::{Embed, Import, Inspect};
+pub use exchange::{Embed, Export, ExportFormat, Import, Inspect};
 pub use lr_find::LrFind;
 pub use runs::{
     Across, Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow,
@@ -70,6 +70,8 @@ pub enum Command {
     Import(Import),
     /// Say what is in a file: tensors, models, arrays, events, tables
     Inspect(Inspect),
+    /// Write a trained network for other programs: ONNX, safetensors
+    Export(Export),
     /// Find the learning rate to begin with
     LrFind(LrFind),
     /// Time each instruction of a step, beside what the machine can do

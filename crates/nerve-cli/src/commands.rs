@@ -7,6 +7,7 @@ mod data;
 mod embed;
 mod evaluate;
 mod import;
+mod export;
 mod init;
 mod inspect;
 mod list;
@@ -37,6 +38,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Embed(args) => embed::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::LrFind(args) => lr_find::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Embed(args) => args.common.json,
         Command::Import(args) => args.common.json,
         Command::Inspect(args) => args.json,
+        Command::Export(args) => args.common.json,
         Command::LrFind(args) => args.common.json,
         Command::List(args) => args.json,
         Command::Schema(args) => args.json,

@@ -18,6 +18,7 @@ mod judging;
 pub mod machine;
 pub mod model;
 pub mod network;
+pub mod onnx;
 pub mod overrides;
 pub mod predictor;
 pub mod recipe;

@@ -1,7 +1,7 @@
 //! The arguments of what looks at files of others and takes them over.
 
 use super::Common;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -81,6 +81,46 @@ pub struct Import {
     /// Parameters that the file lacks begin as in a training
     #[arg(long)]
     pub partial: bool,
+/// `nerve export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve export mnist --format onnx --verify     mnist.onnx, run again and compared
+  nerve export runs/titanic -o titanic.onnx     columns go in, the answer and its probability come out
+  nerve export mnist --without-preprocessing    what the network itself takes and gives
+  nerve export mnist --format safetensors       the weights with the names of PyTorch
+
+An ONNX file takes any number of examples. Numbers are filled in and scaled in it, names are looked up,
+pictures are bytes [examples, height, width, channels]. What it cannot say is left out, with a note.
+Exit code 4: with --verify, a value differs by more than 1e-4.")]
+pub struct Export {
+    /// A run: its name, its folder, or its model.safetensors
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "onnx")]
+    pub format: ExportFormat,
+    /// The file [default: the run's name with the extension of the format]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Read the file again, run it, and compare
+    #[arg(long)]
+    pub verify: bool,
+    /// The version of ONNX's operators
+    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(i64).range(17..=22))]
+    pub opset: i64,
+    /// A fixed number of examples instead of any
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch: Option<u32>,
+    /// Write the network alone: prepared values go in, its own outputs come out
+    #[arg(long)]
+    pub without_preprocessing: bool,
+    /// Also write examples with their answers, as the constants of a model, for tests with other programs
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub examples: Option<PathBuf>,
+    /// The folder that holds the run folders
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
     #[command(flatten)]
     pub common: Common,
 }
@@ -111,4 +151,11 @@ pub struct Embed {
     pub output: PathBuf,
     #[command(flatten)]
     pub common: Common,
+/// What a model can be written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Open Neural Network Exchange: for ONNX Runtime and many others
+    Onnx,
+    /// The weights, with the names of PyTorch
+    Safetensors,
 }

@@ -32,10 +32,12 @@ mod pair;
 mod recurrent;
 mod reduce;
 mod value;
+mod verify;
 mod walk;
 mod writer;
 
 pub use error::ExportError;
+pub use verify::{Difference, VerifyError, verify};
 
 use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::{
@@ -274,4 +276,13 @@ fn spelled(writer: &mut Writer, places: &str, words: &[String]) -> String {
     };
     writer.constants.insert(list.clone(), Data::Plain(tensor));
     writer.op("Gather", &[&list, places])
+}
+
+/// A tensor as it stands in a file.
+///
+/// # Panics
+/// If it has no value: it depends on an argument.
+#[track_caller]
+pub fn constant(name: &str, tensor: &Tensor) -> onnx::Tensor {
+    writer::stored(name, &Data::Tensor(tensor.clone()))
 }
