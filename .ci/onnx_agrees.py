@@ -1,6 +1,7 @@
 """Asks ONNX Runtime whether the networks that nerve wrote give what nerve gives.
 
-    onnx_agrees.py FOLDER    with N.onnx and N.values.onnx, as the example onnx_cases writes them
+    onnx_agrees.py FOLDER    with N.onnx and N.values.onnx, as the example onnx_cases writes them, or
+                             nerve export RUN -o N.onnx --examples N.values.onnx
 
 Needs onnx and onnxruntime. Ends with 1 if a model is not valid or differs by more than 1e-4.
 """
@@ -20,6 +21,12 @@ def differences(path):
     onnx.checker.check_model(model, full_check=True)
     values = onnx.load(path.with_suffix(".values.onnx"))
     values = {t.name: onnx.numpy_helper.to_array(t) for t in values.graph.initializer}
+    given = {i.name for i in model.graph.input}
+    for name in given & values.keys():
+        if values[name].dtype.kind in "OS":
+            decode = lambda t: t.decode() if isinstance(t, bytes) else t
+            texts = [decode(t) for t in values[name].ravel()]
+            values[name] = numpy.array(texts, dtype=object).reshape(values[name].shape)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -27,7 +34,11 @@ def differences(path):
     found = session.run(names, {i.name: values[i.name] for i in session.get_inputs()})
     for name, y in zip(names, found):
         expected = values[name]
-        if y.shape != expected.shape or y.dtype != expected.dtype:
+        if y.dtype.kind in "OSU":
+            texts = [t.decode() if isinstance(t, bytes) else t for t in expected.ravel()]
+            if list(y.ravel()) != texts:
+                yield f"{name} is {list(y.ravel())}, expected {texts}"
+        elif y.shape != expected.shape or y.dtype != expected.dtype:
             yield f"{name} is {y.dtype} {y.shape}, expected {expected.dtype} {expected.shape}"
         elif not numpy.issubdtype(y.dtype, numpy.floating):
             if not (y == expected).all():

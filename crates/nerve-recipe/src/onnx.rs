@@ -191,3 +191,90 @@ impl<'p> Plan<'p> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Rows;
+    use crate::{Card, Network, Recipe, Source};
+    use nerve_data::{Cells, Column, Origin, Table};
+    use nerve_formats::onnx::Type;
+
+    const RECIPE: &str = "[data]\npath = \"x.csv\"\n\
+        [[input]]\nname = \"size\"\ntype = \"number\"\n\
+        [[input]]\nname = \"rooms\"\ntype = \"number\"\nnormalize = \"log1p\"\nclip = 3.0\n\
+        [[input]]\nname = \"town\"\ntype = \"category\"\n\
+        [[input]]\nname = \"sold\"\ntype = \"binary\"\n\
+        [[input]]\nname = \"day\"\ntype = \"date\"\n\
+        [[output]]\nname = \"kind\"\ntype = \"category\"\n\
+        [[output]]\nname = \"price\"\ntype = \"number\"\n\
+        [[output]]\nname = \"new\"\ntype = \"binary\"\n";
+
+    fn predictor() -> Predictor {
+        let text = |name: &str, cells: [&str; 6]| Column {
+            name: name.into(),
+            cells: Cells::Text(cells.iter().map(|&cell| Some(cell)).collect()),
+        };
+        let days =
+            ["2020-01-05", "2021-02-06", "2021-07-08", "2022-03-04", "2023-12-31", "2024-02-29"];
+        let columns = vec![
+            text("size", ["80", "120", "", "95", "60", "200"]),
+            text("rooms", ["3", "5", "2", "4", "2", "9"]),
+            text("town", ["Ulm", "Bonn", "Ulm", "", "Bonn", "Kiel"]),
+            text("sold", ["yes", "no", "no", "", "yes", "no"]),
+            text("day", days),
+            text("kind", ["house", "flat", "flat", "flat", "house", "house"]),
+            text("price", ["3", "5", "2", "4", "2", "9"]),
+            text("new", ["yes", "no", "no", "yes", "yes", "no"]),
+        ];
+        let table = Table::new(columns, Origin::default()).unwrap();
+        let recipe = Recipe::load(Source::new("r", RECIPE), &[]).unwrap();
+        let features = Features::fit(&recipe, &Rows::all(table)).unwrap();
+        let network = Network::new(&recipe, &features).unwrap();
+        let card = Card { recipe, features, trained: serde_json::Value::Null };
+        Predictor { card, network }
+    }
+
+    fn wanted(preprocessing: bool) -> Wanted {
+        Wanted { options: Options::default(), preprocessing }
+    }
+
+    #[test]
+    fn columns_go_in_and_answers_come_out() {
+        let predictor = predictor();
+        let OnnxModel { model, notes } = predictor.to_onnx(&wanted(true)).unwrap();
+        let names = |all: &[onnx::ValueInfo]| -> Vec<String> {
+            all.iter().map(|info| info.name.clone()).collect()
+        };
+        let mut inputs = names(&model.graph.inputs);
+        inputs.sort();
+        assert_eq!(inputs, ["day", "rooms", "size", "sold", "town"]);
+        let town = model.graph.inputs.iter().find(|info| info.name == "town").unwrap();
+        assert!(matches!(town.kind, Some(Type::Tensor(onnx::DataType::String, _))));
+        let outputs = ["kind", "kind.probabilities", "price", "new", "new.probabilities"];
+        assert_eq!(names(&model.graph.outputs), outputs);
+        assert!(notes.len() == 1 && notes[0].starts_with("`day` (date) goes in as"), "{notes:?}");
+        let classes = ("classes of kind".to_string(), "[\"flat\",\"house\"]".to_string());
+        assert!(model.metadata.contains(&classes));
+    }
+
+    #[test]
+    fn without_preprocessing_the_network_is_left() {
+        let OnnxModel { model, notes } = predictor().to_onnx(&wanted(false)).unwrap();
+        assert_eq!((model.graph.outputs.len(), notes.len()), (3, 0));
+        let text = |info: &onnx::ValueInfo| {
+            matches!(info.kind, Some(Type::Tensor(onnx::DataType::String, _)))
+        };
+        assert!(!model.graph.inputs.iter().chain(&model.graph.outputs).any(text));
+    }
+
+    #[test]
+    fn examples_have_texts_where_the_file_has() {
+        let examples = predictor().onnx_examples(&wanted(true), 4);
+        let texts: Vec<&str> = (examples.graph.initializers.iter())
+            .filter(|tensor| tensor.data_type == onnx::DataType::String)
+            .map(|tensor| &*tensor.name)
+            .collect();
+        assert_eq!(texts, ["town", "sold", "kind", "new"]);
+    }
+}

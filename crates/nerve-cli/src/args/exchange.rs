@@ -81,6 +81,38 @@ pub struct Import {
     /// Parameters that the file lacks begin as in a training
     #[arg(long)]
     pub partial: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `nerve embed`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve embed all-MiniLM-L6-v2 \"A man eats.\" \"Someone is eating.\"
+  nerve embed all-MiniLM-L6-v2 < sentences.txt > rows.jsonl
+  nerve embed all-MiniLM-L6-v2 --data sentences.txt -o rows.npy
+
+The folder is one of Hugging Face with a BERT in it: config.json, model.safetensors, tokenizer.json, and the
+files of sentence-transformers if it has them. A line of text gives a row of numbers: the mean of the
+features of its tokens, of length 1, unless the folder says otherwise. Nothing is downloaded.")]
+pub struct Embed {
+    /// A model folder of Hugging Face
+    #[arg(value_name = "FOLDER")]
+    pub model: PathBuf,
+    /// Texts [default: the lines of --data]
+    #[arg(value_name = "TEXT", conflicts_with = "data")]
+    pub texts: Vec<String>,
+    /// A file of texts, one a line; `-` for standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub data: PathBuf,
+    /// Where the rows go: .npy, .npz or .jsonl, `-` for standard output (JSON lines)
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// `nerve export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -125,32 +157,6 @@ pub struct Export {
     pub common: Common,
 }
 
-/// `nerve embed`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  nerve embed all-MiniLM-L6-v2 \"A man eats.\" \"Someone is eating.\"
-  nerve embed all-MiniLM-L6-v2 < sentences.txt > rows.jsonl
-  nerve embed all-MiniLM-L6-v2 --data sentences.txt -o rows.npy
-
-The folder is one of Hugging Face with a BERT in it: config.json, model.safetensors, tokenizer.json, and the
-files of sentence-transformers if it has them. A line of text gives a row of numbers: the mean of the
-features of its tokens, of length 1, unless the folder says otherwise. Nothing is downloaded.")]
-pub struct Embed {
-    /// A model folder of Hugging Face
-    #[arg(value_name = "FOLDER")]
-    pub model: PathBuf,
-    /// Texts [default: the lines of --data]
-    #[arg(value_name = "TEXT", conflicts_with = "data")]
-    pub texts: Vec<String>,
-    /// A file of texts, one a line; `-` for standard input
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub data: PathBuf,
-    /// Where the rows go: .npy, .npz or .jsonl, `-` for standard output (JSON lines)
-    #[arg(long, short, value_name = "FILE", default_value = "-")]
-    pub output: PathBuf,
-    #[command(flatten)]
-    pub common: Common,
 /// What a model can be written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
