@@ -97,6 +97,7 @@ fn k10_a_training_survives_a_disk_that_is_full_for_a_while() {
         "{said}"
     );
     assert!(!said.contains("panicked"), "{said}");
+    assert!(said.lines().count() < 12, "told once, not in each epoch: {said}");
     assert!(fs::read(here.join("kept/model.safetensors")).unwrap() == expected(here));
     // Nothing half written lies about, and every event is there.
     let checkpoints = fs::read_dir(here.join("kept/checkpoints")).unwrap();

@@ -29,10 +29,11 @@ use nerve_train::{
     History, LrCurve, LrRange, Options, Outcome, Snapshot, TrainError, Trainer, first_use,
 };
 use serde_json::json;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why a recipe cannot be trained.
 #[derive(Debug, thiserror::Error)]
@@ -393,7 +394,12 @@ pub struct Keeper<'a, W: FnMut(&str)> {
     metadata: Arc<Vec<(String, String)>>,
     only_best: bool,
     warn: W,
+    /// What was told, and when.
+    told: HashMap<String, Instant>,
 }
+
+/// How long the same problem is not told again.
+const TOLD: Duration = Duration::from_secs(60);
 
 impl<'a, W: FnMut(&str)> Keeper<'a, W> {
     /// For a session and its run folder; `warn` hears of what the background could not write.
@@ -405,12 +411,19 @@ impl<'a, W: FnMut(&str)> Keeper<'a, W> {
     ) -> Self {
         let metadata = Arc::new(session.card().metadata());
         let only_best = session.recipe.trainer.has("early_stop");
-        Keeper { session, run, background, metadata, only_best, warn }
+        let told = HashMap::new();
+        Keeper { session, run, background, metadata, only_best, warn, told }
     }
 
     fn warn(&mut self) {
         for problem in self.background.problems() {
-            (self.warn)(&format!("{problem}; the training goes on"));
+            // Names of temporary files differ by their numbers alone. A disk that is full is told once, not in each epoch.
+            let kind: String = problem.chars().filter(|c| !c.is_ascii_digit()).collect();
+            let known = self.told.get(&kind).is_some_and(|told| told.elapsed() < TOLD);
+            if !known {
+                self.told.insert(kind, Instant::now());
+                (self.warn)(&format!("{problem}; the training goes on"));
+            }
         }
     }
 }

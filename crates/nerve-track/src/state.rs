@@ -119,8 +119,12 @@ impl State {
     pub fn show(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
         let beside = path.with_extension("json.tmp");
-        std::fs::write(&beside, text)?;
-        std::fs::rename(&beside, path)
+        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+        if written.is_err() {
+            // Half a file is in nobody's way, but takes room where there is none.
+            let _ = std::fs::remove_file(&beside);
+        }
+        written
     }
 
     /// Whether its process still trains, where it is `now` (seconds since 1970): a process that has
