@@ -51,8 +51,8 @@ fn a_training_shows_itself_where_that_is_wanted() {
     let mut command = command(here.path());
     command.args(["train", "lines.toml", "--ui", "--progress", "off"]).stderr(Stdio::piped());
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let line = said.into_iter().find(|line| line.contains("http://"));
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = said.find(|line| line.contains("http://"));
     let line = line.expect("an address");
     let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

@@ -84,8 +84,8 @@ impl Tree {
 
     fn find(&self, path: &str) -> Option<usize> {
         let below = path.strip_prefix(&self.root)?;
-        let parts = below.split('/').filter(|part| !part.is_empty() && *part != ".");
-        parts.into_iter().try_fold(0, |at, part| self.entries.get(&at)?.get(part).copied())
+        let mut parts = below.split('/').filter(|part| !part.is_empty() && *part != ".");
+        parts.try_fold(0, |at, part| self.entries.get(&at)?.get(part).copied())
     }
 
     /// The folder and the name of a path, if it lies in the folder that is watched.
@@ -132,10 +132,10 @@ impl Tree {
             Some((_, folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
             _ => path,
         };
-        if let ("rmdir", Some(path)) = (name, text(0)) {
-            if let Some((_, step)) = path.rsplit_once("/promised-") {
-                return self.ops.push(Op::Promise { step: step.parse().unwrap() });
-            }
+        if let ("rmdir", Some(path)) = (name, text(0))
+            && let Some((_, step)) = path.rsplit_once("/promised-")
+        {
+            return self.ops.push(Op::Promise { step: step.parse().unwrap() });
         }
         if result < 0 {
             return;
