@@ -95,12 +95,12 @@ impl<'a> Call<'a> {
         if known.dtype().is_float() {
             return Err(format!("operand {i}: expected integers, found {}", known.dtype()).into());
         }
-        Ok(numbers::<i64>(&known)?)
+        numbers::<i64>(&known)
     }
 
     /// Operand `i` as known numbers, flat.
     pub fn known_floats(&self, i: usize) -> Result<Vec<f64>, Stop> {
-        Ok(numbers::<f64>(&self.known(i)?)?)
+        numbers::<f64>(&self.known(i)?)
     }
 
     /// Operand `i` as one known number, if it is there.

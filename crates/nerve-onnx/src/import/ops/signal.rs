@@ -105,7 +105,7 @@ fn dft(call: &Call<'_>) -> Results {
     if mirrored {
         let i = imaginary.unwrap_or_else(|| real.zeros_like());
         let last = real.rank() - 1;
-        let mirror = |t: &Tensor| t.slice(last as isize, 1, (n + 1) / 2).flip(&[-1]);
+        let mirror = |t: &Tensor| t.slice(last as isize, 1, n.div_ceil(2)).flip(&[-1]);
         imaginary = Some(Tensor::concat(&[i.clone(), -mirror(&i)], -1));
         real = Tensor::concat(&[real.clone(), mirror(&real)], -1);
     }
