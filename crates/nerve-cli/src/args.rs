@@ -378,20 +378,22 @@ Examples:
   nerve predict titanic --data new.csv -o answers.csv
   nerve predict titanic --data new.csv --keep -o answers.jsonl
   cat new.csv | nerve predict titanic --data - > answers.csv
+  nerve predict model.onnx --data inputs.npz -o outputs.npz
 
 A picture of another size is resized to that of the training data. With --data there is a line for
-each row: where it stands, the answer, the probability of each class.")]
+each row: where it stands, the answer, the probability of each class. An ONNX model takes arrays of
+NumPy by the names of its inputs (`nerve inspect` lists them) and gives arrays.")]
 pub struct Predict {
-    /// A run: its name, its folder, or its model.safetensors
+    /// A run: its name, its folder, or its model.safetensors; or an ONNX model
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Pictures, PNG or JPEG
     #[arg(value_name = "IMAGE", required_unless_present = "data", conflicts_with = "data")]
     pub images: Vec<PathBuf>,
-    /// A file of rows, `-` for standard input
+    /// A file of rows, `-` for standard input; .npz or .npy for an ONNX model
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// Where the answers go: .csv, .tsv or .jsonl, `-` for standard output (CSV; JSON lines with --json)
+    /// Where the answers go: .csv, .tsv or .jsonl (.npz or .npy of an ONNX model), `-` for standard output (CSV; JSON lines with --json)
     #[arg(long, short, value_name = "FILE", default_value = "-", requires = "data")]
     pub output: PathBuf,
     /// Repeat the columns of the data before the answers

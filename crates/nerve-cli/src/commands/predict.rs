@@ -1,5 +1,6 @@
 //! `nerve predict`: what a trained network says of the rows of a file, or sees on pictures.
 
+mod onnx;
 mod rows;
 mod writer;
 
@@ -8,6 +9,7 @@ use crate::commands::{open, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::formats::Meaning;
+use nerve::formats::kind::Kind;
 use nerve_recipe::predictor::Asking;
 use nerve_recipe::source::escape;
 use nerve_recipe::{Predictor, Rows};
@@ -15,6 +17,9 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 pub fn run(args: &Predict) -> Result<(), Failure> {
+    if args.run.is_file() && Kind::of(&args.run)? == Kind::Onnx {
+        return onnx::run(args, &args.run);
+    }
     if let Some(data) = &args.data {
         return rows::run(args, data);
     }
