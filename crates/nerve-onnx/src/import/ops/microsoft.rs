@@ -7,7 +7,6 @@ use super::norm::epsilon;
 use super::shape::from_end;
 use crate::import::call::{Call, Results, extent};
 use crate::import::error::Stop;
-use crate::import::value::Value;
 use nerve_core::{DType, Tensor};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
@@ -15,6 +14,7 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("com.microsoft.SkipSimplifiedLayerNormalization", |call| skip_norm(call, false)),
     ("com.microsoft.EmbedLayerNormalization", embed),
     ("com.microsoft.Attention", attention),
+    ("com.microsoft.MultiHeadAttention", multi_head),
     ("com.microsoft.FusedMatMul", fused_matmul),
     ("com.microsoft.Gelu", |call| one(call.tensor(0)?.gelu())),
     ("com.microsoft.BiasGelu", |call| one(biased(call, call.tensor(0)?, 1)?.gelu())),
@@ -148,31 +148,81 @@ fn attention(call: &Call<'_>) -> Results {
     let depth = width / 3 / heads;
     let parts = all.reshape([batch, time, 3, heads, depth]).permute(&[2, 0, 3, 1, 4]);
     let [q, k, v] = [0, 1, 2].map(|i| parts.slice(0, i, i + 1).squeeze(0));
+    let y = attend(call, [&q, &k, &v], 3)?;
+    one(y)
+}
+
+/// Attention of queries, keys and values that were computed before, `[batch, time, width]` each.
+fn multi_head(call: &Call<'_>) -> Results {
+    let heads = extent(call.required_int("num_heads")?)?;
+    let packed = [1, 2].iter().any(|&i| !matches!(call.inputs.get(i), Some(Some(_))));
+    let past = (6..call.count()).any(|i| matches!(call.inputs.get(i), Some(Some(_))));
+    if packed || past {
+        return Err(Stop::Unsupported("past keys, or queries, keys and values in one".into()));
+    }
+    let mut at = 0;
+    let mut part = |i: usize| -> Result<Tensor, Stop> {
+        let x = call.tensor(i)?;
+        let [batch, time, width] = x.shape()[..] else {
+            return Err(format!("operand {i}: expected 3 axes, found {}", x.shape()).into());
+        };
+        if heads == 0 || width % heads != 0 || !x.dtype().is_float() {
+            return Err(format!("operand {i}: {heads} heads of {} {width}", x.dtype()).into());
+        }
+        let biased = match call.optional(3)? {
+            Some(bias) if bias.rank() == 1 && bias.numel() >= at + width => {
+                fits(x, &bias.slice(0, at, at + width))?;
+                x + bias.slice(0, at, at + width)
+            }
+            Some(bias) => return Err(format!("bias {} for {}", bias.shape(), x.shape()).into()),
+            None => x.clone(),
+        };
+        at += width;
+        Ok(biased.reshape([batch, time, heads, width / heads]).transpose(1, 2))
+    };
+    let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+    let y = attend(call, [&q, &k, &v], 4)?;
+    Ok(vec![y.into(), k.into(), v.into()])
+}
+
+/// The heads side by side again, `[batch, time, width]`; the mask is operand `mask`.
+fn attend(call: &Call<'_>, [q, k, v]: [&Tensor; 3], mask: usize) -> Result<Tensor, Stop> {
+    let [batch, heads, queries] = [0, 1, 2].map(|i| q.shape()[i]);
+    let fitting = k.shape()[..3] == v.shape()[..3]
+        && [k.shape()[0], k.shape()[1], k.shape()[3]] == [batch, heads, q.shape()[3]];
+    if !fitting || k.dtype() != q.dtype() || v.dtype() != q.dtype() {
+        let (q, k, v) = (q.shape(), k.shape(), v.shape());
+        return Err(format!("queries {q}, keys {k} and values {v} do not fit").into());
+    }
     let scale = match call.attribute("scale") {
         Some(_) => Some(call.float("scale", 1.0)?).filter(|&s| s != 0.0),
         None => None,
     };
-    let mask = masks(call, [batch, heads, time], x.dtype())?;
+    let bias = masks(call, [batch, heads, queries, k.shape()[2]], q.dtype(), mask)?;
     let causal = call.flag("unidirectional", false)?;
-    let y = q.scaled_dot_product_attention(&k, &v, mask.as_ref(), causal, scale);
-    let y = y.transpose(1, 2).reshape([batch, time, heads * depth]);
-    Ok(vec![Value::Tensor(y)])
+    let y = q.scaled_dot_product_attention(k, v, bias.as_ref(), causal, scale);
+    Ok(y.transpose(1, 2).reshape([batch, queries, heads * v.shape()[3]]))
 }
 
 /// What is added to the scores: where a key may be seen (1), or how long each row is; and more numbers.
-fn masks(call: &Call<'_>, dims: [usize; 3], dtype: DType) -> Result<Option<Tensor>, Stop> {
-    let [batch, heads, time] = dims;
-    call.scope.afford(&[time.max(1), time], dtype)?;
-    call.scope.afford(&[batch, heads, time, time], dtype)?;
+fn masks(
+    call: &Call<'_>,
+    scores: [usize; 4],
+    dtype: DType,
+    mask: usize,
+) -> Result<Option<Tensor>, Stop> {
+    let [batch, _, queries, keys] = scores;
+    call.scope.afford(&[queries.max(1), keys], dtype)?;
+    call.scope.afford(&scores, dtype)?;
     let mut bias = None;
-    if let Some(mask) = call.optional(3)? {
+    if let Some(mask) = call.optional(mask)? {
         let seen = match mask.shape()[..] {
-            [b, t] if [b, t] == [batch, time] => mask.ne(0).reshape([batch, 1, 1, time]),
-            [b, q, t] if [b, q, t] == [batch, time, time] => {
-                mask.ne(0).reshape([batch, 1, time, time])
+            [b, k] if [b, k] == [batch, keys] => mask.ne(0).reshape([batch, 1, 1, keys]),
+            [b, q, k] if [b, q, k] == [batch, queries, keys] => {
+                mask.ne(0).reshape([batch, 1, queries, keys])
             }
             [b] if b == batch => {
-                let place = Tensor::arange(time).to_dtype(mask.dtype());
+                let place = Tensor::arange(keys).to_dtype(mask.dtype());
                 place.lt(mask.reshape([batch, 1, 1, 1]))
             }
             _ => return Err(Stop::Unsupported(format!("a mask of shape {}", mask.shape()))),
@@ -182,8 +232,7 @@ fn masks(call: &Call<'_>, dims: [usize; 3], dtype: DType) -> Result<Option<Tenso
         bias = Some(seen.select(&zero, &zero.full_like(low)));
     }
     if let Some(more) = call.optional(5)? {
-        let fitting = more.shape().broadcasts_to(&[batch, heads, time, time].into());
-        if !fitting || more.dtype() != dtype {
+        if !more.shape().broadcasts_to(&scores.into()) || more.dtype() != dtype {
             return Err(format!("numbers {} for the scores", more.shape()).into());
         }
         bias = Some(bias.map_or(more.clone(), |bias| bias + more));
