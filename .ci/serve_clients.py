@@ -1,7 +1,7 @@
 """Asks a running `nerve serve` everything that the client of Triton can ask, in JSON and in bytes.
 
     pip install tritonclient[http] prometheus_client numpy
-    nerve serve small --http 127.0.0.1:8000 --control
+    nerve serve small --http 127.0.0.1:8000 --control --exact
     python .ci/serve_clients.py 127.0.0.1:8000 small
 
 The model has number columns in and one category out.

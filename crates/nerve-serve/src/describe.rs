@@ -1,9 +1,11 @@
 //! What the server says of itself and of its models, in the words of the Open Inference Protocol.
 
+use crate::columns::{Holds, InputColumn};
 use crate::model::Served;
 use crate::tensor::Datatype;
 use crate::watch::{Histogram, Timed};
 use nerve_data::features::Answer;
+use nerve_formats::Meaning;
 use serde_json::{Value, json};
 
 /// The parts of the protocol beyond its core that are here.
@@ -110,6 +112,38 @@ pub fn statistics(model: &Served) -> Value {
         },
         "batch_stats": [],
     })
+}
+
+/// `GET /form`: what the page asks for, for each model.
+pub fn form(models: &[std::sync::Arc<Served>]) -> Value {
+    let input = |input: &InputColumn| {
+        let mut field = json!({ "name": input.name });
+        field["holds"] = match (&input.holds, input.feature.meaning()) {
+            (Holds::Picture(size), _) => {
+                field["size"] = json!(size);
+                "picture"
+            }
+            (Holds::Sound(_), _) => "sound",
+            (Holds::Vector(length), _) => {
+                field["length"] = json!(length);
+                "vector"
+            }
+            (Holds::Cell, Meaning::Category { names }) => {
+                field["choices"] = json!(&*names);
+                "choice"
+            }
+            (Holds::Cell, _) if input.tensor().0 == Datatype::Fp64 => "number",
+            (Holds::Cell, _) => "text",
+        }
+        .into();
+        field
+    };
+    let model = |model: &std::sync::Arc<Served>| {
+        let outputs = model.outputs.iter().map(|output| json!({ "name": output.name }));
+        let inputs: Vec<Value> = model.inputs.iter().map(input).collect();
+        json!({ "name": model.name, "inputs": inputs, "outputs": outputs.collect::<Vec<_>>() })
+    };
+    json!({ "models": models.iter().map(model).collect::<Vec<_>>() })
 }
 
 /// The text of `GET /metrics`: Prometheus' format 0.0.4.

@@ -3,7 +3,8 @@
 //! | place | what lives there |
 //! |---|---|
 //! | [`Server`] | the listener, its connections and their bounds |
-//! | `route.rs` | from a request to its answer |
+//! | `place.rs`, `route.rs` | from a request to its answer |
+//! | `openapi.rs`, `assets/` | the description of all this for programs, and the page on which people try a model |
 //! | [`Repository`] | the models, their versions, how they come and go |
 //! | [`Served`] | one version of a model: from rows to answers |
 //! | [`batch`] | requests that come at the same time are answered together |
@@ -27,7 +28,9 @@ mod describe;
 mod infer;
 mod log;
 mod model;
+mod openapi;
 mod options;
+mod place;
 pub mod plans;
 mod refusal;
 mod repository;

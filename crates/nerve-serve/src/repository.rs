@@ -336,6 +336,15 @@ impl Repository {
             .collect()
     }
 
+    /// The newest version of each model that answers.
+    pub fn newest(&self) -> Vec<Arc<Served>> {
+        let models = self.models();
+        let newest = |versions: &BTreeMap<u64, Version>| {
+            versions.values().rev().find_map(|version| version.served.clone())
+        };
+        models.values().filter_map(newest).collect()
+    }
+
     /// All versions, with what keeps them from answering.
     pub fn index(&self) -> Vec<Line> {
         let line = |version: &Version| Line {

@@ -5,6 +5,8 @@
 use crate::describe;
 use crate::infer;
 use crate::model::Served;
+use crate::openapi;
+use crate::place::{Place, What, steps};
 use crate::refusal::Refusal;
 use crate::rows::{self, Form};
 use crate::server::{Counted, Shared};
@@ -14,7 +16,6 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use nerve_data::features::Answer;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -110,108 +111,6 @@ fn response(shared: &Shared, said: Said) -> Response<Full<Bytes>> {
     response
 }
 
-/// What a path names.
-#[derive(Debug, PartialEq)]
-enum Place<'p> {
-    Live,
-    Ready,
-    Server,
-    Names,
-    AllStatistics,
-    Model(Named<'p>, What),
-    Index,
-    Control(&'p str, bool),
-    Predict(Option<Named<'p>>),
-    Metrics,
-}
-
-#[derive(Debug, PartialEq)]
-struct Named<'p> {
-    model: &'p str,
-    version: Option<&'p str>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum What {
-    About,
-    Ready,
-    Config,
-    Statistics,
-    Infer,
-}
-
-impl Place<'_> {
-    fn of<'p>(steps: &[&'p str]) -> Option<Place<'p>> {
-        let what = |word: &str| match word {
-            "ready" => Some(What::Ready),
-            "config" => Some(What::Config),
-            "stats" => Some(What::Statistics),
-            "infer" => Some(What::Infer),
-            _ => None,
-        };
-        let named = |model, version| Named { model, version };
-        Some(match *steps {
-            ["v2"] | ["v2", ""] => Place::Server,
-            ["v2", "health", "live"] => Place::Live,
-            ["v2", "health", "ready"] => Place::Ready,
-            ["v2", "models"] => Place::Names,
-            ["v2", "models", "stats"] => Place::AllStatistics,
-            ["v2", "models", model] if !model.is_empty() => {
-                Place::Model(named(model, None), What::About)
-            }
-            ["v2", "models", model, "versions", version] => {
-                Place::Model(named(model, Some(version)), What::About)
-            }
-            ["v2", "models", model, word] => Place::Model(named(model, None), what(word)?),
-            ["v2", "models", model, "versions", version, word] => {
-                Place::Model(named(model, Some(version)), what(word)?)
-            }
-            ["v2", "repository", "index"] => Place::Index,
-            ["v2", "repository", "models", model, "load"] => Place::Control(model, true),
-            ["v2", "repository", "models", model, "unload"] => Place::Control(model, false),
-            ["predict"] => Place::Predict(None),
-            ["predict", model] if !model.is_empty() => Place::Predict(Some(named(model, None))),
-            ["predict", model, "versions", version] => {
-                Place::Predict(Some(named(model, Some(version))))
-            }
-            ["metrics"] => Place::Metrics,
-            _ => return None,
-        })
-    }
-
-    fn posts(&self) -> bool {
-        matches!(
-            self,
-            Place::Model(_, What::Infer) | Place::Index | Place::Control(..) | Place::Predict(_)
-        )
-    }
-}
-
-/// The steps of a path; `None` where one is no text.
-fn steps(path: &str) -> Option<Vec<Cow<'_, str>>> {
-    path.strip_prefix('/')?.split('/').map(decoded).collect()
-}
-
-fn decoded(step: &str) -> Option<Cow<'_, str>> {
-    if !step.contains('%') {
-        return Some(step.into());
-    }
-    let mut bytes = Vec::with_capacity(step.len());
-    let mut rest = step.as_bytes();
-    while let Some((&byte, more)) = rest.split_first() {
-        rest = more;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, more) = rest.split_first_chunk::<2>()?;
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        bytes.push((digit(digits[0])? * 16 + digit(digits[1])?) as u8);
-        rest = more;
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
-}
-
 async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Said, Refusal> {
     let headers = request.headers();
     if headers.contains_key(header::CONTENT_LENGTH)
@@ -227,7 +126,8 @@ async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Sai
     let steps = steps(&path).ok_or_else(|| Refusal::missing("Not Found"))?;
     let steps: Vec<&str> = steps.iter().map(|step| &**step).collect();
     let place = Place::of(&steps).ok_or_else(|| Refusal::missing("Not Found"))?;
-    if !matches!(place, Place::Live | Place::Ready) {
+    // Health is for those who look after machines, and the page is the same for everybody: it asks for the token itself.
+    if !matches!(place, Place::Live | Place::Ready | Place::Page(_)) {
         authorized(shared, headers)?;
     }
     let allowed = if place.posts() { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
@@ -312,6 +212,11 @@ fn tell(shared: &Shared, place: &Place<'_>) -> Result<Said, Refusal> {
         Place::Ready if repository.ready() => Said::json(&json!({ "ready": true })),
         Place::Ready => return Err(Refusal::busy("Server is not ready")),
         Place::Server => Said::json(&describe::server()),
+        Place::OpenApi => {
+            Said::json(&openapi::describe(&repository.served(), shared.options.token.is_some()))
+        }
+        Place::Form => Said::json(&describe::form(&repository.newest())),
+        Place::Page(file) => page(file),
         Place::Names => Said::json(&json!({ "models": repository.names() })),
         Place::AllStatistics => statistics(&repository.served()),
         Place::Metrics => {
@@ -349,6 +254,22 @@ fn tell(shared: &Shared, place: &Place<'_>) -> Result<Said, Refusal> {
         }
         _ => return Err(Refusal::missing("Not Found")),
     })
+}
+
+/// What the browser may load for the page: its own files, and answers of its own server.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+fn page(file: &str) -> Said {
+    let (kind, text) = match file {
+        "page.css" => ("text/css; charset=utf-8", include_str!("../assets/page.css")),
+        "page.js" => ("text/javascript; charset=utf-8", include_str!("../assets/page.js")),
+        _ => ("text/html; charset=utf-8", include_str!("../assets/index.html")),
+    };
+    Said::new(kind, text)
+        .with(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+        .with(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+        .with(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
 }
 
 fn statistics(models: &[Arc<Served>]) -> Said {
@@ -599,34 +520,4 @@ async fn control(
     };
     elsewhere(false, work).await?;
     Ok(Said::new(JSON, ""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn h26_paths_are_compared_and_never_opened() {
-        let place = |path: &str| {
-            let steps = steps(path)?;
-            let steps: Vec<&str> = steps.iter().map(|step| &**step).collect();
-            Place::of(&steps).map(|place| format!("{place:?}"))
-        };
-        assert!(place("/v2/models/mnist/versions/1/infer").unwrap().contains("Infer"));
-        assert_eq!(place("/v2/"), place("/v2"));
-        // It is the name of a model like any other, and no model has it.
-        assert!(place("/v2/models/..%2f..%2fetc%2fpasswd").unwrap().contains("../../etc/passwd"));
-        for path in [
-            "/",
-            "",
-            "/v2//models",
-            "/v2/models/",
-            "/v2/models/x/%ff",
-            "/v2/models/%zz",
-            "/v2/models/%c0%ae",
-            "/v3",
-        ] {
-            assert_eq!(place(path), None, "{path}");
-        }
-    }
 }

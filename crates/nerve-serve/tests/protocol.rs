@@ -216,3 +216,30 @@ fn metrics_are_in_the_format_of_prometheus() {
         assert!(value.parse::<f64>().is_ok() && !name.is_empty(), "{line}");
     }
 }
+
+#[test]
+fn programs_and_people_are_told_what_can_be_asked() {
+    let server = serve(MIXED);
+    let described = server.get("/openapi.json").json();
+    let infer = &described["paths"]["/v2/models/m/infer"]["post"]["requestBody"]["content"];
+    let tensors = &infer["application/json"]["schema"]["properties"]["inputs"]["prefixItems"];
+    assert_eq!(tensors[1]["properties"]["datatype"]["const"], "BYTES");
+    for path in described["paths"].as_object().unwrap().iter() {
+        let (path, operations) = path;
+        if operations.get("get").is_some() {
+            assert_eq!(server.get(path).status, 200, "{path}");
+        }
+    }
+    let form = server.get("/form").json();
+    let holds: Vec<&str> =
+        (0..3).map(|at| form["models"][0]["inputs"][at]["holds"].as_str().unwrap()).collect();
+    assert_eq!(holds, ["number", "choice", "text"]);
+    let page = server.get("/");
+    assert!(page.text().contains("<title>nerve</title>"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    assert_eq!(
+        server.get("/page.js").header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+}

@@ -1,0 +1,80 @@
+// The page of `nerve serve` in a real browser: `node run.mjs NERVE [FOLDER FOR SCREENSHOTS]`.
+//
+// NERVE is the command; it trains a digit reader for one epoch and a small table model. `MODULES` names the folder
+// in which playwright-core is installed, `BROWSER` the browser (/usr/bin/chromium). Any message of the console, any
+// fault of a script and any request that leaves the server fails the test.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const { chromium } = createRequire(join(resolve(process.env.MODULES ?? "."), "x.js"))("playwright-core");
+const [nerve, shots] = process.argv.slice(2).map((path) => resolve(path));
+const work = mkdtempSync(join(tmpdir(), "serving-"));
+
+const rows = Array.from({ length: 90 }, (_, i) => `${i % 7},${["red", "green", "<img src=x onerror=window.__evil=1>"][i % 3]},${i % 2}`);
+writeFileSync(join(work, "x.csv"), `a,colour,c\n${rows.join("\n")}\n`);
+writeFileSync(
+  join(work, "small.toml"),
+  `[data]\npath = "x.csv"\n[[input]]\nname = "a"\ntype = "number"\n[[input]]\nname = "colour"\ntype = "category"\n` +
+    `[[output]]\nname = "c"\ntype = "category"\n[trainer]\nepochs = 1\n`,
+);
+for (const args of [["small.toml"], ["mnist", "epochs=1"]]) {
+  execFileSync(nerve, ["train", ...args, "--progress", "off"], { cwd: work, stdio: ["ignore", "ignore", "inherit"] });
+}
+
+const server = spawn(nerve, ["serve", "mnist", "small", "--http", "127.0.0.1:0", "--json"], { cwd: work, stdio: ["ignore", "pipe", "inherit"] });
+const url = await new Promise((found, failed) => {
+  server.stdout.once("data", (line) => found(JSON.parse(String(line)).url));
+  server.once("exit", (code) => failed(new Error(`nerve serve ended with ${code}`)));
+});
+const browser = await chromium.launch({ executablePath: process.env.BROWSER ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+try {
+  const page = await browser.newPage({ viewport: { width: 1000, height: 800 } });
+  const complaints = [];
+  page.on("console", (message) => complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(url) && !/^(data|blob):/.test(request.url())) complaints.push(`a foreign request: ${request.url()}`);
+  });
+  await page.goto(url);
+
+  // A one is drawn, and told as such.
+  const canvas = page.locator("canvas");
+  await canvas.waitFor();
+  const box = await canvas.boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height * 0.2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height * 0.8, { steps: 20 });
+  await page.mouse.up();
+  await page.locator(".said").waitFor();
+  assert.equal(await page.locator(".said").textContent(), "1");
+  assert.equal(await page.locator("#answer .row").count(), 10);
+  if (shots) await page.screenshot({ path: join(shots, "draw.png") });
+
+  // The same as a file: the picture that is on the canvas.
+  const drawn = await canvas.evaluate((it) => it.toDataURL("image/png").split(",")[1]);
+  const shares = await page.locator("#answer .row").allTextContents();
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.locator("input[type=file]").setInputFiles({ name: "one.png", mimeType: "image/png", buffer: Buffer.from(drawn, "base64") });
+  await page.waitForFunction((before) => [...document.querySelectorAll("#answer .row")].map((row) => row.textContent).join() === before, shares.join());
+
+  // A row is filled in; names from data stay text.
+  await page.selectOption("#model", { label: "small" });
+  await page.locator("input[name=a]").fill("3");
+  await page.locator("select[name=colour]").selectOption({ index: 2 });
+  await page.getByRole("button", { name: "Ask" }).click();
+  await page.locator(".said").waitFor();
+  assert.match(await page.locator(".said").textContent(), /^[01]$/);
+  assert.equal(await page.evaluate(() => window.__evil), undefined, "a name from data was run");
+  if (shots) await page.screenshot({ path: join(shots, "row.png") });
+  assert.deepEqual(complaints, []);
+  console.log("the page does what it should");
+} finally {
+  await browser.close();
+  server.kill("SIGTERM");
+  rmSync(work, { recursive: true, force: true });
+}
