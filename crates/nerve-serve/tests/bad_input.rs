@@ -634,3 +634,18 @@ fn h50_what_http_asks_for() {
         assert_eq!(read(&mut stream).status, 200);
     }
 }
+
+#[test]
+fn h34_hundreds_of_connections_at_once() {
+    let server = serve(NUMBERS);
+    let streams: Vec<_> = (0..400).map(|_| server.connect()).collect();
+    // Those that found room are idle and let go, the others were turned away.
+    drop(streams);
+    for _ in 0..200 {
+        if server.get("/v2/health/ready").status == 200 {
+            return server.is_well();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the server does not recover");
+}
