@@ -129,7 +129,7 @@ pub struct Repository {
 const REFUSED: &str = "the model file was refused; the log of the server says why";
 
 impl Repository {
-    /// Nothing is loaded yet. What is wrong with models is told to `log`.
+    /// Nothing is loaded yet. What is wrong with a model that a request loads is told to `log`.
     pub fn new(sources: Sources, batching: Batching, log: fn(&str)) -> Repository {
         let (models, loading) = (RwLock::default(), Mutex::new(()));
         Repository { sources, batching, models, loading, log }
@@ -230,9 +230,6 @@ impl Repository {
         let text = refused.as_ref().map(|error| {
             format!("model `{}` version {}: {error}", shown(&source.name), source.version)
         });
-        if let Some(text) = &text {
-            (self.log)(text);
-        }
         let refused = refused.map(|_| REFUSED.to_string());
         self.put(Version { source: source.clone(), mark, served, refused });
         text
@@ -252,7 +249,9 @@ impl Repository {
         }
         let load =
             |source: &&Source| self.load_file(source, mark(&source.file), self.known(source));
-        match own.iter().filter_map(load).count() {
+        let refused: Vec<String> = own.iter().filter_map(load).collect();
+        refused.iter().for_each(|text| (self.log)(text));
+        match refused.len() {
             0 => Ok(()),
             _ => Err(Refusal::busy(format!("model `{}`: {REFUSED}", shown(name)))),
         }

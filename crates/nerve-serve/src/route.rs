@@ -121,13 +121,14 @@ async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Sai
         ))
         .with(header::CONNECTION, HeaderValue::from_static("close")));
     }
-    from_here(shared, headers)?;
+    by_its_name(shared, headers)?;
     let path = request.uri().path().to_string();
     let steps = steps(&path).ok_or_else(|| Refusal::missing("Not Found"))?;
     let steps: Vec<&str> = steps.iter().map(|step| &**step).collect();
     let place = Place::of(&steps).ok_or_else(|| Refusal::missing("Not Found"))?;
     // Health is for those who look after machines, and the page is the same for everybody: it asks for the token itself.
     if !matches!(place, Place::Live | Place::Ready | Place::Page(_)) {
+        from_here(headers)?;
         authorized(shared, headers)?;
     }
     let allowed = if place.posts() { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
@@ -163,8 +164,8 @@ async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Sai
     }
 }
 
-/// Refuses what a page from elsewhere makes a browser ask: by a name that leads here, or across sites.
-fn from_here(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refuses what a page from elsewhere makes a browser ask by a name that leads here.
+fn by_its_name(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or("");
     let name = match host.rsplit_once(':') {
@@ -177,13 +178,18 @@ fn from_here(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     if !(local || any || options.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))) {
         return Err(Refusal::new(421, "this server does not answer to that name"));
     }
-    let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    if matches!(site, Some("cross-site" | "same-site")) {
-        return Err(Refusal::new(403, "requests from pages of other sites are not answered"));
-    }
-    match text(header::ORIGIN) {
-        Some(origin) if origin.split_once("://").map(|(_, from)| from) != Some(host) => {
-            Err(Refusal::new(403, "requests from pages of other sites are not answered"))
+    Ok(())
+}
+
+/// Refuses what a page from elsewhere makes a browser ask across sites.
+fn from_here(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let elsewhere =
+        || Err(Refusal::new(403, "requests from pages of other sites are not answered"));
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some("cross-site" | "same-site"), _) => elsewhere(),
+        (_, Some(origin)) if origin.split_once("://").map(|(_, from)| from) != text("host") => {
+            elsewhere()
         }
         _ => Ok(()),
     }

@@ -11,8 +11,6 @@ use nerve_serve::{
 };
 use nerve_track::RunFolder;
 use serde_json::json;
-use signal_hook::consts::{SIGHUP, SIGUSR1};
-use signal_hook::flag;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,12 +38,12 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     let bad = repository
         .look()
         .map_err(|error| Failure::Data(format!("the folder of models: {error}")))?;
-    match (bad.first(), args.keep_going) {
-        (Some(first), false) => return Err(Failure::Data(first.clone())),
-        _ if repository.index().is_empty() => {
-            return Err(Failure::Data("there are no models".to_string()));
-        }
-        _ => {}
+    match bad.is_empty() || args.keep_going {
+        true => bad.iter().for_each(|text| complain(text)),
+        false => return Err(Failure::Data(bad.join("\n"))),
+    }
+    if repository.index().is_empty() {
+        return Err(Failure::Data("there are no models".to_string()));
     }
     let signals = Signals::catch()
         .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
@@ -63,8 +61,12 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
 /// From now on SIGHUP sets the flag, and SIGUSR1, which would end the process, does nothing.
 fn surviving() -> io::Result<Arc<AtomicBool>> {
     let hung_up = Arc::new(AtomicBool::new(false));
-    flag::register(SIGHUP, hung_up.clone())?;
-    flag::register(SIGUSR1, Arc::default())?;
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::{SIGHUP, SIGUSR1};
+        signal_hook::flag::register(SIGHUP, hung_up.clone())?;
+        signal_hook::flag::register(SIGUSR1, Arc::default())?;
+    }
     Ok(hung_up)
 }
 
@@ -75,8 +77,9 @@ fn watch(repository: &Arc<Repository>, regularly: bool, now: Arc<AtomicBool>) {
         let mut last = Instant::now();
         while let Some(repository) = repository.upgrade() {
             if now.swap(false, Ordering::SeqCst) || (regularly && last.elapsed() >= LOOK) {
-                if let Err(error) = repository.look() {
-                    complain(&format!("the folder of models: {error}"));
+                match repository.look() {
+                    Ok(refused) => refused.iter().for_each(|text| complain(text)),
+                    Err(error) => complain(&format!("the folder of models: {error}")),
                 }
                 last = Instant::now();
             }
