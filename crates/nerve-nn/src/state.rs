@@ -430,6 +430,27 @@ mod tests {
     }
 
     #[test]
+    fn integers_keep_all_their_bits_in_a_file() {
+        use nerve_core::Tensor;
+        let long = [i64::MIN, -1, (1 << 53) + 1, i64::MAX];
+        let small = [i8::MIN, -1, 0, i8::MAX];
+        let vars = || {
+            let zeros = |name, dtype| Var::new(name, Tensor::full([4], 0.0, dtype));
+            [zeros("long", DType::I64), zeros("small", DType::I8)]
+        };
+        let [a, b] = vars();
+        a.write(&long);
+        b.write(&small);
+        let state = of(&[a, b]);
+        let bytes = to_bytes(&tensors(&state), &[]).unwrap();
+        let file = SafeTensors::from_bytes("memory", &bytes).unwrap();
+        let other = vars();
+        load_safetensors(&other, &file).unwrap();
+        assert_eq!(other[0].to_vec::<i64>(), long);
+        assert_eq!(other[1].to_vec::<i8>(), small);
+    }
+
+    #[test]
     fn a_state_goes_to_another_network() {
         let (a, b) = (network(1), network(2));
         assert_ne!(a.state(), b.state());
