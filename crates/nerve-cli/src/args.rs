@@ -396,6 +396,9 @@ pub struct Predict {
     /// Where the answers go: .csv, .tsv or .jsonl (.npz or .npy of an ONNX model), `-` for standard output (CSV; JSON lines with --json)
     #[arg(long, short, value_name = "FILE", default_value = "-", requires = "data")]
     pub output: PathBuf,
+    /// Read the weights of an ONNX model from the files beside it that it names
+    #[arg(long, requires = "data")]
+    pub external_data: bool,
     /// Repeat the columns of the data before the answers
     #[arg(long, requires = "data")]
     pub keep: bool,

@@ -2,7 +2,7 @@
 
 use nerve_formats::onnx::{
     AttributeValue, DataType, Dim, External, Function, Graph, Model, Node, SparseTensor, Tensor,
-    TensorData, Type, ValueInfo, read_model,
+    TensorData, Type, ValueInfo, read_model, read_structure,
 };
 
 fn info(name: &str, kind: Type) -> ValueInfo {
@@ -231,6 +231,10 @@ fn o01_to_o14_weights_lie_in_plain_files_of_the_models_folder() {
     let good = read("w.bin", 0, 8).unwrap();
     assert_eq!(good.graph.initializers, [Tensor::floats("w", &[2], &[1.0, 2.0])]);
     let path = outside(&folder, "w.bin", 0, 8);
+    let named = read_structure(&path).unwrap();
+    assert!(
+        matches!(&named.graph.initializers[0].data, TensorData::External(place) if place.location == "w.bin")
+    );
     let refused = read_model(path, false).unwrap_err().to_string();
     assert!(refused.contains("--external-data"), "{refused}");
 

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p nerve-onnx --example conformance -- CASES [--only TEXT] [--list FILE [--write]]
 //! ```
-//! `CASES` is a folder made by `.ci/onnx_cases.py`: one folder a case with `model.onnx`, `input_*.pb`,
+//! `CASES` is a folder made by `.ci/onnx_conformance.py`: one folder a case with `model.onnx`, `input_*.pb`,
 //! `output_*.pb`, and `cases.txt` with the tolerances. `--list` names the file of the cases that pass: one that is
 //! on it and fails ends the program with 1; `--write` adds those that pass now.
 

@@ -31,6 +31,15 @@ pub fn read_model(path: impl AsRef<Path>, external_data: bool) -> Result<Model> 
     Ok(model)
 }
 
+/// Reads a model without the weights that lie in other files: they are named, and no other file is opened.
+///
+/// # Errors
+/// As [`read_model`].
+pub fn read_structure(path: impl AsRef<Path>) -> Result<Model> {
+    let path = path.as_ref();
+    decode_model(&crate::error::file_name(path), &read_all(path)?, true)
+}
+
 /// Reads a value from a file of its own: `TensorProto`, or `SequenceProto` or `OptionalProto` where
 /// `kind` is a sequence or optional.
 ///

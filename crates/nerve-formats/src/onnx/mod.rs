@@ -17,7 +17,7 @@ mod encode;
 mod external;
 mod tensor;
 
-pub use decode::{read_model, read_value};
+pub use decode::{read_model, read_structure, read_value};
 pub use tensor::{DataType, External, Tensor, TensorData};
 
 /// A network and what it needs to be understood.

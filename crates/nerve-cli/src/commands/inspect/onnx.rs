@@ -3,14 +3,15 @@
 use super::{Found, pairs, short};
 use crate::commands::list::columns;
 use crate::failure::Failure;
-use nerve::formats::onnx::{Dim, Graph, Model, Type, ValueInfo, read_model};
+use nerve::formats::onnx::{Dim, Graph, Model, Node, Type, ValueInfo, read_structure};
+use nerve::onnx::import::supports;
 use nerve_recipe::summary::{bytes_text, thousands};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 pub fn look(path: &Path) -> Result<Found, Failure> {
-    let model = read_model(path, false)?;
+    let model = read_structure(path)?;
     let graph = &model.graph;
     let weights: u128 = graph.initializers.iter().map(|tensor| tensor.numel() as u128).sum();
     let bytes: u128 = graph.initializers.iter().map(|tensor| tensor.bytes().len() as u128).sum();
@@ -34,6 +35,13 @@ pub fn look(path: &Path) -> Result<Found, Failure> {
     let counts: Vec<(String, String)> =
         operators.iter().map(|(name, count)| (name.clone(), count.to_string())).collect();
     text.push_str(&format!("\noperators\n{}", pairs(&counts)));
+    let missing = missing(&model);
+    if !missing.is_empty() {
+        text.push_str(&format!(
+            "\nnerve does not have {}: it cannot run this model\n",
+            missing.join(", ")
+        ));
+    }
     if !model.metadata.is_empty() {
         text.push_str(&format!("\nmetadata\n{}", pairs(&model.metadata)));
     }
@@ -49,6 +57,7 @@ pub fn look(path: &Path) -> Result<Found, Failure> {
         "outputs": graph.outputs.iter().map(|o| value(&o)).collect::<Vec<Value>>(),
         "nodes": nodes,
         "operators": operators,
+        "unsupported": missing,
         "numbers": u64::try_from(weights).unwrap_or(u64::MAX),
         "bytes": u64::try_from(bytes).unwrap_or(u64::MAX),
     });
@@ -86,6 +95,23 @@ fn operators(graph: &Graph) -> BTreeMap<String, u64> {
         *counts.entry(name).or_default() += 1;
     }
     counts
+}
+
+/// The operators that cannot be run.
+fn missing(model: &Model) -> Vec<String> {
+    let own = |node: &Node| {
+        model.functions.iter().any(|f| f.domain == node.domain && f.name == node.op_type)
+    };
+    let mut names: Vec<String> = model
+        .graph
+        .nodes
+        .iter()
+        .filter(|node| !supports(&node.domain, &node.op_type) && !own(node))
+        .map(|node| short(&node.op_type))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// `float [batch, 3, 224, 224]`.

@@ -20,7 +20,8 @@ pub fn run(args: &Predict, model: &Path) -> Result<(), Failure> {
         ));
     };
     set_threads(&args.common)?;
-    let network = Network::open(model, Options::default())?;
+    let external_data = args.external_data;
+    let network = Network::open(model, Options { external_data, ..Options::default() })?;
     let inputs = inputs(&network, data)?;
     let outputs = network.run(&inputs)?;
     let mut arrays = Vec::new();

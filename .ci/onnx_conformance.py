@@ -1,7 +1,7 @@
 """Writes the node tests of the installed `onnx` package to OUT, in the form that the example `conformance` of
 nerve-onnx reads: OUT/NAME/{model.onnx,input_K.pb,output_K.pb} and OUT/cases.txt.
 
-Usage: python onnx_cases.py OUT        (onnx from 1.23 on builds the cases in memory; 1.22 ships them as files)
+Usage: python onnx_conformance.py OUT        (onnx from 1.23 on builds the cases in memory; 1.22 ships them as files)
 """
 
 import os
