@@ -449,6 +449,9 @@ pub(crate) fn known(tensor: &Tensor) -> Result<Option<Arc<Buffer>>, RunError> {
 
 #[track_caller]
 fn compute(tensor: &Tensor) -> Result<Arc<Buffer>, RunError> {
+    if let Op::Full(full) = tensor.op() {
+        return Ok(Arc::new(full.filled()));
+    }
     let order = topological(std::slice::from_ref(tensor), |t| t.value().is_some());
     let position: HashMap<u64, usize> =
         order.iter().enumerate().map(|(i, t)| (t.id(), i)).collect();

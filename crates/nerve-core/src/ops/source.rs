@@ -8,7 +8,9 @@ use crate::dtype::DType;
 use crate::op::{Elementwise, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use nerve_cpu::Buffer;
 use nerve_cpu::fused::{self, Compute, Step};
+use nerve_cpu::memory::Plain;
 
 /// All elements equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +34,31 @@ impl Full {
             DType::Bool => f64::from(u8::from(value != 0.0)),
         };
         Full { value: Bits::new(value), shape, dtype }
+    }
+
+    /// The elements, without a plan, which would fill memory of its own and copy it.
+    pub(crate) fn filled(&self) -> Buffer {
+        fn fill<T: Plain>(buffer: &Buffer, numel: usize, value: T) {
+            let piece = vec![value; numel.min(1 << 14)];
+            for start in (0..numel).step_by(piece.len().max(1)) {
+                let count = piece.len().min(numel - start);
+                buffer.write(start * size_of::<T>(), &piece[..count]);
+            }
+        }
+        let (numel, value) = (self.shape.numel(), self.value.get());
+        let buffer = Buffer::zeroed(numel * self.dtype.bytes());
+        // Memory is zero when it comes, and takes no place before it is written.
+        if value.to_bits() != 0 {
+            match self.dtype {
+                DType::F32 => fill(&buffer, numel, value as f32),
+                DType::F64 => fill(&buffer, numel, value),
+                DType::I32 => fill(&buffer, numel, value as i32),
+                DType::I64 => fill(&buffer, numel, value as i64),
+                DType::U8 | DType::Bool => fill(&buffer, numel, value as u8),
+                DType::I8 => fill(&buffer, numel, value as i8),
+            }
+        }
+        buffer
     }
 }
 

@@ -29,14 +29,14 @@ pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor, Stop> {
     Ok(y.reshape(dims))
 }
 
-/// Integers are multiplied as doubles: exact up to 2⁵³.
+/// Sums of integers wrap; bytes are widened for them.
 fn matmul(call: &Call<'_>) -> Results {
     let (a, b) = (call.tensor(0)?, call.tensor(1)?);
-    if a.dtype().is_float() {
-        return one(product(a, b)?);
-    }
-    let wide = product(&a.to_dtype(DType::F64), &b.to_dtype(DType::F64))?;
-    one(wide.to_dtype(a.dtype()))
+    let wide = |x: &Tensor| match x.dtype() {
+        DType::I8 | DType::U8 | DType::Bool => x.to_dtype(DType::I32),
+        _ => x.clone(),
+    };
+    one(product(&wide(a), &wide(b))?.to_dtype(a.dtype()))
 }
 
 /// alpha A' B' + beta C.
@@ -50,6 +50,7 @@ fn gemm(call: &Call<'_>) -> Results {
     };
     let (a, b) = (flipped(0, "transA")?, flipped(1, "transB")?);
     let dtype = a.dtype();
+    // alpha and beta are no integers.
     let wide = |x: &Tensor| if dtype.is_float() { x.clone() } else { x.to_dtype(DType::F64) };
     let mut y = product(&wide(&a), &wide(&b))?;
     let alpha = call.float("alpha", 1.0)?;
