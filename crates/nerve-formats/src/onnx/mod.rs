@@ -15,6 +15,7 @@
 mod decode;
 mod encode;
 mod external;
+mod parts;
 mod tensor;
 
 pub use decode::{read_model, read_structure, read_value};

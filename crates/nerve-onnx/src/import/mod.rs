@@ -12,7 +12,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `network.rs` | the model: checked, its weights as parameters |
+//! | `check.rs` | operators that there are, names that lead somewhere |
+//! | `network.rs` | the model, its weights as parameters |
 //! | `scope.rs` | names and values; walking over the nodes |
 //! | `call.rs` | one node, as its operator sees it |
 //! | `run.rs` | plans for the shapes of inputs |
@@ -20,6 +21,7 @@
 //! | `ops/` | the operators by family; `ops/mod.rs` has the list |
 
 mod call;
+mod check;
 mod error;
 mod network;
 mod ops;
