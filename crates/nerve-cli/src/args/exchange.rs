@@ -121,6 +121,7 @@ Examples:
   nerve export runs/titanic -o titanic.onnx     columns go in, the answer and its probability come out
   nerve export mnist --without-preprocessing    what the network itself takes and gives
   nerve export mnist --format safetensors       the weights with the names of PyTorch
+  nerve export mnist --format npz               the same as arrays of NumPy
 
 An ONNX file takes any number of examples. Numbers are filled in and scaled in it, names are looked up,
 pictures are bytes [examples, height, width, channels]. What it cannot say is left out, with a note.
@@ -164,4 +165,6 @@ pub enum ExportFormat {
     Onnx,
     /// The weights, with the names of PyTorch
     Safetensors,
+    /// The weights as arrays of NumPy, with the same names
+    Npz,
 }

@@ -4,7 +4,9 @@ use crate::args::{Export, ExportFormat};
 use crate::commands::{open, set_threads};
 use crate::failure::Failure;
 use crate::output::{self, complain};
-use nerve::formats::write_atomic;
+use nerve::core::Var;
+use nerve::formats::{FormatError, Npy, write_atomic, write_npz};
+use nerve::onnx::import::Value as Array;
 use nerve_recipe::Predictor;
 use nerve_recipe::onnx::{Difference, Options, Wanted};
 use nerve_recipe::source::escape;
@@ -22,13 +24,14 @@ pub fn run(args: &Export) -> Result<(), Failure> {
     let extension = match args.format {
         ExportFormat::Onnx => "onnx",
         ExportFormat::Safetensors => "safetensors",
+        ExportFormat::Npz => "npz",
     };
     let stem = args.run.file_stem().filter(|_| args.run.extension().is_none());
     let stem = stem.map_or_else(|| "model".into(), |stem| stem.to_string_lossy());
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{stem}.{extension}")));
     match args.format {
         ExportFormat::Onnx => onnx(args, &predictor, &path),
-        ExportFormat::Safetensors if args.verify || args.examples.is_some() => {
+        _ if args.verify || args.examples.is_some() => {
             Err(Failure::Usage("--verify is for ONNX: weights are copied bit for bit".into()))
         }
         ExportFormat::Safetensors => {
@@ -37,7 +40,21 @@ pub fn run(args: &Export) -> Result<(), Failure> {
             write(&path, &bytes)?;
             report(args, &path, bytes.len(), &[], &[])
         }
+        ExportFormat::Npz => npz(args, &predictor, &path),
     }
+}
+
+/// The variables as arrays of NumPy, under their names.
+fn npz(args: &Export, predictor: &Predictor, path: &Path) -> Result<(), Failure> {
+    let vars = predictor.network.params.vars();
+    let array =
+        |var: &Var| Array::Tensor(var.get()).to_npy().map(|array| (var.name().to_string(), array));
+    let arrays: Vec<(String, Npy)> = vars.iter().filter_map(array).collect();
+    let named: Vec<(&str, Npy)> = arrays.iter().map(|(n, a)| (n.as_str(), a.clone())).collect();
+    let failed = |error: FormatError| Failure::Runtime(error.to_string());
+    write_npz(path, &named).map_err(failed)?;
+    let bytes = std::fs::metadata(path).map_or(0, |meta| meta.len() as usize);
+    report(args, path, bytes, &[], &[])
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
