@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 const RECIPE: &str = "[data]\npath = \"x.csv\"\n\
     [[input]]\nname = [\"a\", \"b\"]\ntype = \"number\"\n\
     [[output]]\nname = \"c\"\ntype = \"category\"\n\
-    [model]\nlayers = [{ type = \"Dense\", units = 4 }]\n\
+    [model]\nlayers = [{ type = \"Dense\", units = 3 }]\n\
     [trainer]\nepochs = 1\n";
 
 /// A run called `small`.
