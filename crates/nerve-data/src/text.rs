@@ -108,7 +108,7 @@ pub fn registry() -> &'static [Entry] {
 static REGISTRY: [Entry; 4] = [units::WORDS, units::CHARACTERS, bpe::ENTRY, ready::ENTRY];
 
 /// Reads a ready `tokenizer.json`, as Hugging Face has them; with `special` it adds what the file adds around
-/// each text, such as [CLS] and [SEP].
+/// each text, such as `[CLS]` and `[SEP]`.
 ///
 /// # Errors
 /// The file cannot be read, or is no such tokenizer: in words, with its name.
