@@ -32,4 +32,4 @@ mod value;
 pub use error::{ImportError, ImportErrorKind};
 pub use network::{Limits, Network, Options, show};
 pub use ops::{operators, supports};
-pub use value::{Strings, Value};
+pub use value::{Strings, Value, dtype};

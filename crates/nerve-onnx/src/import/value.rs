@@ -103,8 +103,8 @@ impl Value {
     }
 }
 
-/// The type here of elements of that type there.
-pub(crate) fn dtype(data_type: DataType) -> Option<DType> {
+/// The type here of elements of that type there; half precision is computed in single.
+pub fn dtype(data_type: DataType) -> Option<DType> {
     Some(match data_type {
         DataType::Float | DataType::Float16 | DataType::Bfloat16 => DType::F32,
         DataType::Double => DType::F64,

@@ -5,9 +5,9 @@ use crate::commands::set_threads;
 use crate::failure::Failure;
 use crate::output::{self, complain};
 use nerve::core::DType;
-use nerve::formats::onnx::{DataType, Type, ValueInfo};
+use nerve::formats::onnx::{Type, ValueInfo};
 use nerve::formats::{Limits, Npy, Zip, kind::Kind, write_npz};
-use nerve::onnx::import::{ImportError, Network, Options, Value};
+use nerve::onnx::import::{ImportError, Network, Options, Value, dtype};
 use nerve_recipe::summary::shape_text;
 use serde_json::json;
 use std::path::Path;
@@ -87,16 +87,7 @@ fn converted(info: &ValueInfo, value: Value) -> Result<Value, Failure> {
     let (Some(Type::Tensor(element, _)), Some(tensor)) = (&info.kind, value.tensor()) else {
         return Ok(value);
     };
-    let to = match element {
-        DataType::Float | DataType::Float16 | DataType::Bfloat16 => DType::F32,
-        DataType::Double => DType::F64,
-        DataType::Int64 => DType::I64,
-        DataType::Int32 => DType::I32,
-        DataType::Int8 => DType::I8,
-        DataType::Uint8 => DType::U8,
-        DataType::Bool => DType::Bool,
-        _ => return Ok(value),
-    };
+    let Some(to) = dtype(*element) else { return Ok(value) };
     let from = tensor.dtype();
     if from.is_float() && !to.is_float() {
         return Err(Failure::Data(format!(
