@@ -125,8 +125,9 @@ def main():
     for package in arguments.packages:
         found = glob.glob(f"{package}/**/*.onnx", recursive=True)
         paths += [p for p in found if "/data/" not in p or "/light/" in p or "silero" in p]
-    print(f"onnxruntime {ort.__version__}, {arguments.threads} threads; ms a run, ratio above 1: nerve is faster")
-    print(f"{'model':<34}{'ORT':>9}{'nerve':>9}{'ratio':>7}{'load':>8}{'first':>8}  difference")
+    if not arguments.check:
+        print(f"onnxruntime {ort.__version__}, {arguments.threads} threads; ms a run, ratio above 1: nerve is faster")
+        print(f"{'model':<34}{'ORT':>9}{'nerve':>9}{'ratio':>7}{'load':>8}{'first':>8}  difference")
     if arguments.check:
         arguments.seconds, arguments.rounds = 0.0, 1
     ratios, wrong = [], 0
@@ -140,6 +141,9 @@ def main():
             continue
         wrong += row["difference"] > TOLERANCE * max(1.0, row["largest"])
         ratios.append(row["ratio"])
+        if arguments.check:
+            print(f"{row['model']:<34}{row['difference']:.1e} of {row['largest']:.1e}")
+            continue
         print(
             f"{row['model']:<34}{row['ort_ms']:9.3f}{row['median_ms']:9.3f}{row['ratio']:7.2f}"
             f"{row['load_ms']:8.1f}{row['first_ms']:8.1f}  {row['difference']:.1e} of {row['largest']:.1e}"

@@ -92,8 +92,9 @@ impl Predictor {
     }
 
     /// Examples at random for the inputs of the file, and what it must give for them, as the constants of a model:
-    /// for comparing it with other programs.
-    pub fn onnx_examples(&self, wanted: &Wanted, examples: usize) -> Model {
+    /// for comparing it with other programs. `written` is what [`to_onnx`](Predictor::to_onnx) gave: an output whose
+    /// name an input has is called otherwise there.
+    pub fn onnx_examples(&self, written: &OnnxModel, wanted: &Wanted, examples: usize) -> Model {
         let plan = Plan::new(self, wanted.preprocessing);
         let samples = plan.samples(examples);
         let run = nerve_core::compile(|x: &[Tensor]| {
@@ -111,12 +112,13 @@ impl Predictor {
                 }
             });
         }
-        for (output, y) in plan.outputs(&samples).iter().zip(&results) {
+        let names = written.model.graph.outputs.iter().map(|info| &*info.name);
+        for ((output, name), y) in plan.outputs(&samples).iter().zip(names).zip(&results) {
             values.graph.initializers.push(match &output.words {
-                None => export::constant(&output.name, y),
+                None => export::constant(name, y),
                 Some(words) => {
                     let places = y.to_vec::<i32>();
-                    texts(&output.name, y, places.iter().map(|&place| &*words[place as usize]))
+                    texts(name, y, places.iter().map(|&place| &*words[place as usize]))
                 }
             });
         }
@@ -270,7 +272,9 @@ mod tests {
 
     #[test]
     fn examples_have_texts_where_the_file_has() {
-        let examples = predictor().onnx_examples(&wanted(true), 4);
+        let predictor = predictor();
+        let written = predictor.to_onnx(&wanted(true)).unwrap();
+        let examples = predictor.onnx_examples(&written, &wanted(true), 4);
         let texts: Vec<&str> = (examples.graph.initializers.iter())
             .filter(|tensor| tensor.data_type == onnx::DataType::String)
             .map(|tensor| &*tensor.name)

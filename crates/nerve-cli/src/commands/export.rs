@@ -75,7 +75,7 @@ fn onnx(args: &Export, predictor: &Predictor, path: &Path) -> Result<(), Failure
     let bytes = exported.model.encode();
     write(path, &bytes)?;
     if let Some(path) = &args.examples {
-        let examples = predictor.onnx_examples(&wanted, batch.unwrap_or(EXAMPLES));
+        let examples = predictor.onnx_examples(&exported, &wanted, batch.unwrap_or(EXAMPLES));
         write(path, &examples.encode())?;
     }
     let differences = match args.verify {
