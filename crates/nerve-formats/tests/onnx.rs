@@ -197,6 +197,8 @@ fn o33_o34_o35_shapes_and_data_that_contradict_each_other() {
     assert!(error(&[1], &[0x10, 1, 0x32, 1, b'x']).contains("texts"));
     assert!(error(&[3], &[0x10, 22, 0x4a, 1, 0]).contains("2 bytes"), "int4, odd count");
     assert!(tensor(&[1], &[0x10, 1, 0x4a, 4, 0, 0, 0, 0]).is_ok());
+    let sparse = decode(&with_graph(&field(15, &[]))).unwrap_err();
+    assert!(sparse.contains("a data type"), "an array without values: {sparse}");
 }
 
 /// A model whose weight lies in `location`, written to `folder`.

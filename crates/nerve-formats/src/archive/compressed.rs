@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -24,7 +25,13 @@ pub fn decompress<'a>(
         ("gzip", io::copy(&mut decoder, &mut out).map(|_| ()).map_err(|error| error.to_string()))
     } else if bytes.starts_with(b"\xfd7zXZ\0") {
         let mut input = bytes;
-        ("xz", lzma_rs::xz_decompress(&mut input, &mut out).map_err(|error| format!("{error:?}")))
+        // The decoder adds lengths that the file claims; where overflows are checked that panics.
+        let run = AssertUnwindSafe(|| lzma_rs::xz_decompress(&mut input, &mut out));
+        let result = match catch_unwind(run) {
+            Ok(result) => result.map_err(|error| format!("{error:?}")),
+            Err(_) => Err("lengths that overflow".to_string()),
+        };
+        ("xz", result)
     } else if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || bytes.starts_with(b"BZh") {
         let (expected, found) = ("gzip or xz", "zstd or bzip2, which nerve does not read");
         return Err(FormatError::new(ErrorKind::Unsupported, file, "compression", expected, found));

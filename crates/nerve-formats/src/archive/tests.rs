@@ -187,3 +187,10 @@ fn cut_off_anywhere_is_an_error_or_less_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn lengths_of_xz_that_overflow_are_damage() {
+    // Found by fuzzing: the stream names a length near 2^64.
+    let found = include_bytes!("../../../../fuzz/corpus/archive/overflow.xz");
+    assert!(error(found).contains("damaged"));
+}

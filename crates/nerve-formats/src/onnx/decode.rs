@@ -450,6 +450,9 @@ impl<'a> Decoder<'a> {
             Ok(Some(()))
         })?;
         sparse.dims = self.dims(bytes, dims, "dims of a sparse tensor")?;
+        // One that did not come is as wrong as one that contradicts itself.
+        sparse.values.check(self.file, self.folder.as_ref())?;
+        sparse.indices.check(self.file, self.folder.as_ref())?;
         Ok(sparse)
     }
 
