@@ -64,6 +64,9 @@ impl Json {
             .filter_map(|key| key.split_once('.').map(|(outer, _)| outer.to_string()))
             .collect();
         columns.retain(|key| known.get(key) != Some(&true) || !outer.contains(key));
+        if columns.is_empty() {
+            return Err(empty(path, "objects without keys").into());
+        }
         check_names(path, &columns)?;
         Ok(Json { path: path.into(), options: options.clone(), columns })
     }
@@ -316,6 +319,14 @@ mod tests {
 
     fn read(text: &str) -> Result<Table, String> {
         read_as("t.jsonl", text, &Options::default())
+    }
+
+    #[test]
+    fn objects_without_keys_are_no_table() {
+        // Found by fuzzing.
+        for text in ["{}", "{}\n{}", "[{}]"] {
+            assert!(read(text).unwrap_err().contains("objects without keys"), "{text}");
+        }
     }
 
     #[test]
