@@ -141,6 +141,49 @@ fn o30_functions_are_applied_and_do_not_call_themselves_for_ever() {
 }
 
 #[test]
+fn a_function_does_not_see_the_weights_of_the_model() {
+    // Its operand `low` is left out, and the model has a weight of that name.
+    let mut named_alike = model(vec![own("Cut", "x", "y"), Node::new("Add", ["low", "x"], ["z"])]);
+    named_alike.graph.initializers = vec![onnx::Tensor::floats("low", &[1], &[5.0])];
+    let mut cut = function("Cut", Node::new("Clip", ["a", "low"], ["b"]));
+    cut.inputs.push("low".into());
+    named_alike.functions = vec![cut];
+    let x = Tensor::from_slice(&[1.0f32, -2.0], [2]);
+    assert_eq!(run(named_alike, &[x]).unwrap(), [1.0, -2.0]);
+}
+
+#[test]
+fn weights_that_are_filled_are_bounded_together_and_stand_in_their_order() {
+    let with = |limit: u64| {
+        let fill = |i: usize| {
+            let name = format!("w{i}");
+            let value = onnx::Tensor::floats("", &[1], &[i as f32]);
+            Node::new("ConstantOfShape", ["dims"], [&*name]).with("value", value)
+        };
+        let mut nodes: Vec<Node> = (0..8).map(fill).collect();
+        let mut last = "x".to_string();
+        for i in 0..8 {
+            let next = if i == 7 { "y".to_string() } else { format!("h{i}") };
+            nodes.push(Node::new("Add", [&*last, &*format!("w{i}")], [&*next]));
+            last = next;
+        }
+        let mut model = model(nodes);
+        model.graph.initializers = vec![onnx::Tensor::ints("dims", &[1], &[2])];
+        let limits = Limits { bytes: limit, ..Limits::default() };
+        Network::new("m", model, Options { limits, ..Options::default() }).unwrap()
+    };
+    let names = |network: &Network| -> Vec<String> {
+        network.params().vars().iter().map(|var| var.name().to_string()).collect()
+    };
+    assert_eq!(names(&with(1 << 20)), ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7"]);
+    // Eight bytes each: three fit, the others are computed where they are used.
+    let few = with(24);
+    assert_eq!(names(&few), ["w0", "w1", "w2"]);
+    let y = few.run(&[Tensor::from_slice(&[1.0f32, 2.0], [2]).into()]).unwrap();
+    assert_eq!(y[0].tensor().unwrap().to_vec::<f32>(), [29.0, 30.0]);
+}
+
+#[test]
 fn o30_the_number_of_nodes_is_bounded() {
     // Each function calls the one below twice: a million calls from twenty lines.
     let twice = |n: usize| Function {

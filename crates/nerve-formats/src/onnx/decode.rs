@@ -5,6 +5,7 @@ use super::parts::Parts;
 use super::*;
 use crate::protobuf::{Field, Fields, packed_ints};
 use crate::{ErrorKind, FormatError, Limits, Reader};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Protocol Buffers count bytes in 31 bits; larger models keep their weights beside the file.
@@ -255,11 +256,9 @@ impl<'a> Decoder<'a> {
             }
             Ok(Some(()))
         })?;
-        let twice = node.attributes.iter().enumerate().find(|(i, attribute)| {
-            node.attributes[..*i].iter().any(|earlier| earlier.name == attribute.name)
-        });
-        if let Some((_, attribute)) = twice {
-            let field = format!("attribute {:?} of node {:?}", attribute.name, node.name);
+        let mut names = HashSet::new();
+        if let Some(twice) = node.attributes.iter().find(|a| !names.insert(a.name.as_str())) {
+            let field = format!("attribute {:?} of node {:?}", twice.name, node.name);
             return Err(self.malformed(bytes, &field, "once", "twice"));
         }
         Ok(node)

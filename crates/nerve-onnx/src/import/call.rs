@@ -81,12 +81,10 @@ impl<'a> Call<'a> {
 
     /// Operand `i` as a constant: its value must be known while the graph is built.
     pub fn known(&self, i: usize) -> Result<Tensor, Stop> {
-        let name = &self.node.inputs[i];
-        if let Some(constant) = self.scope.constant(name) {
-            return Ok(constant);
-        }
         let known = self.tensor(i)?.known()?;
-        known.ok_or_else(|| Stop::Value(format!("the value of operand {i} ({name:?})")))
+        known.ok_or_else(|| {
+            Stop::Value(format!("the value of operand {i} ({:?})", self.node.inputs[i]))
+        })
     }
 
     /// Operand `i` as known whole numbers, flat.

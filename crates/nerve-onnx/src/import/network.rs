@@ -309,30 +309,37 @@ fn constants_as_initializers(graph: &mut Graph) {
 }
 
 /// Weights that are left out of a file, to make it small, are filled with one number: takes the nodes that
-/// do so away, and gives each weight as a tensor.
+/// do so away, and gives each weight as a tensor, in the order of the file. All together take at most `limit`
+/// bytes: a short file could ask for any number of them.
 fn filled(graph: &mut Graph, limit: u64) -> Vec<(String, Tensor)> {
     let weights = roles(&graph.nodes, &[]);
-    let mut filled = HashMap::new();
+    let known: HashMap<&str, &onnx::Tensor> =
+        graph.initializers.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let (mut filled, mut left) = (Vec::new(), limit);
     for node in graph.nodes.iter().filter(|node| node.op_type == "ConstantOfShape") {
         let ([shape], [name]) = (&node.inputs[..], &node.outputs[..]) else { continue };
-        let known = graph.initializers.iter().find(|t| t.name == *shape);
-        let value = node.attributes.iter().find_map(|attribute| match &attribute.value {
-            AttributeValue::Tensor(tensor) if attribute.name == "value" => Some(tensor),
-            _ => None,
-        });
-        let (Some(known), Some(value)) = (known, value) else { continue };
-        let dims = known.bytes().as_chunks::<8>().0.iter().map(|&b| i64::from_le_bytes(b));
+        let [Attribute { value: AttributeValue::Tensor(value), .. }] = &node.attributes[..] else {
+            continue;
+        };
+        let Some(shape) = known.get(shape.as_str()).filter(|t| t.data_type == DataType::Int64)
+        else {
+            continue;
+        };
+        let dims = shape.bytes().as_chunks::<8>().0.iter().map(|&b| i64::from_le_bytes(b));
         let Ok(dims) = super::call::shape(&dims.collect::<Vec<_>>()) else { continue };
-        let fits = (dims.iter().product::<usize>() as u64).saturating_mul(4) <= limit;
-        let number = value.bytes().as_chunks().0.first().map(|&b| f32::from_le_bytes(b));
-        if let (DataType::Float, Some(number), true) = (value.data_type, number, fits)
+        let bytes = (dims.iter().product::<usize>() as u64).saturating_mul(4);
+        if let (DataType::Float, [number]) = (value.data_type, value.bytes().as_chunks().0)
             && weights.contains_key(name.as_str())
+            && bytes <= left
         {
-            filled.insert(name.clone(), Tensor::full(dims, number.into(), DType::F32));
+            left -= bytes;
+            let number = f64::from(f32::from_le_bytes(*number));
+            filled.push((name.clone(), Tensor::full(dims, number, DType::F32)));
         }
     }
-    graph.nodes.retain(|node| !node.outputs.first().is_some_and(|name| filled.contains_key(name)));
-    filled.into_iter().collect()
+    let gone: HashSet<&str> = filled.iter().map(|(name, _)| name.as_str()).collect();
+    graph.nodes.retain(|node| !node.outputs.first().is_some_and(|name| gone.contains(&**name)));
+    filled
 }
 
 /// Checks that no variance is negative: its root would not be a number.

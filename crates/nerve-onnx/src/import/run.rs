@@ -63,6 +63,9 @@ impl Network {
             match result {
                 Err(error) if error.kind() == ImportErrorKind::Value => {
                     let next = if mode == Mode::Shapes { Mode::Values } else { Mode::Pieces };
+                    if next == Mode::Pieces {
+                        eprintln!("nerve: the model runs piece by piece, which is slower: {error}");
+                    }
                     self.lock().mode = next;
                 }
                 result => return result,

@@ -5,7 +5,7 @@ use super::error::{ImportError, ImportErrorKind, Stop};
 use super::network::Inner;
 use super::ops;
 use super::value::Value;
-use nerve_core::{DType, Tensor};
+use nerve_core::DType;
 use nerve_formats::onnx::{Function, Graph, Node};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -44,6 +44,8 @@ pub(crate) struct Scope<'a> {
     values: HashMap<&'a str, Value>,
     opsets: &'a [(String, i64)],
     depth: usize,
+    /// Whether the weights of the model are seen here: functions see their operands alone.
+    weights: bool,
 }
 
 /// Functions within functions, graphs within nodes.
@@ -52,7 +54,8 @@ const MAX_DEPTH: usize = 100;
 impl<'a> Scope<'a> {
     pub fn new(network: &'a Inner, budget: &'a Budget) -> Scope<'a> {
         let opsets = &network.opsets;
-        Scope { network, budget, outer: None, values: HashMap::new(), opsets, depth: 0 }
+        let values = HashMap::new();
+        Scope { network, budget, outer: None, values, opsets, depth: 0, weights: true }
     }
 
     /// The scope of a graph within a node, which sees the values around it.
@@ -61,8 +64,8 @@ impl<'a> Scope<'a> {
             return Err(Stop::Limit(format!("more than {MAX_DEPTH} graphs within each other")));
         }
         let (network, budget, opsets) = (outer.network, outer.budget, outer.opsets);
-        let depth = outer.depth + 1;
-        Ok(Scope { network, budget, outer: Some(outer), values: HashMap::new(), opsets, depth })
+        let (values, depth, weights) = (HashMap::new(), outer.depth + 1, outer.weights);
+        Ok(Scope { network, budget, outer: Some(outer), values, opsets, depth, weights })
     }
 
     pub fn set(&mut self, name: &'a str, value: Value) {
@@ -77,21 +80,7 @@ impl<'a> Scope<'a> {
             }
             scope = inner.outer;
         }
-        // Functions see no values around them, and none of theirs is called like a weight by chance:
-        // their names are looked up before, or are errors of the check.
-        self.network.weight(name)
-    }
-
-    /// The value of a weight as it stands in the file.
-    pub fn constant(&self, name: &str) -> Option<Tensor> {
-        let mut scope = Some(self);
-        while let Some(inner) = scope {
-            if inner.values.contains_key(name) {
-                return None;
-            }
-            scope = inner.outer;
-        }
-        self.network.constants.get(name).and_then(Value::tensor).cloned()
+        if self.weights { self.network.weight(name) } else { None }
     }
 
     /// The version of the operators of `domain`.
@@ -133,6 +122,7 @@ impl<'a> Scope<'a> {
             values: HashMap::new(),
             opsets: &function.opsets,
             depth: self.depth + 1,
+            weights: false,
         };
         for (name, value) in function.inputs.iter().zip(&call.inputs) {
             if let Some(value) = value {
@@ -170,7 +160,7 @@ impl<'a> Scope<'a> {
             name => match self.get(name) {
                 Some(value) => Ok(Some(value)),
                 // A function's operand that its caller left out.
-                None if self.outer.is_none() && self.depth > 0 => Ok(None),
+                None if self.outer.is_none() && !self.weights => Ok(None),
                 None => Err(Stop::Wrong(format!("nothing produces operand {name:?}"))),
             },
         };
