@@ -393,7 +393,7 @@ pub struct Predict {
     /// A file of rows, `-` for standard input; .npz or .npy for an ONNX model
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
-    /// Where the answers go: .csv, .tsv or .jsonl (.npz or .npy of an ONNX model), `-` for standard output (CSV; JSON lines with --json)
+    /// Where the answers go: .csv, .tsv, .jsonl, .npz, .npy, .parquet or .arrow (the last two in a build with the feature `parquet`), `-` for standard output (CSV; JSON lines with --json)
     #[arg(long, short, value_name = "FILE", default_value = "-", requires = "data")]
     pub output: PathBuf,
     /// Read the weights of an ONNX model from the files beside it that it names

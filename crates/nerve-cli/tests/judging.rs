@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Ran, folder, nerve, shell};
+use nerve::formats::{Limits, Npy, NpyData, Zip};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -160,6 +161,47 @@ fn rows_are_answered_as_csv_and_json_from_files_and_pipes() {
     assert_eq!(piped.out, head);
     let closed = shell(here, "nerve predict points --data points.csv | head -1").ends(0);
     assert_eq!(closed.err, "");
+}
+
+#[test]
+fn answers_are_arrays_where_that_is_asked_for() {
+    let here = trained();
+    let here = here.path();
+    let points =
+        |name: &str| ["predict", "points", "--data", "points.csv", "-o", name].map(str::to_string);
+    let run = |name: &str| {
+        let args = points(name);
+        nerve(here, &args.each_ref().map(String::as_str)).ends(0)
+    };
+    run("plain.csv");
+    let plain = read(here, "plain.csv");
+    let line = |row: usize| -> Vec<String> {
+        plain.lines().nth(row + 1).unwrap().split(',').map(str::to_string).collect()
+    };
+    run("out.npz");
+    let zip = Zip::read(here.join("out.npz"), &Limits::default()).unwrap();
+    let names: Vec<&str> = zip.names().collect();
+    assert_eq!(names, ["row.npy", "sign.npy", "sign_probabilities.npy"]);
+    let arrays = |i| Npy::from_bytes("x", &zip.unpack(i).unwrap()).unwrap();
+    assert_eq!(arrays(0).data, NpyData::I64((0..300).collect()));
+    let (NpyData::I32(classes), NpyData::F32(p)) = (arrays(1).data, arrays(2).data) else {
+        panic!("classes as i32, probabilities as f32")
+    };
+    assert_eq!(arrays(2).shape, [300, 2]);
+    for row in [0, 17, 299] {
+        let line = line(row);
+        assert_eq!(["no", "yes"][classes[row] as usize], line[1], "{line:?}");
+        assert_eq!([p[2 * row].to_string(), p[2 * row + 1].to_string()], line[2..4]);
+    }
+    run("out.npy");
+    let npy = Npy::read(here.join("out.npy"), &Limits::default()).unwrap();
+    assert_eq!(npy, arrays(2));
+    let keep = ["predict", "points", "--data", "points.csv", "--keep", "-o", "x.npz"];
+    nerve(here, &keep).ends(2).says("--keep is for tables");
+    if !cfg!(feature = "parquet") {
+        let args = points("x.parquet");
+        nerve(here, &args.each_ref().map(String::as_str)).ends(2).says("--features parquet");
+    }
 }
 
 #[test]

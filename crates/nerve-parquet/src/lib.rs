@@ -1,4 +1,4 @@
-//! Parquet and Arrow files: sources of `nerve-data`, and predictions written as Parquet.
+//! Parquet and Arrow files: sources of `nerve-data`, and predictions written as such.
 //!
 //! A crate of its own, since the readers of Apache Arrow take longer to build than all the rest: a program that wants
 //! them calls [`register`] when it begins, and [`nerve_data::source::open`] then knows the two formats.
@@ -45,7 +45,7 @@ use nerve_formats::{ErrorKind, FormatError, Limits, Reader};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-pub use write::write;
+pub use write::{Writer, write};
 
 /// How many rows are decoded at a time.
 const BATCH: usize = 65_536;

@@ -114,13 +114,48 @@ fn what_was_written_is_read() {
     ];
     let table = Table::new(columns, Origin::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.parquet");
-    write(&path, &table).unwrap();
-    let again = rows(&read(&path, &Options::default()).unwrap());
-    assert_eq!(
-        again,
-        [["a", "0.1", "[1.0, 2.0]"], ["?", "?", "[3.0, 4.0]"], ["", "3", "[5.0, 6.5]"]]
-    );
+    let right = [["a", "0.1", "[1.0, 2.0]"], ["?", "?", "[3.0, 4.0]"], ["", "3", "[5.0, 6.5]"]];
+    for name in ["t.parquet", "t.arrow", "t.feather"] {
+        let path = folder.path().join(name);
+        write(&path, &table).unwrap();
+        assert_eq!(rows(&read(&path, &Options::default()).unwrap()), right, "{name}");
+    }
+}
+
+#[test]
+fn tables_are_written_one_after_the_other() {
+    register();
+    let table = |from: u32, rows: u32| {
+        let numbers = (from..from + rows).map(f64::from).collect();
+        let column = Column { name: "x".into(), cells: nerve_data::Cells::Numbers(numbers) };
+        Table::new(vec![column], Origin::default()).unwrap()
+    };
+    for name in ["long.parquet", "long.arrow"] {
+        let (path, mut bytes) = (Path::new(name), Vec::new());
+        let mut writer = Writer::new(path, &table(0, 1)).unwrap();
+        let mut largest = 0;
+        for chunk in 0..50 {
+            let before = bytes.len();
+            writer.write(&table(chunk * 4096, 4096), &mut bytes).unwrap();
+            largest = largest.max(bytes.len() - before);
+        }
+        let other = Column { name: "y".into(), cells: nerve_data::Cells::Numbers(vec![]) };
+        let two = Table::new(
+            vec![other.clone(), Column { name: "x".into(), ..other }],
+            Origin::default(),
+        );
+        assert!(writer.write(&two.unwrap(), &mut bytes).is_err());
+        writer.finish(&mut bytes).unwrap();
+        // What has come so far is given away in pieces, and not at the end.
+        assert!(largest > 0 && largest < bytes.len() / 2, "{name}: {largest} of {}", bytes.len());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let again = read(&path, &Options::default()).unwrap();
+        assert_eq!(again.rows(), 50 * 4096);
+        let right = |row| again.columns()[0].cells.get(row) == Cell::Number(row as f64);
+        assert!((0..again.rows()).all(right), "{name}");
+    }
 }
 
 #[test]

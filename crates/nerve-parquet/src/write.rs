@@ -1,5 +1,6 @@
-//! A table as a Parquet file.
+//! Tables as Parquet and Arrow files.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,46 +8,106 @@ use arrow_array::{
     ArrayRef, FixedSizeListArray, Float32Array, Float64Array, Int32Array, RecordBatch, StringArray,
     UInt8Array,
 };
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use nerve_data::{Cells, Column, DataError, Table, Values};
-use nerve_formats::{ErrorKind, FormatError, write_atomic};
+use nerve_formats::write_atomic;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-/// Writes a table as a Parquet file, packed by snappy: texts as strings, numbers as doubles with nulls where there is none,
-/// arrays as lists of one length. The file is whole or absent.
+/// From so many rows on they are packed and given away: a group of rows in a Parquet file.
+const GROUP: usize = 65_536;
+
+/// Writes a table as a Parquet file, packed by snappy, or where the name ends in `.arrow` or `.feather` as an Arrow file:
+/// texts as strings, numbers as doubles with nulls where there is none, arrays as lists of one length. The file is whole or
+/// absent.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write(path: &Path, table: &Table) -> Result<(), DataError> {
-    let bytes = encode(table).map_err(|error| {
-        FormatError::new(
-            ErrorKind::Mismatch,
-            path,
-            "table",
-            "one that Parquet holds",
-            error.to_string(),
-        )
-    })?;
-    Ok(write_atomic(path, |out| out.write_all(&bytes))?)
+    let written = write_atomic(path, |out| {
+        let mut writer = Writer::new(path, table)?;
+        writer.write(table, out)?;
+        writer.finish(out)
+    });
+    Ok(written?)
 }
 
-fn encode(table: &Table) -> Result<Vec<u8>, ArrowError> {
-    let arrays = table.columns().iter().map(array).collect::<Result<Vec<ArrayRef>, _>>()?;
-    let fields: Vec<Field> = table
-        .columns()
-        .iter()
-        .zip(&arrays)
-        .map(|(column, array)| Field::new(&column.name, array.data_type().clone(), true))
-        .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties))?;
-    writer.write(&RecordBatch::try_new(schema, arrays)?)?;
-    writer.close()?;
-    Ok(bytes)
+/// A file that is written table after table, all with the same columns, in bounded memory.
+pub struct Writer {
+    schema: SchemaRef,
+    kind: Kind,
+}
+
+/// The writers of others write into memory, from which it is taken after each table.
+enum Kind {
+    Parquet(Box<ArrowWriter<Vec<u8>>>),
+    Arrow(Box<FileWriter<Vec<u8>>>),
+}
+
+impl Writer {
+    /// For tables with the columns of this one; the ending of the path says in which format, see [`write`].
+    ///
+    /// # Errors
+    /// A column that the format cannot hold.
+    pub fn new(path: &Path, like: &Table) -> io::Result<Writer> {
+        let field = |column: &Column| {
+            Ok(Field::new(&column.name, array(column)?.data_type().clone(), true))
+        };
+        let fields = like.columns().iter().map(field).collect::<Result<Vec<_>, ArrowError>>();
+        let schema = Arc::new(Schema::new(fields.map_err(io::Error::other)?));
+        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+        let kind = match ending.as_deref().and_then(|ending| ending.to_str()) {
+            Some("arrow" | "feather") => {
+                let file = FileWriter::try_new(Vec::new(), &schema).map_err(io::Error::other)?;
+                Kind::Arrow(Box::new(file))
+            }
+            _ => {
+                let packed = WriterProperties::builder().set_compression(Compression::SNAPPY);
+                let file =
+                    ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(packed.build()))?;
+                Kind::Parquet(Box::new(file))
+            }
+        };
+        Ok(Writer { schema, kind })
+    }
+
+    /// Writes the rows of a table.
+    ///
+    /// # Errors
+    /// Its columns are others; those of `out`.
+    pub fn write(&mut self, table: &Table, out: &mut dyn Write) -> io::Result<()> {
+        let arrays = table.columns().iter().map(array).collect::<Result<Vec<ArrayRef>, _>>();
+        let batch = arrays.and_then(|arrays| RecordBatch::try_new(self.schema.clone(), arrays));
+        let batch = batch.map_err(io::Error::other)?;
+        let bytes = match &mut self.kind {
+            Kind::Parquet(file) => {
+                file.write(&batch)?;
+                if file.in_progress_rows() >= GROUP {
+                    file.flush()?;
+                }
+                file.inner_mut()
+            }
+            Kind::Arrow(file) => {
+                file.write(&batch).map_err(io::Error::other)?;
+                file.get_mut()
+            }
+        };
+        out.write_all(&std::mem::take(bytes))
+    }
+
+    /// Writes what is left, and the end of the file.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn finish(self, out: &mut dyn Write) -> io::Result<()> {
+        let bytes = match self.kind {
+            Kind::Parquet(file) => file.into_inner()?,
+            Kind::Arrow(file) => file.into_inner().map_err(io::Error::other)?,
+        };
+        out.write_all(&bytes)
+    }
 }
 
 fn array(column: &Column) -> Result<ArrayRef, ArrowError> {

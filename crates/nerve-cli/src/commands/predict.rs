@@ -1,7 +1,10 @@
 //! `nerve predict`: what a trained network says of the rows of a file, or sees on pictures.
 
+mod arrays;
 mod onnx;
 mod rows;
+#[cfg(feature = "parquet")]
+mod sheet;
 mod writer;
 
 use crate::args::Predict;
@@ -128,4 +131,10 @@ fn object(name: &str, answer: &Answer, notes: &[String], top: usize) -> Value {
         .map(|(label, share)| json!({ "label": label, "probability": share }))
         .collect();
     json!({ "file": name, "classes": classes, "notes": notes })
+}
+
+/// The name of an output as a file may be called: some have colons and slashes.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    name.chars().map(plain).collect()
 }

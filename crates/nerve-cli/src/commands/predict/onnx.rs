@@ -1,5 +1,6 @@
 //! `nerve predict MODEL.onnx`: arrays in, arrays out.
 
+use super::file_name;
 use crate::args::Predict;
 use crate::commands::set_threads;
 use crate::failure::Failure;
@@ -113,12 +114,6 @@ fn converted(info: &ValueInfo, value: Value) -> Result<Value, Failure> {
         )));
     }
     Ok(Value::Tensor(result))
-}
-
-/// The name of an output as a file may be called: some have colons and slashes.
-fn file_name(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-    name.chars().map(plain).collect()
 }
 
 fn write(args: &Predict, arrays: &[(String, Npy)]) -> Result<(), Failure> {

@@ -1,7 +1,10 @@
 //! Answers for the rows of a file: read, answered and written in chunks, so that memory does not grow
 //! with the file.
 
-use super::writer::{Format, Writer};
+use super::arrays::Arrays;
+#[cfg(feature = "parquet")]
+use super::sheet::Sheet;
+use super::writer::{Format, Sink, Writer};
 use crate::args::Predict;
 use crate::commands::{open, set_threads};
 use crate::failure::Failure;
@@ -39,10 +42,14 @@ pub fn run(args: &Predict, data: &Path) -> Result<(), Failure> {
     let mut job =
         Job { predictor: &predictor, asking, args, format, format_of_stdin, bad: 0, answered: 0 };
     let mut result = Ok(());
-    if to_file {
+    if matches!(format, Format::Arrays | Format::Array) {
+        let mut arrays = Arrays::new(&predictor, format, args.keep)?;
+        job.answer(spool.path(), &mut arrays, &mut io::sink())?;
+        arrays.save(&args.output, format)?;
+    } else if to_file {
         // An error of ours is kept; that of the file says that nothing was written.
         let written = write_atomic(&args.output, |out| {
-            result = job.answer(spool.path(), &mut *out);
+            result = job.answer(spool.path(), &mut *job.sink(), &mut *out);
             match &result {
                 Ok(()) => Ok(()),
                 Err(_) => Err(io::Error::other("not all rows were answered")),
@@ -51,7 +58,7 @@ pub fn run(args: &Predict, data: &Path) -> Result<(), Failure> {
         result.and(written.map_err(|error| Failure::Runtime(error.to_string())))?;
     } else {
         let mut out = BufWriter::new(io::stdout().lock());
-        job.answer(spool.path(), &mut out)?;
+        job.answer(spool.path(), &mut *job.sink(), &mut out)?;
         out.flush()?;
     }
     let Job { answered, bad, .. } = job;
@@ -75,40 +82,55 @@ struct Job<'a> {
     answered: usize,
 }
 
-impl Job<'_> {
-    fn answer(&mut self, data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+impl<'a> Job<'a> {
+    /// What writes the answers.
+    fn sink(&self) -> Box<dyn Sink + 'a> {
+        let names = Writer::new(self.predictor, self.format, self.args.keep);
+        #[cfg(feature = "parquet")]
+        if self.format == Format::Sheet {
+            return Box::new(Sheet::new(names, &self.args.output));
+        }
+        Box::new(names)
+    }
+
+    fn answer(
+        &mut self,
+        data: &Path,
+        sink: &mut dyn Sink,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
         let refuse = |error: DataError| Failure::Data(error.to_string());
         let mut options = Options::from_args(&self.predictor.card.recipe.data);
         // How the training data were written says nothing about this file, but for what cannot be seen in it.
         options.format = self.format_of_stdin.clone();
         options.skip_ragged |= self.args.skip_bad;
         let source = source::open(data, &options).map_err(refuse)?;
-        let mut writer = Writer::new(self.predictor, self.format, self.args.keep);
         if self.predictor.reaches() {
             // A window of a series would end at the end of a chunk.
             let table = source::read_all(&*source).map_err(refuse)?;
             table.notes().iter().for_each(|note| complain(note));
-            return self.chunk(table, &mut writer, out);
+            self.chunk(table, sink, out)?;
+            return Ok(sink.finish(out)?);
         }
         let mut chunks = source.chunks().map_err(refuse)?;
         while let Some(table) = chunks.next(CHUNK).map_err(refuse)? {
-            self.chunk(table, &mut writer, out)?;
+            self.chunk(table, sink, out)?;
         }
         chunks.notes().iter().for_each(|note| complain(note));
-        Ok(())
+        Ok(sink.finish(out)?)
     }
 
     fn chunk(
         &mut self,
         table: Table,
-        writer: &mut Writer<'_>,
+        sink: &mut dyn Sink,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let rows = self.rows(table)?;
         if !rows.rows.is_empty() {
-            self.answered += self.write(&rows, writer, out)?;
+            self.answered += self.write(&rows, sink, out)?;
         }
-        Ok(())
+        Ok(sink.chunk(&rows.table, out)?)
     }
 
     /// The rows of a chunk; without those that cannot be read, where they may be passed over.
@@ -132,13 +154,13 @@ impl Job<'_> {
     fn write(
         &mut self,
         rows: &Rows,
-        writer: &mut Writer<'_>,
+        sink: &mut dyn Sink,
         out: &mut dyn Write,
     ) -> Result<usize, Failure> {
         let (mut failed, mut answered) = (None, 0);
         let ended = self.asking.answers(rows, false, |said: Said| {
             answered += 1;
-            writer.row(&rows.table, &said, out).map_err(|error| {
+            sink.row(&rows.table, &said, out).map_err(|error| {
                 failed = Some(error);
                 "the answers cannot be written".into()
             })
@@ -184,13 +206,19 @@ impl Spool {
         Ok(kept)
     }
 
-    /// What standard input holds: objects of JSON, or else fields between commas, tabs, semicolons.
+    /// What standard input holds: objects of JSON, Parquet, Arrow, or else fields between commas, tabs, semicolons.
     fn format(&self) -> Option<String> {
         let Spool::Kept(path) = self else { return None };
-        let mut first = [0; 1];
-        let read = fs::File::open(path).and_then(|mut file| file.read(&mut first));
-        let json = read.is_ok_and(|count| count == 1 && first[0] == b'{');
-        Some(if json { "jsonl" } else { "csv" }.to_string())
+        let mut first = Vec::new();
+        // What cannot be read is told where it is read as a table.
+        let _ = fs::File::open(path).and_then(|file| file.take(6).read_to_end(&mut first));
+        let named = match &first[..] {
+            [b'{', ..] => "jsonl",
+            start if start.starts_with(b"PAR1") => "parquet",
+            b"ARROW1" => "arrow",
+            _ => "csv",
+        };
+        Some(named.to_string())
     }
 
     fn path(&self) -> &Path {

@@ -18,6 +18,12 @@ pub enum Format {
     Tab,
     /// One JSON object a line.
     Lines,
+    /// npz: an array for each output.
+    Arrays,
+    /// npy: one array.
+    Array,
+    /// Parquet or Arrow, whichever the name says.
+    Sheet,
 }
 
 impl Format {
@@ -28,11 +34,37 @@ impl Format {
             Some("csv") => Ok(Format::Comma),
             Some("tsv") => Ok(Format::Tab),
             Some("jsonl" | "ndjson") => Ok(Format::Lines),
+            Some("npz") => Ok(Format::Arrays),
+            Some("npy") => Ok(Format::Array),
+            Some("parquet" | "arrow" | "feather") if cfg!(feature = "parquet") => Ok(Format::Sheet),
+            Some(ending @ ("parquet" | "arrow" | "feather")) => Err(format!(
+                "cannot write .{ending}: this nerve was built without the feature `parquet` \
+                 (cargo build --release --features parquet)"
+            )),
             _ => Err(format!(
-                "cannot tell how to write `{}`: expected a name that ends in .csv, .tsv or .jsonl",
+                "cannot tell how to write `{}`: expected a name that ends in .csv, .tsv, .jsonl, .npz, .npy, .parquet \
+                 or .arrow",
                 nerve_recipe::source::escape(&path.to_string_lossy())
             )),
         }
+    }
+}
+
+/// What takes the answers, row by row.
+pub trait Sink {
+    /// What was said of a row of a table.
+    fn row(&mut self, table: &Table, said: &Said, out: &mut dyn Write) -> io::Result<()>;
+
+    /// There are no more answers for rows of this table.
+    fn chunk(&mut self, table: &Table, out: &mut dyn Write) -> io::Result<()> {
+        let _ = (table, out);
+        Ok(())
+    }
+
+    /// There are no more answers.
+    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let _ = out;
+        Ok(())
     }
 }
 
@@ -42,8 +74,23 @@ pub struct Writer<'a> {
     /// The names of outputs and of their classes.
     outputs: Vec<(String, Vec<String>)>,
     format: Format,
-    keep: bool,
+    /// Whether the columns of the data come before the answers.
+    pub keep: bool,
     begun: bool,
+}
+
+impl Sink for Writer<'_> {
+    /// Writes what was said of a row, and first of all the names of the columns.
+    fn row(&mut self, table: &Table, said: &Said, out: &mut dyn Write) -> io::Result<()> {
+        if self.format == Format::Lines {
+            return writeln!(out, "{}", self.object(table, said));
+        }
+        if !self.begun {
+            self.begun = true;
+            self.line(self.head(table, said)?, out)?;
+        }
+        self.line(self.fields(table, said)?, out)
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -57,18 +104,6 @@ impl<'a> Writer<'a> {
         Writer { predictor, outputs, format, keep, begun: false }
     }
 
-    /// Writes what was said of a row, and first of all the names of the columns.
-    pub fn row(&mut self, table: &Table, said: &Said, out: &mut dyn Write) -> io::Result<()> {
-        if self.format == Format::Lines {
-            return writeln!(out, "{}", self.object(table, said));
-        }
-        if !self.begun {
-            self.begun = true;
-            self.line(self.head(table, said)?, out)?;
-        }
-        self.line(self.fields(table, said)?, out)
-    }
-
     fn line(&self, fields: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
         let (separator, cell): (_, fn(&str) -> String) = match self.format {
             Format::Tab => ("\t", tab_cell),
@@ -79,7 +114,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The name under which an output is answered: its own, unless the data have such a column too.
-    fn name(&self, output: usize, table: &Table) -> String {
+    pub fn name(&self, output: usize, table: &Table) -> String {
         let name = &self.outputs[output].0;
         let taken = self.keep && table.columns().iter().any(|column| column.name == *name);
         if taken { format!("{name}_answer") } else { name.clone() }
@@ -115,12 +150,8 @@ impl<'a> Writer<'a> {
         }
         for (k, answer) in said.answers.iter().enumerate() {
             match answer {
-                Answer::Classes(p) => {
-                    fields.push(self.class(k, p).to_string());
-                    fields.extend(p.iter().map(f32::to_string));
-                }
-                Answer::Several(p) => {
-                    fields.push(self.several(k, p).join(" "));
+                Answer::Classes(p) | Answer::Several(p) => {
+                    fields.push(self.words(k, answer));
                     fields.extend(p.iter().map(f32::to_string));
                 }
                 Answer::Number(number) => fields.push(number.to_string()),
@@ -129,6 +160,20 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(fields)
+    }
+
+    /// The names of the classes of an output.
+    pub fn classes(&self, output: usize) -> &[String] {
+        &self.outputs[output].1
+    }
+
+    /// The class that an answer names, or the names of a set, between spaces.
+    pub fn words(&self, output: usize, answer: &Answer) -> String {
+        match answer {
+            Answer::Classes(p) => self.class(output, p).to_string(),
+            Answer::Several(p) => self.several(output, p).join(" "),
+            _ => String::new(),
+        }
     }
 
     fn class(&self, output: usize, p: &[f32]) -> &str {
@@ -186,7 +231,9 @@ fn short(p: f32) -> Value {
 
 fn no_pixels(name: &str) -> io::Error {
     let name = nerve_recipe::source::escape(name);
-    io::Error::other(format!("`{name}` is a mask, which has no place in a table: write .jsonl"))
+    io::Error::other(format!(
+        "`{name}` is a mask, which has no place in a table: write .jsonl or .npz"
+    ))
 }
 
 /// A field between tabs: what would end it becomes a space.
