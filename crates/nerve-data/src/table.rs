@@ -319,6 +319,21 @@ impl Table {
         Table { columns, rows: rows.len(), origin, notes: self.notes.clone(), before: 0 }
     }
 
+    /// The same rows with other cells in a column.
+    ///
+    /// # Errors
+    /// [`DataError::UnknownColumn`]; [`DataError::Field`] when there are not as many cells as rows.
+    pub fn replaced(&self, column: Column) -> Result<Table, DataError> {
+        let at = self.position(&column.name)?;
+        if column.cells.len() != self.rows {
+            return Err(misfit(&column.name, self.rows, column.cells.len()));
+        }
+        let keep = |(i, old): (usize, &Column)| if i == at { column.clone() } else { old.clone() };
+        let columns = self.columns.iter().enumerate().map(keep).collect();
+        let (origin, notes) = (self.origin.clone(), self.notes.clone());
+        Ok(Table { columns, rows: self.rows, origin, notes, before: self.before })
+    }
+
     /// Puts the rows of another table with the same columns at the end: the chunks of a source become one table.
     ///
     /// # Errors

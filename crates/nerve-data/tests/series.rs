@@ -42,7 +42,7 @@ fn feature(role: Role, given: &[(&str, Value)], table: &Table, rows: &[usize]) -
 #[test]
 fn windows_and_horizons_of_the_same_series_meet_in_a_batch() {
     let own = |text: &str| Some(text.to_string());
-    let order = Order { time: own("time"), series: own("meter"), freq: own("1h") };
+    let order = Order { time: own("time"), series: own("meter"), freq: own("1h"), stride: 1 };
     let table = Arc::new(sorted(table(), &order).unwrap());
     let timeline = Timeline::new(&table, &order).unwrap();
     let all: Vec<usize> = (0..24).collect();

@@ -192,10 +192,11 @@ impl Chunks for Batches {
             })?;
             columns.push(Column { name: field.name().clone(), cells });
         }
+        let before = self.rows;
         self.rows += count as u64;
         let folder = self.path.parent().map(Path::to_path_buf).unwrap_or_default();
         let origin = Origin { files: vec![self.path.clone()], folder, lines: Vec::new() };
-        Table::new(columns, origin).map(Some)
+        Ok(Some(Table::new(columns, origin)?.behind(before)))
     }
 }
 

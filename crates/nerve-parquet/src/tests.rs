@@ -87,9 +87,9 @@ fn columns_are_chosen_and_rows_come_in_pieces() {
         let source = open(&golden(name), &options).unwrap();
         assert_eq!(source.columns(), ["float", "name"]);
         let mut chunks = source.chunks().unwrap();
-        let sizes: Vec<usize> =
-            std::iter::from_fn(|| chunks.next(2).unwrap()).map(|table| table.rows()).collect();
-        assert_eq!(sizes, [2, 1]);
+        let tables: Vec<Table> = std::iter::from_fn(|| chunks.next(2).unwrap()).collect();
+        assert_eq!(tables.iter().map(Table::rows).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(tables[1].place(0), format!("row 3 of {name}"));
     }
     let wrong = Options { columns: vec!["nam".into()], ..Options::default() };
     let error = open(&golden("x.arrow"), &wrong).err().unwrap().to_string();

@@ -2,6 +2,7 @@
 
 use crate::columns;
 use crate::features::Features;
+use crate::per_series::OnScale;
 use crate::recipe::Recipe;
 use nerve_data::features::Role;
 use nerve_data::series::{self, Order, Timeline};
@@ -325,10 +326,13 @@ impl Recipe {
     pub fn prepare(&self, tables: &Tables) -> Result<Data, DataError> {
         let features = Features::fit(self, &tables.train)?;
         let slots = &features.slots;
+        let mut scaled = OnScale::default();
         let weights = self.weights(&features, &tables.train)?;
-        let part = |rows: &Rows, learned: bool| -> Result<Part, DataError> {
-            let rows = &self.whole_samples(&features, rows, learned)?;
-            let mut prepared = Prepared::new(rows.table.clone(), slots.clone(), &rows.rows)?;
+        let mut part = |rows: &Rows, learned: bool| -> Result<Part, DataError> {
+            let stride = Order::from_args(&self.data).stride;
+            let rows = &self.whole_samples(&features, rows, learned, stride)?;
+            let table = scaled.of(&features, &rows.table)?;
+            let mut prepared = Prepared::new(table, slots.clone(), &rows.rows)?;
             if let Some(weights) = &weights {
                 prepared = prepared.weighted(weights.of(&features, rows)?);
             }
@@ -336,8 +340,8 @@ impl Recipe {
             Ok(Part::Kept { dataset, rows: rows.clone() })
         };
         let train = part(&tables.train, true)?;
-        let judged = |rows: &Rows| part(rows, false);
-        let validation = tables.validation.as_ref().map(judged).transpose()?;
+        let mut judged = |rows: &Rows| part(rows, false);
+        let validation = tables.validation.as_ref().map(&mut judged).transpose()?;
         let test = tables.test.as_ref().map(judged).transpose()?;
         let weighted = weights.is_some();
         // Parts of one table have one set of notes.
@@ -354,19 +358,20 @@ impl Recipe {
 
 impl Recipe {
     /// The rows that have around them all that a sample needs: a window of the past, what comes after. Of rows that are
-    /// learned from, none reaches into another part.
+    /// learned from, none reaches into another part. Of a series every `stride`-th of them.
     pub(crate) fn whole_samples(
         &self,
         features: &Features,
         rows: &Rows,
         learned: bool,
+        stride: usize,
     ) -> Result<Rows, DataError> {
         let reach = features.reach();
         if reach == (0..1) {
             return Ok(rows.clone());
         }
         let timeline = Timeline::new(&rows.table, &Order::from_args(&self.data))?;
-        let samples = timeline.samples(&rows.rows, reach.clone(), 1, learned);
+        let samples = timeline.samples(&rows.rows, reach.clone(), stride, learned);
         if samples.is_empty() {
             let (before, after) = (-reach.start, reach.end - 1);
             let rows = rows.rows.len();

@@ -2,8 +2,10 @@
 
 use crate::columns::{self, Column};
 use crate::data::Rows;
+use crate::per_series;
 use crate::recipe::Recipe;
 use nerve_data::features::{self, Feature, Fitting, Head, Role, Setting};
+use nerve_data::series::PerSeries;
 use nerve_data::table::Slot;
 use nerve_data::transform::Pipeline;
 use nerve_data::{DataError, Element, Field};
@@ -44,6 +46,8 @@ pub struct Features {
     pub slots: Vec<Slot>,
     /// How many of the fields are inputs.
     pub fed: usize,
+    /// The columns of which each series has a scale of its own.
+    pub(crate) own_scales: Vec<PerSeries>,
 }
 
 /// A field as the network gets it.
@@ -73,12 +77,15 @@ impl Features {
     /// # Errors
     /// A column that is not there; a cell that its feature cannot take; an output that cannot be one.
     pub fn fit(recipe: &Recipe, train: &Rows) -> Result<Features, DataError> {
+        let own_scales = per_series::fit(recipe, train)?;
+        let table = per_series::applied(&own_scales, recipe.columns(), &train.table)?;
+        let train = &Rows { table, rows: train.rows.clone() };
         let all = |columns: &[Column], role| -> Result<Vec<Fitted>, DataError> {
             columns.iter().map(|column| fit(column, role, train)).collect()
         };
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
-        Features::new(inputs, outputs)
+        Ok(Features { own_scales, ..Features::new(inputs, outputs)? })
     }
 
     /// From features that were fitted in the order of the recipe's inputs and outputs.
@@ -116,7 +123,8 @@ impl Features {
         };
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
-        Features::new(inputs, outputs)
+        let own_scales = per_series::restore(&state["series"])?;
+        Ok(Features { own_scales, ..Features::new(inputs, outputs)? })
     }
 
     fn new(inputs: Vec<Fitted>, outputs: Vec<Fitted>) -> Result<Features, DataError> {
@@ -134,7 +142,12 @@ impl Features {
                 slots[slot].name.push_str(" (target)");
             }
         }
-        Ok(Features { inputs, outputs, slots, fed })
+        Ok(Features { inputs, outputs, slots, fed, own_scales: Vec::new() })
+    }
+
+    /// Whether series have scales of their own, from which answers must be brought back.
+    pub fn series_have_scales(&self) -> bool {
+        !self.own_scales.is_empty()
     }
 
     /// The rows that a sample needs, relative to its own.
@@ -147,7 +160,11 @@ impl Features {
     pub fn state(&self) -> Json {
         let states =
             |all: &[Fitted]| -> Vec<Json> { all.iter().map(|it| it.feature.state()).collect() };
-        json!({ "input": states(&self.inputs), "output": states(&self.outputs) })
+        let mut state = json!({ "input": states(&self.inputs), "output": states(&self.outputs) });
+        if !self.own_scales.is_empty() {
+            state["series"] = self.own_scales.iter().map(PerSeries::state).collect();
+        }
+        state
     }
 
     /// The inputs as the network gets them.

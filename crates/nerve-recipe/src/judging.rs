@@ -1,15 +1,17 @@
 //! From a model and rows to what is judged; thresholds that are chosen after training.
 
+mod known;
+
+use self::known::Known;
 use crate::data::Rows;
 use crate::features::{Features, Fitted};
 use crate::predictor::{ModelError, Predictor};
 use nerve_data::features::{Answer, Output, Role, Room, Setting};
-use nerve_data::{Cell, DataError, Element, Table, Values};
+use nerve_data::{DataError, Element, Table, Values};
 use nerve_formats::spec::Value;
 use nerve_formats::{FormatError, Meaning};
 use nerve_nn::state::save_safetensors;
 use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, Lists, Rule, Threshold, cell_text};
-use nerve_train::metrics::naive_error;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -34,23 +36,32 @@ impl Predictor {
         let fitted = &self.features().outputs;
         let names: Vec<Arc<[String]>> = fitted.iter().map(names).collect();
         let mut all: Vec<Option<Answers>> = vec![None; fitted.len()];
+        let means: Vec<Option<Answer>> =
+            fitted.iter().map(|it| mean_picture(it, train)).collect::<Result<_, _>>()?;
+        let mut drawn: Vec<Option<Answers>> = vec![None; fitted.len()];
         // Of a series, those without a whole window and horizon are no samples.
         let mut samples = Vec::new();
         self.answers(rows, true, |said| {
             samples.push(said.row);
-            let both = said.truths.iter().zip(&said.answers).zip(&names);
-            for (answers, ((truth, answer), names)) in all.iter_mut().zip(both) {
-                let answers = match answers {
-                    Some(answers) => answers,
-                    none => none.insert(Answers::like(answer, names)?),
+            for (k, (truth, answer)) in said.truths.iter().zip(&said.answers).enumerate() {
+                let (meaning, shape) = (fitted[k].feature.meaning(), fitted[k].feature.stored().0);
+                let like = || Answers::like(answer, &names[k], &meaning, &shape);
+                let add = |answers: &mut Option<Answers>, answer: &Answer| {
+                    let answers = match answers {
+                        Some(answers) => answers,
+                        none => none.insert(like()?),
+                    };
+                    answers.push(truth, answer)
                 };
-                answers.push(truth, answer)?;
+                add(&mut all[k], answer)?;
+                // Pictures are not kept: the mean one is compared with each as it comes.
+                means[k].as_ref().map_or(Ok(()), |mean| add(&mut drawn[k], mean))?;
             }
             Ok(())
         })?;
         let rows = &Rows { table: rows.table.clone(), rows: samples };
         let mut outputs = Vec::new();
-        for (fitted, answers) in fitted.iter().zip(all) {
+        for ((fitted, answers), drawn) in fitted.iter().zip(all).zip(drawn) {
             let answers = answers.ok_or_else(|| DataError::Empty { what: part.into() })?;
             let output = fitted.feature.output();
             let value = output.and_then(Output::threshold).unwrap_or(0.5);
@@ -59,11 +70,17 @@ impl Predictor {
                 Judgeable { threshold, ..Judgeable::new(&*fitted.column.name, answers) };
             match (&mut judgeable.answers, train) {
                 (Answers::Forecast { horizon, scale, .. }, train) => {
+                    let known = Known::of(self, &rows.table, &fitted.column.name)?;
                     let season = self.season();
-                    let series = series(&rows.table, &fitted.column.name)?;
-                    judgeable.baselines = naive(&series, &rows.rows, season, *horizon);
+                    judgeable.baselines = known.naive(&rows.rows, season, *horizon);
                     if let Some(train) = train {
-                        *scale = known_error(train, &fitted.column.name, season)?;
+                        let learned = Known::of(self, &train.table, &fitted.column.name)?;
+                        *scale = known.scales(&rows.rows, &learned, &train.rows, season);
+                    }
+                }
+                (Answers::Pictures { .. }, _) => {
+                    if let Some(Answers::Pictures { scores, .. }) = drawn {
+                        judgeable.baselines = vec![Baseline::mean_picture(scores)];
                     }
                 }
                 (_, Some(train)) => judgeable.baselines = baselines(fitted, train)?,
@@ -288,40 +305,24 @@ fn truths(fitted: &Fitted, train: &Rows) -> Result<Vec<Answer>, DataError> {
     Ok(all)
 }
 
-/// A column as numbers; where there is none, the one before.
-fn series(table: &Table, column: &str) -> Result<Vec<f64>, DataError> {
-    let cells = &table.column(column)?.cells;
-    let mut last = f64::NAN;
-    let number = |row| {
-        let number = match cells.get(row) {
-            Cell::Number(number) => Some(number),
-            Cell::Text(text) => text.trim().parse().ok(),
-            Cell::F32(&[number]) => Some(f64::from(number)),
-            _ => None,
-        };
-        last = number.filter(|number| number.is_finite()).unwrap_or(last);
-        last
-    };
-    Ok((0..cells.len()).map(number).collect())
+/// Adds values to sums of as many.
+fn add(sums: &mut Vec<f64>, values: Vec<f64>) {
+    sums.resize(values.len(), 0.0);
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
-/// The forecasts that repeat the last value and the last season before each row's horizon.
-fn naive(series: &[f64], rows: &[usize], season: usize, horizon: usize) -> Vec<Baseline> {
-    let before: Vec<&[f64]> = rows.iter().map(|&row| &series[..=row]).collect();
-    let seasons = [1, season];
-    let known = |season: &&usize| before.iter().all(|before| before.len() >= **season);
-    let seasons = seasons[..if season > 1 { 2 } else { 1 }].iter().filter(known);
-    seasons.map(|&season| Baseline::seasonal(&before, season, horizon)).collect()
-}
-
-/// The error of the naive forecast over the training rows, by which MASE divides.
-fn known_error(train: &Rows, column: &str, season: usize) -> Result<Option<f64>, DataError> {
-    let series = series(&train.table, column)?;
-    let mut rows = train.rows.clone();
-    rows.sort_unstable();
-    let known: Vec<f64> = rows.iter().map(|&row| series[row]).collect();
-    let known: Vec<f64> = known.into_iter().filter(|value| value.is_finite()).collect();
-    Ok(Some(naive_error(&known, season)).filter(|error| *error > 0.0))
+/// The mean of the pictures of the training part, for an output that is a picture.
+fn mean_picture(fitted: &Fitted, train: Option<&Rows>) -> Result<Option<Answer>, DataError> {
+    let (Meaning::Image, Some(train)) = (fitted.feature.meaning(), train) else { return Ok(None) };
+    let (mut sums, mut rows) = (Vec::new(), 0.0);
+    for truth in truths(fitted, train)? {
+        if let Answer::Numbers(values) = truth {
+            add(&mut sums, values);
+            rows += 1.0;
+        }
+    }
+    sums.iter_mut().for_each(|sum| *sum /= rows);
+    Ok(Some(Answer::Numbers(sums)))
 }
 
 /// What would be answered without a network, from the training part alone.
@@ -329,6 +330,7 @@ fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> 
     let names = names(fitted);
     let mut counts = vec![0u64; names.len()];
     let mut numbers = Vec::new();
+    let (mut sums, mut rows) = (Vec::new(), 0.0);
     for truth in truths(fitted, train)? {
         match truth {
             Answer::Classes(p) => {
@@ -344,8 +346,18 @@ fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> 
                 }
             }
             Answer::Number(number) => numbers.push(number),
-            Answer::Numbers(_) | Answer::Several(_) => {}
+            Answer::Numbers(values) => add(&mut sums, values),
+            Answer::Several(there) => add(&mut sums, there.into_iter().map(f64::from).collect()),
+            Answer::Quantiles { .. } => {}
         }
+        rows += 1.0;
+    }
+    if !sums.is_empty() {
+        let means = sums.into_iter().map(|sum| sum / rows).collect();
+        return Ok(vec![match names.is_empty() {
+            false => Baseline::frequencies(means),
+            true => Baseline::mean_vector(means),
+        }]);
     }
     if !numbers.is_empty() {
         return Ok(Baseline::constants(&numbers));

@@ -4,15 +4,17 @@ use crate::data::Rows;
 use crate::features::Features;
 use crate::model::{Card, CardError};
 use crate::network::Network;
-use nerve_data::features::Answer;
+use crate::per_series::{OnScale, Units};
+use nerve_data::features::{Answer, Output};
 use nerve_data::image_file::{self, Picture};
+use nerve_data::series::Order;
 use nerve_data::table::{Prepared, Slot};
 use nerve_data::{
     Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin, Subset, Table,
 };
 use nerve_formats::{FormatError, Limits, Meaning, SafeTensors};
 use nerve_nn::state::LoadError;
-use nerve_train::{CallbackError, Predictions, TrainError};
+use nerve_train::{CallbackError, Given, Predictions, TrainError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,11 +112,14 @@ impl Predictor {
     pub fn samples(&self, rows: &Rows, truths: bool) -> Result<Rows, DataError> {
         let features = self.features();
         match truths {
-            true => self.card.recipe.whole_samples(features, rows, false),
+            true => {
+                let stride = Order::from_args(&self.card.recipe.data).stride;
+                self.card.recipe.whole_samples(features, rows, false, stride)
+            }
             false => {
                 let mut inputs = features.clone();
                 inputs.slots.truncate(features.fed);
-                self.card.recipe.whole_samples(&inputs, rows, false)
+                self.card.recipe.whole_samples(&inputs, rows, false, 1)
             }
         }
     }
@@ -124,7 +129,8 @@ impl Predictor {
     /// # Errors
     /// A column that is not there; a cell that its feature cannot take.
     pub fn loader(&self, rows: &Rows, slots: Vec<Slot>) -> Result<Loader, DataError> {
-        let prepared = Prepared::new(rows.table.clone(), slots, &rows.rows)?;
+        let table = OnScale::default().of(self.features(), &rows.table)?;
+        let prepared = Prepared::new(table, slots, &rows.rows)?;
         let pipeline = self.features().pipeline(prepared.fields(), false)?;
         let dataset = Subset::new(prepared, rows.rows.clone())?;
         let batch_size = self.card.recipe.trainer.usize("batch_size");
@@ -223,15 +229,17 @@ impl Asking<'_> {
         let loader = self.predictor.loader(rows, slots)?;
         let outputs: Vec<_> =
             features.outputs.iter().filter_map(|it| it.feature.output()).collect();
+        let units = Units::of(features, &rows.table)?;
         let mut next = rows.rows.iter();
         self.predictions.run(&loader, |batch, given| {
             for i in 0..batch.size() {
                 let row = *next.next().expect("as many rows as examples");
-                let answers =
-                    outputs.iter().zip(given).map(|(output, given)| output.answer(given.row(i)));
-                let answers = answers.collect();
-                let truth = |(k, output): (usize, &&dyn nerve_data::features::Output)| {
-                    output.truth(batch.array(features.fed + k).values(), i)
+                let answer = |(k, (output, given)): (usize, (&&dyn Output, &Given))| {
+                    units.answer(k, row, output.answer(given.row(i)))
+                };
+                let answers = outputs.iter().zip(given).enumerate().map(answer).collect();
+                let truth = |(k, output): (usize, &&dyn Output)| {
+                    units.answer(k, row, output.truth(batch.array(features.fed + k).values(), i))
                 };
                 let told = if truths { &outputs[..] } else { &[] };
                 let truths = told.iter().enumerate().map(truth).collect();

@@ -9,7 +9,7 @@ use crate::tuning::{self, Tuning};
 use crate::vocabulary::{
     COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER, TUNE,
 };
-use crate::{explain, resolved, training};
+use crate::{explain, inherit, resolved, training};
 use nerve_data::catalogue::catalogue;
 use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
@@ -139,11 +139,14 @@ impl Recipe {
         mut problems: Vec<Diagnostic>,
     ) -> Result<Self, Report> {
         let root = check_root(&tree, &mut problems);
-        let [data, trainer, eval, log] = [&*DATA, &TRAINER, &EVAL, &LOG]
+        let [mut data, trainer, eval, log] = [&*DATA, &TRAINER, &EVAL, &LOG]
             .map(|section| check_section(&tree, section, &mut problems));
         let model = check_model(&tree, &mut problems);
-        let inputs = columns::read(&tree, Role::Input, &sources, &mut problems);
-        let outputs = columns::read(&tree, Role::Output, &sources, &mut problems);
+        let mut inputs = columns::read(&tree, Role::Input, &sources, &mut problems);
+        let mut outputs = columns::read(&tree, Role::Output, &sources, &mut problems);
+        if let (Some(data), Some(trainer)) = (&mut data, &trainer) {
+            inherit::fill(&tree, data, trainer, [&mut inputs, &mut outputs], &mut problems);
+        }
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
             check_stream(&tree, data, [&inputs, &outputs], &mut problems);

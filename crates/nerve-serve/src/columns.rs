@@ -157,6 +157,7 @@ impl OutputColumn {
             Answer::Number(_) | Answer::Classes(_) | Answer::Several(_) => vec![],
             Answer::Numbers(values) if stored.iter().product::<usize>() == values.len() => stored,
             Answer::Numbers(values) => vec![values.len()],
+            Answer::Quantiles { at, values } => vec![values.len() / at.len().max(1), at.len()],
             Answer::Pixels(pixels) if stored.iter().product::<usize>() == pixels.len() => stored,
             Answer::Pixels(pixels) => vec![pixels.len()],
         };
@@ -169,7 +170,9 @@ impl OutputColumn {
     pub fn tensors(&self) -> Vec<(String, Datatype, Vec<usize>)> {
         let own = |datatype| (self.name.clone(), datatype, self.shape.clone());
         match &self.sample {
-            Answer::Number(_) | Answer::Numbers(_) => vec![own(Datatype::Fp64)],
+            Answer::Number(_) | Answer::Numbers(_) | Answer::Quantiles { .. } => {
+                vec![own(Datatype::Fp64)]
+            }
             Answer::Pixels(_) => vec![own(Datatype::Int32)],
             Answer::Classes(p) | Answer::Several(p) => {
                 let name = format!("{}_probabilities", self.name);

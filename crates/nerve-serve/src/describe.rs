@@ -48,6 +48,7 @@ pub fn model(model: &Served, versions: &[u64]) -> Value {
     let task = |sample: &Answer| match sample {
         Answer::Number(_) => "regression",
         Answer::Numbers(_) => "numbers",
+        Answer::Quantiles { .. } => "quantiles",
         Answer::Classes(_) => "classification",
         Answer::Several(_) => "multilabel",
         Answer::Pixels(_) => "segmentation",

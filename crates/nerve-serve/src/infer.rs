@@ -427,7 +427,7 @@ impl Column {
         };
         let numbers = |answer: &Answer| match answer {
             Answer::Number(number) => vec![*number],
-            Answer::Numbers(numbers) => numbers.clone(),
+            Answer::Numbers(numbers) | Answer::Quantiles { values: numbers, .. } => numbers.clone(),
             _ => Vec::new(),
         };
         match &column.sample {
@@ -438,7 +438,7 @@ impl Column {
                 let said = |answer| crate::rows::said(model, output, answer).join(" ");
                 Column::Texts(answers.iter().map(said).collect())
             }
-            Answer::Number(_) | Answer::Numbers(_) => {
+            Answer::Number(_) | Answer::Numbers(_) | Answer::Quantiles { .. } => {
                 Column::F64(answers.iter().flat_map(numbers).collect())
             }
             Answer::Pixels(_) => {

@@ -94,6 +94,11 @@ impl Served {
         batching: Batching,
     ) -> Result<Served, String> {
         let features = predictor.features();
+        if features.series_have_scales() {
+            return Err("each of its series has a scale of its own (per_series_zscore), which a server does not \
+                        give back: `nerve predict` answers"
+                .into());
+        }
         let inputs = features.inputs.iter().map(InputColumn::new).collect::<Result<Vec<_>, _>>()?;
         let outputs: Vec<_> = features.outputs.iter().map(OutputColumn::new).collect();
         let slots = features.slots[..features.fed].to_vec();

@@ -4,7 +4,7 @@ use crate::columns::Cellar;
 use crate::infer::{MOST_ROWS, quoted};
 use crate::model::Served;
 use crate::refusal::{Refusal, shown};
-use nerve_data::features::Answer;
+use nerve_data::features::{Answer, quantile_fields};
 use nerve_data::{Cells, Texts};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -324,6 +324,11 @@ fn object(model: &Served, answers: &[Vec<Answer>], row: usize) -> String {
             Answer::Numbers(numbers) => {
                 write!(text, "{}", serde_json::Value::from(numbers.clone()))
             }
+            // For each number its quantiles, from the lowest on.
+            Answer::Quantiles { at, values } => {
+                let each: Vec<&[f64]> = values.chunks_exact(at.len().max(1)).collect();
+                write!(text, "{}", serde_json::json!(each))
+            }
             Answer::Pixels(pixels) => write!(text, "{}", serde_json::Value::from(pixels.clone())),
             Answer::Classes(_) => write!(text, "{}", quoted(said(model, k, answer)[0])),
             Answer::Several(_) => write!(text, "{}", serde_json::json!(said(model, k, answer))),
@@ -350,6 +355,9 @@ fn csv(model: &Served, answers: &[Vec<Answer>], rows: usize) -> Result<String, R
             Answer::Numbers(values) => {
                 head.extend((1..=values.len()).map(|step| format!("{name}_{step}")))
             }
+            Answer::Quantiles { at, values } => {
+                head.extend(quantile_fields(name, at, values).into_iter().map(|(name, _)| name));
+            }
             Answer::Classes(_) | Answer::Several(_) => {
                 head.push(name.clone());
                 head.extend(output.classes.iter().map(|class| format!("{name}_p_{class}")));
@@ -375,6 +383,10 @@ fn csv(model: &Served, answers: &[Vec<Answer>], rows: usize) -> Result<String, R
             match &answers[row] {
                 Answer::Number(number) => fields.push(number.to_string()),
                 Answer::Numbers(values) => fields.extend(values.iter().map(f64::to_string)),
+                Answer::Quantiles { at, values } => {
+                    let values = quantile_fields("", at, values).into_iter();
+                    fields.extend(values.map(|(_, value)| value.to_string()));
+                }
                 answer @ (Answer::Classes(p) | Answer::Several(p)) => {
                     fields.push(said(model, k, answer).join(" "));
                     fields.extend(p.iter().map(f32::to_string));

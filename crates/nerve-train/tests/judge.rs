@@ -40,7 +40,8 @@ fn pairs(name: &str) -> Answers {
 
 fn forecast() -> Answers {
     let [truth, answer] = ["truth", "answer"].map(|part| numbers(&format!("forecast/{part}")));
-    Answers::Forecast { horizon: 5, truth, answer, scale: Some(4.0) }
+    let scale = vec![4.0; truth.len() / 5];
+    Answers::Forecast { horizon: 5, truth, answer, scale, bands: None }
 }
 
 /// A table of row numbers, groups and a picture of two pixels.

@@ -48,7 +48,7 @@ pub(super) const NAME_NA: Param = Param::with_default(
 pub(crate) struct Words(Vec<String>);
 
 impl Words {
-    pub(super) fn of(args: &Args) -> Words {
+    pub(crate) fn of(args: &Args) -> Words {
         Words(args.texts("na_values"))
     }
 

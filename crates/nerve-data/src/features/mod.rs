@@ -33,6 +33,7 @@ mod timeseries;
 mod vector;
 
 pub use propose::{Proposal, propose, propose_output};
+pub use timeseries::PER_SERIES;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -279,14 +280,50 @@ pub struct Head {
 pub enum Answer {
     /// A number in the units of the column.
     Number(f64),
-    /// Several numbers in the units of the column: a forecast.
+    /// Several numbers in the units of the column: a forecast, a vector, the values of a picture.
     Numbers(Vec<f64>),
+    /// Quantiles of several numbers, in the units of the column: a forecast that says how sure it is.
+    Quantiles {
+        /// The shares below which the truth should lie, rising.
+        at: Arc<[f64]>,
+        /// For each number its quantiles, which rise: `[numbers, quantiles]`.
+        values: Vec<f64>,
+    },
     /// How likely each class is, in the order of the names; one entry of 1 for a truth.
     Classes(Vec<f32>),
     /// How likely each name of a set is there, in the order of the names; 0 or 1 for a truth.
     Several(Vec<f32>),
     /// The class of each pixel.
     Pixels(Vec<i32>),
+}
+
+/// Which of some quantiles is nearest to the median: the one number where one is asked for.
+pub fn middle(quantiles: &[f64]) -> usize {
+    let distance = |i: &usize| (quantiles[*i] - 0.5).abs();
+    (0..quantiles.len()).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0)
+}
+
+/// Quantiles as the fields of a table: of each number that nearest to the median under `NAME_STEP`, then all of them under
+/// `NAME_STEP_q10` and the like, after the share in percent.
+///
+/// ```
+/// use nerve_data::features::quantile_fields;
+/// let fields = quantile_fields("load", &[0.25, 0.5, 0.975], &[1.0, 2.0, 3.0]);
+/// let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+/// assert_eq!(names, ["load_1", "load_1_q25", "load_1_q50", "load_1_q97.5"]);
+/// assert_eq!(fields[0].1, 2.0);
+/// ```
+pub fn quantile_fields(name: &str, at: &[f64], values: &[f64]) -> Vec<(String, f64)> {
+    let mut fields = Vec::with_capacity(values.len() + values.len() / at.len().max(1));
+    for (i, values) in values.chunks_exact(at.len().max(1)).enumerate() {
+        let step = format!("{name}_{}", i + 1);
+        fields.push((step.clone(), values[middle(at)]));
+        // Shares such as 0.07 have no exact value in percent.
+        let percent = |share: &f64| (share * 1e5).round() / 1e3;
+        let named = at.iter().zip(values).map(|(q, v)| (format!("{step}_q{}", percent(q)), *v));
+        fields.extend(named);
+    }
+    fields
 }
 
 /// All types of features.

@@ -16,6 +16,9 @@ use crate::{Cell, Cells, Element, Random, Slice, Values};
 /// It is never guessed: numbers in order are a series only to one who wants to look ahead.
 pub(super) const ENTRY: Entry = Entry { spec: &SPEC, infer: |_| None, begin, restore };
 
+/// The way to a common scale that is each series' own. It is gone before a cell comes here: what is read is on it.
+pub const PER_SERIES: &str = "per_series_zscore";
+
 const LENGTH: Kind = Kind::int(1, 100_000);
 const AUGMENTATION: Kind = Kind::Item { what: "augmentation of series", specs: augment::of_series };
 const QUANTILE: Kind = Kind::Float { min: 0.0, max: 1.0, open_min: true, open_max: true };
@@ -40,9 +43,10 @@ static SPEC: Spec = Spec {
         ),
         Param::with_default(
             "normalize",
-            Kind::Choice(&["zscore", "minmax", "robust", "log1p", "none"]),
+            Kind::Choice(&["zscore", "minmax", "robust", "log1p", PER_SERIES, "none"]),
             Value::text("zscore"),
-            super::scale::DOC,
+            "as of a number; per_series_zscore: mean 0 and deviation 1 over the training split of each series by itself, where \
+             `series` of [data] parts them; a series that is not in it takes those of all; it holds for the column, in and out",
         ),
         Param::optional(
             "missing",
@@ -54,7 +58,7 @@ static SPEC: Spec = Spec {
         Param::optional(
             "quantiles",
             Kind::List { of: &QUANTILE, min_len: 2, max_len: 99 },
-            "of an output: the quantiles that are forecast; its loss is to be `quantile` with the same",
+            "of an output: the quantiles that are forecast, rising; its loss is `quantile` with the same",
         ),
         Param::optional(
             "augment",
@@ -89,7 +93,7 @@ struct Plan {
     method: String,
     missing: Missing,
     words: Words,
-    quantiles: Vec<f64>,
+    quantiles: Arc<[f64]>,
     augment: Vec<Arc<dyn Augment>>,
 }
 
@@ -122,6 +126,10 @@ impl Plan {
             None if !output => Missing::Interpolate,
             _ => Missing::Error,
         };
+        let quantiles = if args.has("quantiles") { args.floats("quantiles") } else { Vec::new() };
+        if !quantiles.is_sorted_by(|a, b| a < b) {
+            return Err("`quantiles` must rise".into());
+        }
         let stages = [(Stage::Series, 1.0)];
         let built = augment::build(args.get("augment"), &stages, &setting.folder)?;
         Ok(Plan {
@@ -130,7 +138,7 @@ impl Plan {
             method: args.text("normalize").to_string(),
             missing,
             words: Words::of(args),
-            quantiles: if args.has("quantiles") { args.floats("quantiles") } else { Vec::new() },
+            quantiles: quantiles.into(),
             augment: built.into_iter().map(|(_, augment)| augment).collect(),
         })
     }
@@ -301,13 +309,18 @@ impl Output for Series {
         Head { shape, loss: "quantile", metrics: &[] }
     }
 
-    /// The forecast in the units of the column; of several quantiles that nearest to the median.
+    /// The forecast in the units of the column. Quantiles are put in order: what crosses does so by the error of the network
+    /// alone, and in order they are nearer to the truth (Chernozhukov, Fernandez-Val, Galichon, "Quantile and probability
+    /// curves without crossing", 2010).
     fn answer(&self, values: &[f32]) -> Answer {
-        let distance = |i: &usize| (self.plan.quantiles[*i] - 0.5).abs();
-        let count = self.plan.quantiles.len();
-        let middle = (0..count).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0);
-        let values = values.iter().skip(middle).step_by(count.max(1));
-        Answer::Numbers(values.map(|&value| self.scale.invert(f64::from(value))).collect())
+        let invert = |&value: &f32| self.scale.invert(f64::from(value));
+        let mut values: Vec<f64> = values.iter().map(invert).collect();
+        if self.plan.quantiles.is_empty() {
+            return Answer::Numbers(values);
+        }
+        let steps = values.chunks_exact_mut(self.plan.quantiles.len());
+        steps.for_each(|step| step.sort_by(f64::total_cmp));
+        Answer::Quantiles { at: self.plan.quantiles.clone(), values }
     }
 
     fn truth(&self, stored: &Values, row: usize) -> Answer {
@@ -426,7 +439,14 @@ mod tests {
         let feature = feature(Role::Output, &given, &numbers(&values)).unwrap();
         let output = feature.output().unwrap();
         assert_eq!(output.head().shape, [2, 3]);
-        assert_eq!(output.answer(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Answer::Numbers(vec![2.0, 5.0]));
+        let answer = output.answer(&[1.0, 2.0, 3.0, 4.0, 6.0, 5.0]);
+        let values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(answer, Answer::Quantiles { at: vec![0.1, 0.5, 0.9].into(), values });
+        assert_eq!(super::super::middle(&[0.1, 0.5, 0.9]), 1);
+        let falling = Value::List(vec![Value::Float(0.9), Value::Float(0.1)].into());
+        let error =
+            self::feature(Role::Output, &[HORIZON, ("quantiles", falling)], &numbers(&[1.0, 2.0]));
+        assert!(error.unwrap_err().contains("must rise"));
     }
 
     #[test]

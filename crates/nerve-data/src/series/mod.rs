@@ -3,6 +3,8 @@
 //! A sample of a series is a row, its origin, with the rows around it that a feature [reaches](crate::Feature::reach).
 
 pub mod augment;
+mod standard;
 mod timeline;
 
-pub use timeline::{Order, PARAMS, Timeline, sorted};
+pub use standard::PerSeries;
+pub use timeline::{Order, PARAMS, Timeline, series_of, sorted};

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use nerve_formats::spec::{Args, Kind, Param};
+use nerve_formats::spec::{Args, Kind, Param, Value};
 
 use crate::features::Refusal;
 use crate::{Cell, DataError, Table, civil};
 
 /// What the table `[data]` of a recipe says about time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The column of the time; without it the rows are in order and equally far apart.
     pub time: Option<String>,
@@ -16,10 +16,12 @@ pub struct Order {
     pub series: Option<String>,
     /// The time from row to row, as `30min`; without it the median of what is found.
     pub freq: Option<String>,
+    /// Every how many-th row of a run is an example to learn from and to judge by.
+    pub stride: usize,
 }
 
 /// The keys of `[data]` that [`Order::from_args`] reads.
-pub static PARAMS: [Param; 3] = [
+pub static PARAMS: [Param; 4] = [
     Param::optional(
         "time",
         Kind::Text,
@@ -27,13 +29,20 @@ pub static PARAMS: [Param; 3] = [
     ),
     Param::optional("series", Kind::Text, "the column that says which series a row belongs to"),
     Param::optional("freq", Kind::Text, "the time from row to row, such as \"30min\" or \"1d\""),
+    Param::with_default(
+        "stride",
+        Kind::int(1, 1_000_000),
+        Value::Int(1),
+        "of series: every how many-th row is an example, from the first on that has all before it; prediction answers all",
+    ),
 ];
 
 impl Order {
     /// From the checked values of [`PARAMS`].
     pub fn from_args(args: &Args) -> Order {
         let text = |key: &str| args.has(key).then(|| args.text(key).to_string());
-        Order { time: text("time"), series: text("series"), freq: text("freq") }
+        let stride = args.usize("stride");
+        Order { time: text("time"), series: text("series"), freq: text("freq"), stride }
     }
 }
 
@@ -46,16 +55,21 @@ struct Keys {
 impl Keys {
     fn of(table: &Table, order: &Order) -> Result<Keys, DataError> {
         let rows = table.rows();
-        let series = match &order.series {
-            Some(name) => numbered(table, name)?,
-            None => vec![0; rows],
-        };
+        let series = series_of(table, order)?;
         let times = match &order.time {
             Some(name) => moments(table, name)?,
             None => (0..rows).map(|row| row as f64).collect(),
         };
         Ok(Keys { series, times })
     }
+}
+
+/// For each row of a table the number of its series, in the order in which they appear; all are one without a column.
+///
+/// # Errors
+/// [`DataError::UnknownColumn`]; [`DataError::Cell`] for a name that is none.
+pub fn series_of(table: &Table, order: &Order) -> Result<Vec<usize>, DataError> {
+    order.series.as_ref().map_or(Ok(vec![0; table.rows()]), |column| numbered(table, column))
 }
 
 /// For each row the number of its name, in the order in which they appear.
@@ -175,6 +189,15 @@ impl Timeline {
         Ok(Timeline { runs: runs.filter(|run| !run.is_empty()).collect(), rows })
     }
 
+    /// For each row the first row of its run: what is known of a series before a row begins there.
+    pub fn starts(&self) -> Vec<usize> {
+        let mut starts = vec![0; self.rows];
+        for run in &self.runs {
+            starts[run.clone()].fill(run.start);
+        }
+        starts
+    }
+
     /// The runs of rows that follow one another.
     pub fn runs(&self) -> &[Range<usize>] {
         &self.runs
@@ -237,7 +260,7 @@ mod tests {
 
     fn order(time: Option<&str>, series: Option<&str>, freq: Option<&str>) -> Order {
         let own = |name: Option<&str>| name.map(str::to_string);
-        Order { time: own(time), series: own(series), freq: own(freq) }
+        Order { time: own(time), series: own(series), freq: own(freq), stride: 1 }
     }
 
     fn one(run: Range<usize>) -> Vec<Range<usize>> {

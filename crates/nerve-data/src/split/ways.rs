@@ -64,7 +64,11 @@ static HASH_PARAMS: [Param; 2] = [column("the column of the ids"), FRACTIONS];
 static SHARE_OR_LENGTH: Kind =
     Kind::OneOf(&[Kind::Float { min: 0.0, max: 1.0, open_min: false, open_max: true }, Kind::Text]);
 static TIME_PARAMS: [Param; 6] = [
-    column("the column of the dates, or of numbers that rise with time"),
+    Param::optional(
+        "column",
+        Kind::Text,
+        "the column of the dates, or of numbers that rise with time; without it that of `time` in [data]",
+    ),
     Param::with_default(
         "val",
         SHARE_OR_LENGTH,
@@ -358,6 +362,9 @@ fn fixed(args: &Args, table: &Table, rows: &[usize]) -> Result<Parts, DataError>
 
 /// When each row was, as a number that rises.
 fn moments(args: &Args, table: &Table, rows: &[usize]) -> Result<Vec<f64>, DataError> {
+    if !args.has("column") {
+        return Err(refuse("`column`: that of the times", "none"));
+    }
     let column = args.text("column");
     let cells = &table.column(column)?.cells;
     let mut formats = match args.has("format") {

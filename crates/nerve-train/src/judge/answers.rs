@@ -1,9 +1,11 @@
 //! What a network said about many rows, beside what is true.
 
+use super::{pictures, sets};
 use crate::metrics::{Confusion, Decision};
 use crate::metrics::{Distance, LogLoss, Regression};
 use nerve_core::Tensor;
-use nerve_data::features::Answer;
+use nerve_data::features::{Answer, middle};
+use nerve_formats::Meaning;
 use std::sync::Arc;
 
 /// Answers and truths of one output, row by row.
@@ -33,9 +35,36 @@ pub enum Answers {
         truth: Vec<f64>,
         /// The answers, `[rows, horizon]`.
         answer: Vec<f64>,
-        /// The mean absolute error of the naive forecast over the training part, by which MASE
-        /// divides: [`naive_error`](crate::metrics::naive_error).
-        scale: Option<f64>,
+        /// For each row the mean absolute error of the naive forecast over the training part of its series, by which MASE
+        /// divides: [`naive_error`](crate::metrics::naive_error). None where it is not known.
+        scale: Vec<f64>,
+        /// Its quantiles, if it has some; the answers are then those nearest to the median.
+        bands: Option<Bands>,
+    },
+    /// Numbers that stand side by side.
+    Vectors {
+        /// How many.
+        width: usize,
+        /// The right ones, `[rows, width]`.
+        truth: Vec<f64>,
+        /// The answers, `[rows, width]`.
+        answer: Vec<f64>,
+    },
+    /// Several names at once.
+    Sets {
+        /// The names.
+        names: Arc<[String]>,
+        /// Whether each is there, 0 or 1: `[rows, names]`.
+        truth: Vec<u8>,
+        /// How likely each is there, `[rows, names]`.
+        probabilities: Vec<f32>,
+    },
+    /// A picture that is drawn: how near each comes to the right one.
+    Pictures {
+        /// `[channels, height, width]`.
+        shape: Vec<usize>,
+        /// For each row mean squared error, mean absolute error, PSNR and SSIM: `[rows, 4]`.
+        scores: Vec<f64>,
     },
     /// The class of each pixel: how often each class was taken for each other.
     Masks {
@@ -44,6 +73,15 @@ pub enum Answers {
         /// For each row the counts by actual and predicted class, `[rows, classes, classes]`.
         counts: Vec<f64>,
     },
+}
+
+/// The quantiles of forecasts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bands {
+    /// Which quantiles, rising.
+    pub at: Arc<[f64]>,
+    /// Their values, `[rows, horizon, quantiles]`.
+    pub values: Vec<f64>,
 }
 
 /// What would be answered without a network: the bar that it has to pass.
@@ -86,6 +124,21 @@ impl Baseline {
         let named =
             |name: &str, value| Baseline { name: name.into(), guess: Guess::Same(vec![value]) };
         vec![named("mean", mean), named("median", median)]
+    }
+
+    /// Always the mean picture of the training part; `scores` are those of [`Answers::Pictures`], row by row.
+    pub fn mean_picture(scores: Vec<f64>) -> Baseline {
+        Baseline { name: "mean picture".into(), guess: Guess::Each(scores) }
+    }
+
+    /// Each name as often as it is there in the training part.
+    pub fn frequencies(shares: Vec<f64>) -> Baseline {
+        Baseline { name: "frequencies".into(), guess: Guess::Same(shares) }
+    }
+
+    /// Always the mean vector of the training part.
+    pub fn mean_vector(mean: Vec<f64>) -> Baseline {
+        Baseline { name: "mean".into(), guess: Guess::Same(mean) }
     }
 
     /// The forecast that repeats the last `season` values before the first step; a season of 1 is the
@@ -131,6 +184,18 @@ impl Answers {
                 Answers::Forecast { horizon, truth, .. },
                 Answers::Forecast { horizon: steps, truth: other, .. },
             ) => horizon == steps && near(truth, other),
+            (
+                Answers::Vectors { width, truth, .. },
+                Answers::Vectors { width: others, truth: other, .. },
+            ) => width == others && near(truth, other),
+            (
+                Answers::Sets { names, truth, .. },
+                Answers::Sets { names: others, truth: other, .. },
+            ) => names == others && truth == other,
+            // What was drawn is compared with the pictures of the same rows, which are not kept.
+            (Answers::Pictures { shape, .. }, Answers::Pictures { shape: other, .. }) => {
+                shape == other
+            }
             (Answers::Masks { names, counts }, Answers::Masks { names: others, counts: other }) => {
                 // How many pixels of each class a row has.
                 let actual = |counts: &[f64]| -> Vec<f64> {
@@ -143,11 +208,16 @@ impl Answers {
     }
 
     /// No rows yet, of the kind of this answer of a feature: [`Answers::push`] adds them. `names` are
-    /// those of the classes.
+    /// those of the classes; what several numbers are is told by what the feature means and by its shape.
     ///
     /// # Errors
     /// There are not as many names as classes.
-    pub fn like(answer: &Answer, names: &Arc<[String]>) -> Result<Answers, String> {
+    pub fn like(
+        answer: &Answer,
+        names: &Arc<[String]>,
+        meaning: &Meaning,
+        shape: &[usize],
+    ) -> Result<Answers, String> {
         let named = |count: usize| match names.len() == count {
             true => Ok(names.clone()),
             false => Err(format!("{count} classes, but {} names", names.len())),
@@ -159,15 +229,29 @@ impl Answers {
                 probabilities: Vec::new(),
             },
             Answer::Number(_) => Answers::Numbers { truth: Vec::new(), answer: Vec::new() },
-            Answer::Numbers(values) => Answers::Forecast {
-                horizon: values.len(),
-                truth: Vec::new(),
-                answer: Vec::new(),
-                scale: None,
-            },
+            Answer::Numbers(_) if *meaning == Meaning::Image => {
+                Answers::Pictures { shape: shape.to_vec(), scores: Vec::new() }
+            }
+            Answer::Numbers(values) if *meaning != Meaning::Frames => {
+                Answers::Vectors { width: values.len(), truth: Vec::new(), answer: Vec::new() }
+            }
+            Answer::Numbers(values) => Answers::forecast(values.len(), None),
+            Answer::Quantiles { at, values } => {
+                let bands = Bands { at: at.clone(), values: Vec::new() };
+                Answers::forecast(values.len() / at.len().max(1), Some(bands))
+            }
             Answer::Pixels(_) => Answers::Masks { names: names.clone(), counts: Vec::new() },
-            Answer::Several(_) => return Err("several names at once are not judged".into()),
+            Answer::Several(p) => Answers::Sets {
+                names: named(p.len())?,
+                truth: Vec::new(),
+                probabilities: Vec::new(),
+            },
         })
+    }
+
+    fn forecast(horizon: usize, bands: Option<Bands>) -> Answers {
+        let (truth, answer, scale) = (Vec::new(), Vec::new(), Vec::new());
+        Answers::Forecast { horizon, truth, answer, scale, bands }
     }
 
     /// Adds a row.
@@ -190,12 +274,37 @@ impl Answers {
                 answer.push(*said);
             }
             (
-                Answers::Forecast { horizon, truth, answer, .. },
+                Answers::Forecast { horizon: width, truth, answer, bands: None, .. }
+                | Answers::Vectors { width, truth, answer },
                 Answer::Numbers(right),
                 Answer::Numbers(said),
-            ) if right.len() == *horizon && said.len() == *horizon => {
+            ) if right.len() == *width && said.len() == *width => {
                 truth.extend_from_slice(right);
                 answer.extend_from_slice(said);
+            }
+            (
+                Answers::Forecast { horizon, truth, answer, bands: Some(bands), .. },
+                Answer::Numbers(right),
+                Answer::Quantiles { at, values },
+            ) if right.len() == *horizon && values.len() == *horizon * bands.at.len() => {
+                truth.extend_from_slice(right);
+                answer.extend(values.iter().skip(middle(at)).step_by(at.len()));
+                bands.values.extend_from_slice(values);
+            }
+            (
+                Answers::Sets { names, truth, probabilities },
+                Answer::Several(right),
+                Answer::Several(said),
+            ) if right.len() == names.len() && said.len() == names.len() => {
+                truth.extend(right.iter().map(|&there| u8::from(there > 0.5)));
+                probabilities.extend_from_slice(said);
+            }
+            (
+                Answers::Pictures { shape, scores },
+                Answer::Numbers(right),
+                Answer::Numbers(said),
+            ) if right.len() == said.len() && right.len() == shape.iter().product::<usize>() => {
+                scores.extend(pictures::compare(shape, right, said));
             }
             (Answers::Masks { names, counts }, Answer::Pixels(right), Answer::Pixels(said))
                 if right.len() == said.len() =>
@@ -223,6 +332,9 @@ impl Answers {
             Answers::Classes { truth, .. } => truth.len(),
             Answers::Numbers { truth, .. } => truth.len(),
             Answers::Forecast { horizon, truth, .. } => truth.len() / (*horizon).max(1),
+            Answers::Vectors { width, truth, .. } => truth.len() / (*width).max(1),
+            Answers::Sets { names, truth, .. } => truth.len() / names.len().max(1),
+            Answers::Pictures { scores, .. } => scores.len() / pictures::SCORES,
             Answers::Masks { names, counts } => counts.len() / (names.len() * names.len()).max(1),
         }
     }
@@ -234,6 +346,9 @@ impl Answers {
             Answers::Classes { .. } => "classes",
             Answers::Numbers { .. } => "number",
             Answers::Forecast { .. } => "forecast",
+            Answers::Vectors { .. } => "vector",
+            Answers::Sets { .. } => "set",
+            Answers::Pictures { .. } => "picture",
             Answers::Masks { .. } => "mask",
         }
     }
@@ -241,7 +356,9 @@ impl Answers {
     /// The names of the classes, if there are classes.
     pub fn names(&self) -> Option<&Arc<[String]>> {
         match self {
-            Answers::Classes { names, .. } | Answers::Masks { names, .. } => Some(names),
+            Answers::Classes { names, .. }
+            | Answers::Masks { names, .. }
+            | Answers::Sets { names, .. } => Some(names),
             _ => None,
         }
     }
@@ -261,11 +378,29 @@ impl Answers {
             Answers::Numbers { truth, answer } => {
                 Answers::Numbers { truth: some(truth, 1, rows), answer: some(answer, 1, rows) }
             }
-            Answers::Forecast { horizon, truth, answer, scale } => Answers::Forecast {
+            Answers::Forecast { horizon, truth, answer, scale, bands } => Answers::Forecast {
                 horizon: *horizon,
                 truth: some(truth, *horizon, rows),
                 answer: some(answer, *horizon, rows),
-                scale: *scale,
+                scale: if scale.is_empty() { Vec::new() } else { some(scale, 1, rows) },
+                bands: bands.as_ref().map(|bands| Bands {
+                    at: bands.at.clone(),
+                    values: some(&bands.values, *horizon * bands.at.len(), rows),
+                }),
+            },
+            Answers::Vectors { width, truth, answer } => Answers::Vectors {
+                width: *width,
+                truth: some(truth, *width, rows),
+                answer: some(answer, *width, rows),
+            },
+            Answers::Sets { names, truth, probabilities } => Answers::Sets {
+                names: names.clone(),
+                truth: some(truth, names.len(), rows),
+                probabilities: some(probabilities, names.len(), rows),
+            },
+            Answers::Pictures { shape, scores } => Answers::Pictures {
+                shape: shape.clone(),
+                scores: some(scores, pictures::SCORES, rows),
             },
             Answers::Masks { names, counts } => Answers::Masks {
                 names: names.clone(),
@@ -287,11 +422,21 @@ impl Answers {
         };
         let mut guessed = self.clone();
         match &mut guessed {
-            Answers::Classes { names, probabilities, .. } => {
+            Answers::Classes { names, probabilities, .. }
+            | Answers::Sets { names, probabilities, .. } => {
                 *probabilities = fill(names.len())?.into_iter().map(|p| p as f32).collect();
             }
             Answers::Numbers { answer, .. } => *answer = fill(1)?,
-            Answers::Forecast { horizon, answer, .. } => *answer = fill(*horizon)?,
+            Answers::Vectors { width, answer, .. } => *answer = fill(*width)?,
+            Answers::Pictures { scores, .. } => *scores = fill(pictures::SCORES)?,
+            Answers::Forecast { horizon, answer, bands, .. } => {
+                *answer = fill(*horizon)?;
+                // It says nothing of how sure it is: each quantile is the one number.
+                if let Some(bands) = bands {
+                    let each = |&value| std::iter::repeat_n(value, bands.at.len());
+                    bands.values = answer.iter().flat_map(each).collect();
+                }
+            }
             Answers::Masks { names, counts } => {
                 let classes = names.len();
                 let shares = fill(classes)?;
@@ -310,7 +455,7 @@ impl Answers {
     }
 
     /// How bad each answer is: minus the logarithm of the probability of the right class; the squared
-    /// error, its mean over the steps; for a mask the share of wrong pixels.
+    /// error, its mean over the steps or pixels; of quantiles the pinball loss; for a mask the share of wrong pixels.
     pub fn losses(&self) -> Vec<f64> {
         match self {
             Answers::Classes { .. } => {
@@ -318,7 +463,16 @@ impl Answers {
                 let decision = Decision { from_logits: false, ..LogLoss::default().decision };
                 decision.surprise(&output, &target).0.to_vec()
             }
-            Answers::Numbers { .. } | Answers::Forecast { .. } => {
+            Answers::Forecast { bands: Some(bands), truth, horizon, .. } => {
+                bands.pinball(truth, *horizon)
+            }
+            Answers::Sets { names, truth, probabilities } => {
+                sets::losses(names.len(), truth, probabilities)
+            }
+            Answers::Pictures { scores, .. } => {
+                scores.iter().step_by(pictures::SCORES).copied().collect()
+            }
+            Answers::Numbers { .. } | Answers::Forecast { .. } | Answers::Vectors { .. } => {
                 let (output, target) = self.tensors();
                 Regression(Distance::Mse).terms(&output, &target).mean_axes(&[1], false).to_vec()
             }
@@ -334,7 +488,7 @@ impl Answers {
     /// numbers `[rows, steps]`. In f64.
     ///
     /// # Panics
-    /// For masks, which keep counts alone.
+    /// For masks, pictures and sets.
     pub(crate) fn tensors(&self) -> (Tensor, Tensor) {
         let rows = self.rows();
         match self {
@@ -346,11 +500,14 @@ impl Answers {
             Answers::Numbers { truth, answer } => {
                 (Tensor::from_slice(answer, [rows, 1]), Tensor::from_slice(truth, [rows, 1]))
             }
-            Answers::Forecast { horizon, truth, answer, .. } => {
-                let tensor = |values: &[f64]| Tensor::from_slice(values, [rows, *horizon]);
+            Answers::Forecast { horizon: width, truth, answer, .. }
+            | Answers::Vectors { width, truth, answer } => {
+                let tensor = |values: &[f64]| Tensor::from_slice(values, [rows, *width]);
                 (tensor(answer), tensor(truth))
             }
-            Answers::Masks { .. } => panic!("masks are counted, not kept"),
+            Answers::Masks { .. } | Answers::Pictures { .. } | Answers::Sets { .. } => {
+                panic!("answers that are counted or compared as they come")
+            }
         }
     }
 
@@ -374,10 +531,54 @@ impl Answers {
     }
 }
 
+impl Bands {
+    /// The mean of the pinball loss over steps and quantiles, for each row: max(q d, (q − 1) d) with d = truth − quantile
+    /// (Koenker and Bassett, "Regression quantiles", 1978).
+    fn pinball(&self, truth: &[f64], horizon: usize) -> Vec<f64> {
+        let steps = truth.iter().zip(self.values.chunks_exact(self.at.len()));
+        let loss = |(truth, values): (&f64, &[f64])| {
+            let terms = self.at.iter().zip(values).map(|(q, value)| {
+                let d = truth - value;
+                (q * d).max((q - 1.0) * d)
+            });
+            terms.sum::<f64>() / self.at.len() as f64
+        };
+        let losses: Vec<f64> = steps.map(loss).collect();
+        losses
+            .chunks_exact(horizon.max(1))
+            .map(|row| row.iter().sum::<f64>() / horizon as f64)
+            .collect()
+    }
+
+    /// The pairs of quantiles that lie around the median alike: the share that should lie between, and their places.
+    pub(crate) fn intervals(&self) -> Vec<(f64, [usize; 2])> {
+        let last = self.at.len().saturating_sub(1);
+        let pairs = (0..self.at.len() / 2).map(|low| [low, last - low]);
+        let alike = |pair: &[usize; 2]| (self.at[pair[0]] + self.at[pair[1]] - 1.0).abs() < 1e-9;
+        pairs.filter(alike).map(|pair| (self.at[pair[1]] - self.at[pair[0]], pair)).collect()
+    }
+
+    /// For each row the share of steps whose truth lies between two quantiles, and the mean distance of these.
+    pub(crate) fn between(
+        &self,
+        truth: &[f64],
+        horizon: usize,
+        [low, high]: [usize; 2],
+    ) -> [Vec<f64>; 2] {
+        let steps = truth.iter().zip(self.values.chunks_exact(self.at.len()));
+        let (inside, widths): (Vec<f64>, Vec<f64>) = steps
+            .map(|(t, v)| (f64::from(u8::from(v[low] <= *t && *t <= v[high])), v[high] - v[low]))
+            .unzip();
+        let mean = |row: &[f64]| row.iter().sum::<f64>() / horizon.max(1) as f64;
+        [inside, widths].map(|each| each.chunks_exact(horizon.max(1)).map(mean).collect())
+    }
+}
+
 fn self_name(answer: &Answer) -> String {
     match answer {
         Answer::Number(_) => "a number".into(),
         Answer::Numbers(values) => format!("{} numbers", values.len()),
+        Answer::Quantiles { values, .. } => format!("{} quantiles", values.len()),
         Answer::Classes(p) => format!("{} classes", p.len()),
         Answer::Pixels(pixels) => format!("{} pixels", pixels.len()),
         Answer::Several(p) => format!("{} names at once", p.len()),

@@ -4,6 +4,8 @@
 //! them: 1 for each gives the scores, the number of times that each was drawn gives those of a resample.
 
 use super::answers::Answers;
+use super::pictures::SCORES;
+use super::sets::Sets;
 use crate::metrics::{Average, Brier, Calibration, Confusion, Decision, Distance, Part};
 use crate::metrics::{Regression, Sweep};
 
@@ -52,16 +54,25 @@ pub(crate) fn families(answers: &Answers, threshold: f64) -> Vec<Box<dyn Family>
         Answers::Numbers { truth, answer } => {
             let errors = || truth.iter().zip(answer).map(|(t, a)| (a - t).abs()).collect();
             vec![
-                Box::new(Means::of_numbers(answers, None)),
+                Box::new(Means::of_numbers(answers)),
                 Box::new(Spread::new(truth, answer)),
                 Box::new(Largest::new(errors())),
             ]
         }
-        Answers::Forecast { scale, .. } => vec![Box::new(Means::of_numbers(answers, *scale))],
+        Answers::Forecast { .. } => vec![Box::new(Means::of_numbers(answers).forecast(answers))],
+        Answers::Vectors { width, truth, answer } => {
+            vec![Box::new(Means::of_numbers(answers).cosine(*width, truth, answer))]
+        }
+        Answers::Sets { .. } => Sets::new(answers).into_iter().map(boxed).collect(),
+        Answers::Pictures { scores, .. } => vec![Box::new(Means::of_pictures(scores))],
         Answers::Masks { names, counts } => {
             vec![Box::new(Pixels { classes: names.len(), counts: counts.clone() })]
         }
     }
+}
+
+fn boxed(sets: Sets) -> Box<dyn Family> {
+    Box::new(sets)
 }
 
 fn named(names: &[(&str, Better)]) -> Vec<Named> {
@@ -152,16 +163,19 @@ impl Family for Pixels {
     }
 }
 
+/// The mean itself.
+fn same(mean: f64) -> f64 {
+    mean
+}
+
 /// Means of what each row adds.
 #[derive(Default)]
 struct Means {
     scores: Vec<(String, Better)>,
     /// What becomes of the mean.
-    last: Vec<fn(f64, f64) -> f64>,
+    last: Vec<fn(f64) -> f64>,
     /// For each score its terms.
     terms: Vec<Vec<f64>>,
-    /// What MASE divides by.
-    scale: f64,
 }
 
 /// (ln(1 + truth) − ln(1 + answer))² of each row, as in scikit-learn's `root_mean_squared_log_error`; `None` where there is
@@ -174,13 +188,7 @@ fn log_squares(answers: &Answers) -> Option<Vec<f64>> {
 }
 
 impl Means {
-    fn with(
-        mut self,
-        name: &str,
-        better: Better,
-        terms: Vec<f64>,
-        last: fn(f64, f64) -> f64,
-    ) -> Means {
+    fn with(mut self, name: &str, better: Better, terms: Vec<f64>, last: fn(f64) -> f64) -> Means {
         self.scores.push((name.to_string(), better));
         self.terms.push(terms);
         self.last.push(last);
@@ -191,9 +199,12 @@ impl Means {
         let (output, target) = answers.tensors();
         let decision = Decision { from_logits: false, ..Decision::default() };
         let brier = Brier { decision }.terms(&output, &target).to_vec();
-        let means = Means::default()
-            .with("log_loss", Better::Lower, answers.losses(), |mean, _| mean)
-            .with("brier", Better::Lower, brier, |mean, _| mean);
+        let means = Means::default().with("log_loss", Better::Lower, answers.losses(), same).with(
+            "brier",
+            Better::Lower,
+            brier,
+            same,
+        );
         match answers {
             Answers::Classes { names, truth, probabilities } if names.len() > 5 => {
                 let among = |(&truth, p): (&u32, &[f32])| {
@@ -205,41 +216,85 @@ impl Means {
                 };
                 let rows = truth.iter().zip(probabilities.chunks_exact(names.len()));
                 let terms = rows.map(among).collect();
-                means.with("top_5_accuracy", Better::Higher, terms, |mean, _| mean)
+                means.with("top_5_accuracy", Better::Higher, terms, same)
             }
             _ => means,
         }
     }
 
-    fn of_numbers(answers: &Answers, scale: Option<f64>) -> Means {
+    /// MSE, MAE, PSNR and SSIM as they were found for each picture.
+    fn of_pictures(scores: &[f64]) -> Means {
+        let terms =
+            |at: usize| scores.iter().skip(at).step_by(SCORES).copied().collect::<Vec<f64>>();
+        Means::default()
+            .with("psnr", Better::Higher, terms(2), same)
+            .with("ssim", Better::Higher, terms(3), same)
+            .with("rmse", Better::Lower, terms(0), f64::sqrt)
+            .with("mae", Better::Lower, terms(1), same)
+    }
+
+    /// The cosine of the angle between truth and answer; 0 where one of them has no direction.
+    fn cosine(self, width: usize, truth: &[f64], answer: &[f64]) -> Means {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let cosine = |(t, a): (&[f64], &[f64])| {
+            let lengths = (dot(t, t) * dot(a, a)).sqrt();
+            if lengths > 0.0 { dot(t, a) / lengths } else { 0.0 }
+        };
+        let rows = truth.chunks_exact(width.max(1)).zip(answer.chunks_exact(width.max(1)));
+        self.with("cosine", Better::Higher, rows.map(cosine).collect(), same)
+    }
+
+    /// What is asked of forecasts: MASE where the naive error of the training part is known, and how well quantiles hold.
+    fn forecast(mut self, answers: &Answers) -> Means {
+        let Answers::Forecast { horizon, truth, answer, scale, bands } = answers else {
+            return self;
+        };
+        if !scale.is_empty() {
+            let steps = truth.chunks_exact(*horizon).zip(answer.chunks_exact(*horizon));
+            let mae = |(t, a): (&[f64], &[f64])| {
+                t.iter().zip(a).map(|(t, a)| (a - t).abs()).sum::<f64>() / *horizon as f64
+            };
+            let terms = steps.map(mae).zip(scale).map(|(error, scale)| error / scale).collect();
+            self = self.with("mase", Better::Lower, terms, same);
+        }
+        let Some(bands) = bands else { return self };
+        self = self.with("pinball", Better::Lower, answers.losses(), same);
+        for (share, pair) in bands.intervals() {
+            let [inside, width] = bands.between(truth, *horizon, pair);
+            // 0.9 - 0.1 has no exact value.
+            let share = (1000.0 * share).round() / 10.0;
+            self = self.with(&format!("coverage_{share}"), Better::Higher, inside, same);
+            self = self.with(&format!("width_{share}"), Better::Lower, width, same);
+        }
+        self
+    }
+
+    fn of_numbers(answers: &Answers) -> Means {
         let (output, target) = answers.tensors();
         let terms = |distance: Distance| -> Vec<f64> {
             let values = Regression(distance).terms(&output, &target);
             values.mean_axes(&[1], false).to_vec()
         };
         let truth = match answers {
-            Answers::Numbers { truth, .. } | Answers::Forecast { truth, .. } => truth.as_slice(),
+            Answers::Numbers { truth, .. }
+            | Answers::Forecast { truth, .. }
+            | Answers::Vectors { truth, .. } => truth.as_slice(),
             _ => &[],
         };
         let squares = terms(Distance::Mse);
-        let mut means = Means { scale: scale.unwrap_or(1.0), ..Means::default() }
-            .with("rmse", Better::Lower, squares.clone(), |mean, _| mean.sqrt())
-            .with("mae", Better::Lower, terms(Distance::Mae), |mean, _| mean)
-            .with("mse", Better::Lower, squares, |mean, _| mean);
+        let mut means = Means::default()
+            .with("rmse", Better::Lower, squares.clone(), f64::sqrt)
+            .with("mae", Better::Lower, terms(Distance::Mae), same)
+            .with("mse", Better::Lower, squares, same);
         // Percentages of zero say nothing.
         if truth.iter().all(|&t| t != 0.0) {
-            means = means.with("mape", Better::Lower, terms(Distance::Mape), |mean, _| mean);
+            means = means.with("mape", Better::Lower, terms(Distance::Mape), same);
         }
         // The error of the logarithm of 1 + x, as a share of the value.
         if let Some(squares) = log_squares(answers) {
-            means = means.with("rmsle", Better::Lower, squares, |mean, _| mean.sqrt());
+            means = means.with("rmsle", Better::Lower, squares, f64::sqrt);
         }
-        means = means.with("smape", Better::Lower, terms(Distance::Smape), |mean, _| mean);
-        if scale.is_some_and(|scale| scale > 0.0) {
-            let errors = terms(Distance::Mae);
-            means = means.with("mase", Better::Lower, errors, |mean, scale| mean / scale);
-        }
-        means
+        means.with("smape", Better::Lower, terms(Distance::Smape), same)
     }
 }
 
@@ -252,7 +307,7 @@ impl Family for Means {
         let count: f64 = weights.iter().sum();
         for (terms, last) in self.terms.iter().zip(&self.last) {
             let sum: f64 = terms.iter().zip(weights).map(|(term, weight)| term * weight).sum();
-            out.push(last(sum / count, self.scale));
+            out.push(last(sum / count));
         }
     }
 }

@@ -64,10 +64,12 @@ fn output_json(output: &OutputVerdict) -> Json {
     if let Some(threshold) = &output.threshold {
         value["threshold"] = threshold.to_json();
     }
-    if let (Some(names), Some(confusion)) = (&output.names, &output.confusion) {
+    if let Some(names) = &output.names {
+        value["classes"] = names.iter().zip(&output.classes).map(class_json).collect();
+    }
+    if let Some(confusion) = &output.confusion {
         let all = || 0..confusion.classes();
         let row = |a: usize| all().map(|p| confusion.count(a, p)).collect::<Vec<f64>>();
-        value["classes"] = names.iter().zip(&output.classes).map(class_json).collect();
         value["confusion"] = all().map(row).collect();
     }
     let slices: Vec<Json> = output.slices.iter().flat_map(slice_json).collect();
@@ -313,7 +315,10 @@ const FIRST: usize = 3;
 
 /// The first score, and those people ask for.
 pub(super) fn main_scores(scores: &[Score]) -> Vec<usize> {
-    let wanted = ["accuracy", "f1", "roc_auc", "rmse", "mae", "r2", "mase", "iou", "dice"];
+    let wanted = [
+        "accuracy", "f1", "roc_auc", "psnr", "ssim", "jaccard", "f1_micro", "pinball", "mase",
+        "rmse", "mae", "r2", "iou", "dice",
+    ];
     let place = |name: &&str| scores.iter().position(|score| score.name == *name);
     wanted.iter().filter_map(place).take(FIRST).collect()
 }

@@ -56,13 +56,15 @@ mod family;
 pub mod files;
 mod gate;
 pub mod page;
+mod pictures;
 mod ranking;
+mod sets;
 mod slices;
 mod threshold;
 mod verdict;
 mod worst;
 
-pub use answers::{Answers, Baseline, Guess};
+pub use answers::{Answers, Bands, Baseline, Guess};
 pub use bootstrap::Bootstrap;
 pub use compare::{Difference, OutputDifference, compare};
 pub use curves::{BINS, Bin, Point, StepError, by_step, curve, reliability};

@@ -5,6 +5,7 @@ use super::bootstrap::Bootstrap;
 use super::curves::{self, BINS, Bin, Point, StepError};
 use super::family::{Better, Family, families};
 use super::ranking::{Lists, Ranks};
+use super::sets::Sets;
 use super::slices::groups;
 use super::worst::{self, Worst};
 use super::{Judgeable, Judged, Options, Threshold};
@@ -305,7 +306,11 @@ fn one(
         baselines,
         threshold: two.then(|| output.threshold.clone()),
         names: answers.names().cloned(),
-        classes: confusion.as_ref().map_or(Vec::new(), by_class),
+        classes: match (&confusion, Sets::new(answers)) {
+            (Some(confusion), _) => by_class(confusion),
+            (None, Some(sets)) => sets.by_name(),
+            (None, None) => Vec::new(),
+        },
         confusion,
         reliability: curves::reliability(answers, BINS),
         curve: if two { curves::curve(answers, 1) } else { Vec::new() },

@@ -1,6 +1,7 @@
 //! The rows with the highest loss: where to look first.
 
 use super::answers::{Answers, argmax};
+use super::pictures::SCORES;
 use super::{Judged, number_text};
 use crate::metrics::{Average, Confusion};
 use nerve_data::features::describe;
@@ -125,9 +126,24 @@ pub fn told(answers: &Answers, row: usize, said: u32) -> (String, String, Option
         Answers::Numbers { truth, answer } => {
             (number_text(truth[row]), number_text(answer[row]), None)
         }
-        Answers::Forecast { horizon, truth, answer, .. } => {
+        Answers::Sets { names, truth, probabilities } => {
+            let list = |there: &dyn Fn(usize) -> bool| -> String {
+                let first = row * names.len();
+                let named = names.iter().enumerate().filter(|(i, _)| there(first + i));
+                named.map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(" ")
+            };
+            (list(&|at| truth[at] == 1), list(&|at| probabilities[at] > 0.5), None)
+        }
+        Answers::Pictures { scores, .. } => {
+            let [mse, mae, psnr, ssim] = [0, 1, 2, 3].map(|i| scores[row * SCORES + i]);
+            let (mae, ssim) = (number_text(mae), number_text(ssim));
+            let near = if mse == 0.0 { "equal".into() } else { format!("PSNR {psnr:.1} dB") };
+            ("a picture".into(), format!("{near}, SSIM {ssim}, mean error {mae}"), None)
+        }
+        Answers::Forecast { horizon: width, truth, answer, .. }
+        | Answers::Vectors { width, truth, answer } => {
             let list = |values: &[f64]| -> String {
-                let values = &values[row * horizon..][..*horizon];
+                let values = &values[row * width..][..*width];
                 let texts: Vec<String> = values.iter().map(|&value| number_text(value)).collect();
                 texts.join(" ")
             };

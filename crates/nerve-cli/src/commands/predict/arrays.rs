@@ -3,7 +3,7 @@
 use super::writer::{Format, Sink};
 use crate::failure::Failure;
 use nerve::data::Table;
-use nerve::data::features::Answer;
+use nerve::data::features::{self, Answer};
 use nerve::formats::{Npy, NpyData, write_atomic, write_npz};
 use nerve_recipe::Predictor;
 use nerve_recipe::predictor::Said;
@@ -26,6 +26,7 @@ enum Gathered {
     Classes { chosen: Vec<i32>, p: Vec<f32> },
     Several { there: Vec<u8>, p: Vec<f32> },
     Numbers(Vec<f64>),
+    Quantiles { count: usize, middle: Vec<f64>, all: Vec<f64> },
     Pixels(Vec<i32>),
 }
 
@@ -88,6 +89,12 @@ impl<'a> Arrays<'a> {
                     put(&probabilities, flat(&p), NpyData::F32(p));
                 }
                 Gathered::Numbers(v) => put(name, shaped(v.len()), NpyData::F64(v)),
+                Gathered::Quantiles { count, middle, all } => {
+                    let steps = middle.len() / rows.max(1);
+                    put(name, vec![rows, steps], NpyData::F64(middle));
+                    let quantiles = format!("{name}_quantiles");
+                    put(&quantiles, vec![rows, steps, count], NpyData::F64(all));
+                }
                 Gathered::Pixels(v) => put(name, shaped(v.len()), NpyData::I32(v)),
             }
         }
@@ -95,7 +102,7 @@ impl<'a> Arrays<'a> {
         if format == Format::Arrays {
             return Ok(write_npz(path, &named)?);
         }
-        // The probabilities where there are some, for they say more than the class.
+        // The probabilities, or quantiles, where there are some: they say more.
         let bytes = arrays.pop().map(|(_, array)| array.to_bytes()).unwrap_or_default();
         Ok(write_atomic(path, |file| file.write_all(&bytes))?)
     }
@@ -110,6 +117,10 @@ impl Sink for Arrays<'_> {
                     Answer::Classes(_) => Gathered::Classes { chosen: Vec::new(), p: Vec::new() },
                     Answer::Several(_) => Gathered::Several { there: Vec::new(), p: Vec::new() },
                     Answer::Number(_) | Answer::Numbers(_) => Gathered::Numbers(Vec::new()),
+                    Answer::Quantiles { at, .. } => {
+                        let (middle, all) = (Vec::new(), Vec::new());
+                        Gathered::Quantiles { count: at.len(), middle, all }
+                    }
                     Answer::Pixels(_) => Gathered::Pixels(Vec::new()),
                 };
             }
@@ -124,6 +135,10 @@ impl Sink for Arrays<'_> {
                 }
                 (Gathered::Numbers(all), Answer::Number(said)) => all.push(*said),
                 (Gathered::Numbers(all), Answer::Numbers(said)) => all.extend_from_slice(said),
+                (Gathered::Quantiles { middle, all, .. }, Answer::Quantiles { at, values }) => {
+                    middle.extend(values.iter().skip(features::middle(at)).step_by(at.len()));
+                    all.extend_from_slice(values);
+                }
                 (Gathered::Pixels(all), Answer::Pixels(said)) => all.extend_from_slice(said),
                 _ => return Err(io::Error::other("answers of one output are of several kinds")),
             }

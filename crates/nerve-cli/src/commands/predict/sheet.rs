@@ -1,7 +1,7 @@
 //! Answers as the columns of a Parquet or Arrow file.
 
 use super::writer::{Sink, Writer};
-use nerve::data::features::Answer;
+use nerve::data::features::{Answer, quantile_fields};
 use nerve::data::{Cells, Column, Element, Field, Origin, Table};
 use nerve_recipe::predictor::Said;
 use std::io;
@@ -63,7 +63,7 @@ fn numbers<'a>(
                 alone = true;
                 vec![*value]
             }
-            Answer::Pixels(_) => Vec::new(),
+            Answer::Pixels(_) | Answer::Quantiles { .. } => Vec::new(),
         };
         columns.resize(values.len(), Vec::new());
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));

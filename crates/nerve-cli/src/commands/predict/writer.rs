@@ -1,6 +1,6 @@
 //! Answers as lines of CSV or JSON.
 
-use nerve::data::features::Answer;
+use nerve::data::features::{Answer, middle, quantile_fields};
 use nerve::data::{Cell, Table};
 use nerve::train::judge::{cell_text, files::csv_cell};
 use nerve_recipe::Predictor;
@@ -136,6 +136,9 @@ impl<'a> Writer<'a> {
                 Answer::Numbers(values) => {
                     names.extend((1..=values.len()).map(|step| format!("{name}_{step}")));
                 }
+                Answer::Quantiles { at, values } => {
+                    names.extend(quantile_fields(&name, at, values).into_iter().map(|it| it.0));
+                }
                 Answer::Pixels(_) => return Err(no_pixels(&name)),
             }
         }
@@ -156,6 +159,10 @@ impl<'a> Writer<'a> {
                 }
                 Answer::Number(number) => fields.push(number.to_string()),
                 Answer::Numbers(values) => fields.extend(values.iter().map(f64::to_string)),
+                Answer::Quantiles { at, values } => {
+                    let values = quantile_fields("", at, values).into_iter();
+                    fields.extend(values.map(|(_, value)| value.to_string()));
+                }
                 Answer::Pixels(_) => return Err(no_pixels(&self.outputs[k].0)),
             }
         }
@@ -163,6 +170,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The names of the classes of an output.
+    #[cfg(feature = "parquet")]
     pub fn classes(&self, output: usize) -> &[String] {
         &self.outputs[output].1
     }
@@ -216,6 +224,13 @@ impl<'a> Writer<'a> {
                 }
                 Answer::Number(number) => json!(number),
                 Answer::Numbers(values) => json!(values),
+                Answer::Quantiles { at, values } => {
+                    let of = |i: usize| values.iter().skip(i).step_by(at.len()).collect::<Vec<_>>();
+                    let named = at.iter().enumerate().map(|(i, q)| (q.to_string(), json!(of(i))));
+                    let named: Map<String, Value> = named.collect();
+                    object.insert(format!("{name}_quantiles"), named.into());
+                    json!(of(middle(at)))
+                }
                 Answer::Pixels(classes) => json!(classes),
             };
             object.insert(name, value);
