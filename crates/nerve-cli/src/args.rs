@@ -6,7 +6,10 @@ mod lr_find;
 mod runs;
 mod serve;
 
-pub use data::{Data, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats, FetchFrom};
+pub use data::{
+    Cache, Data, DataCache, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats,
+    FetchFrom,
+};
 pub use exchange::{Embed, Export, ExportFormat, Import, Inspect};
 pub use lr_find::LrFind;
 pub use runs::{
@@ -49,6 +52,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Decode every picture anew, and keep none of them for the next time
+    #[arg(long, global = true)]
+    pub no_cache: bool,
 }
 
 /// The commands.

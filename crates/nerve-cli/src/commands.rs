@@ -3,7 +3,7 @@
 mod bench;
 mod check;
 mod compare;
-mod data;
+pub mod data;
 mod embed;
 mod evaluate;
 mod export;

@@ -47,10 +47,16 @@ fn main() -> ExitCode {
         Command::Ui(args) => args.json,
         Command::Report(args) => args.within.json,
     };
+    if let (false, Some(folder)) = (cli.no_cache, commands::data::cache::folder()) {
+        nerve::data::cache::enable(folder, nerve::data::cache::LIMIT);
+    }
     let code = match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     };
+    if let Some(trouble) = nerve::data::cache::trouble() {
+        output::complain(&trouble);
+    }
     output::end_log();
     code
 }

@@ -89,6 +89,23 @@ pub fn read(path: &Path, field: &Field) -> Result<Picture, DataError> {
     Ok(Picture { pixels, original, size, greyed: lost.colours, transparent: lost.transparency })
 }
 
+/// The picture of a file in these channels and this size, as [`fill`] makes it; from the [cache](crate::cache) where it was made
+/// before.
+pub(crate) fn load_filled(
+    path: &Path,
+    channels: usize,
+    size: [usize; 2],
+    resize: Resize,
+    out: &mut [u8],
+) -> Result<(), FormatError> {
+    let bytes = decode::read(path)?;
+    let what = format!("{channels} x {} x {}, {resize:?}", size[0], size[1]);
+    crate::cache::made(&bytes, &what, out, |out| {
+        fill(&decode::decode(path, &bytes)?, channels, size, resize, out);
+        Ok(())
+    })
+}
+
 /// Unpacks the bytes of a PNG or JPEG file to one cell of a column of pictures: `u8 [channels, height, width]`, upright, of its
 /// own size. The feature brings it to the size that the network takes, as it does with files. `name` stands in messages.
 ///

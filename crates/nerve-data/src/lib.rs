@@ -26,6 +26,7 @@
 
 mod array;
 pub mod audio;
+pub mod cache;
 pub mod catalogue;
 pub mod civil;
 mod dataset;

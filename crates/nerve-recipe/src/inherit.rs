@@ -12,8 +12,9 @@ use crate::columns::Column;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::recipe::{item_of, path};
 use crate::tree::Node;
-use nerve_data::features::Role;
-use nerve_formats::spec::{Args, Target, Value, check_value};
+use crate::vocabulary::{DATA, OUTPUT};
+use nerve_data::features::{Role, find};
+use nerve_formats::spec::{Args, Param, Segment, Target, Value, check_value};
 
 /// Fills in what the columns and the split leave to others.
 pub(crate) fn fill(
@@ -33,6 +34,20 @@ pub(crate) fn fill(
         }
     }
     split(tree, data, problems);
+    let columns = inputs.iter_mut().chain(outputs.iter_mut());
+    for column in columns {
+        if let Some(entry) = find(column.feature.name) {
+            column.feature.args = ordered(&column.feature.args, entry.spec.params);
+        }
+    }
+    outputs.iter_mut().for_each(|output| output.args = ordered(&output.args, OUTPUT.params));
+    *data = ordered(data, DATA.params);
+}
+
+/// The values in the order of their parameters, in which they would stand had the recipe given them.
+fn ordered(args: &Args, params: &'static [Param]) -> Args {
+    let given = params.iter().filter_map(|param| Some((param.name, args.get(param.name)?.clone())));
+    given.fold(Args::default(), |args, (name, value)| args.with(name, value))
 }
 
 /// Masks lie on their picture: where there is one, or all are described alike.
@@ -116,6 +131,49 @@ fn quantiles(output: &mut Column, trainer: &Args) -> Result<(), (&'static str, S
     Ok(())
 }
 
+/// The types of outputs that each task has.
+const TASKS: [(&str, &[&str]); 7] = [
+    ("classification", &["category", "binary", "set"]),
+    ("regression", &["number", "vector"]),
+    ("segmentation", &["mask"]),
+    ("forecast", &["timeseries"]),
+    ("autoencode", &["image", "vector"]),
+    ("recommend", &["number", "binary"]),
+    ("tagging", &["set"]),
+];
+
+/// The words that `task` may be.
+pub(crate) const TASK_NAMES: &[&str] = &[
+    "classification",
+    "regression",
+    "segmentation",
+    "forecast",
+    "autoencode",
+    "recommend",
+    "tagging",
+];
+
+/// Whether the outputs are of the task that the recipe says it is about.
+pub(crate) fn check_task(
+    tree: &Node,
+    root: &Args,
+    outputs: &[Column],
+    problems: &mut Vec<Diagnostic>,
+) {
+    if !root.has("task") {
+        return;
+    }
+    let task = root.text("task");
+    let types = TASKS.iter().find(|(name, _)| *name == task).map_or(&[][..], |(_, types)| types);
+    for output in outputs.iter().filter(|output| !types.contains(&output.feature.name)) {
+        let (name, kind) = (crate::source::escape(&output.name), output.feature.name);
+        let message = format!("the task is {task}, and the output `{name}` is a {kind}");
+        let span = tree.find(&[Segment::Key("task".to_string())], Target::Value);
+        let problem = Diagnostic::new(Code::Contradiction, message, Some(span));
+        problems.push(problem.label(format!("its outputs are of the types {}", types.join(", "))));
+    }
+}
+
 fn split(tree: &Node, data: &mut Args, problems: &mut Vec<Diagnostic>) {
     let mut way = data.item("split").clone();
     if way.name != "time" || way.args.has("column") {
@@ -123,7 +181,9 @@ fn split(tree: &Node, data: &mut Args, problems: &mut Vec<Diagnostic>) {
     }
     match data.get("time").cloned() {
         Some(column) => {
-            way.args = way.args.with("column", column);
+            let with = way.args.with("column", column);
+            let spec = nerve_data::split::specs().into_iter().find(|spec| spec.name == way.name);
+            way.args = spec.map_or(with.clone(), |spec| ordered(&with, spec.params));
             *data = data.with("split", Value::Item(Box::new(way)));
         }
         None => {
@@ -175,6 +235,15 @@ mod tests {
         assert_eq!(recipe.data.item("split").args.text("column"), "when");
         let error = load(&SERIES.replace("time = \"when\"\n", "")).unwrap_err();
         assert!(error.contains("needs the column of the times"), "{error}");
+    }
+
+    #[test]
+    fn a_task_is_held_against_the_outputs() {
+        assert!(load(&format!("task = \"forecast\"\n{SERIES}")).is_ok());
+        let error = load(&format!("task = \"regression\"\n{SERIES}")).unwrap_err();
+        assert!(error.contains("the task is regression, and the output `load`"), "{error}");
+        assert!(load(&format!("task = \"generation\"\n{SERIES}")).is_err());
+        assert!(super::TASKS.iter().map(|task| task.0).eq(super::TASK_NAMES.iter().copied()));
     }
 
     #[test]

@@ -152,6 +152,9 @@ impl Recipe {
             check_stream(&tree, data, [&inputs, &outputs], &mut problems);
         }
         check_columns(&tree, [&inputs, &outputs], &mut problems);
+        if let Some(root) = &root {
+            inherit::check_task(&tree, root, &outputs, &mut problems);
+        }
         if let Some(trainer) = &trainer {
             if let Some(problem) = one_loss(&tree, &outputs, trainer) {
                 problems.push(problem);

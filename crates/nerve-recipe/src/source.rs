@@ -172,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn f08_f09_there_are_no_aliases_and_nothing_is_included() {
+        let load = |text: &str| crate::Recipe::load(Source::new("r.toml", text), &[]);
+        // Nine lists of nine aliases each: a thousand million texts, if they were followed.
+        let bomb = (1..10).fold("a0: &a0 [x, x]\n".to_string(), |text, i| {
+            let aliases = vec![format!("*a{}", i - 1); 9].join(", ");
+            format!("{text}a{i}: &a{i} [{aliases}]\n")
+        });
+        let error = load(&bomb).unwrap_err().to_string();
+        assert!(error.contains("not TOML"), "{error:.200}");
+        for key in ["include", "extends", "import"] {
+            let text = format!("{key} = \"../../other.toml\"\n[data]\npath = \"x.csv\"\n");
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.contains(&format!("unknown key `{key}`")), "{error}");
+        }
+    }
+
+    #[test]
     fn places_are_counted_from_one_in_characters() {
         let source = Source::new("r", "a = 1\r\n\u{e9}\u{e9} = \"x\"\nlast");
         assert_eq!(source.place(0, 1), Place { line: 1, column: 1, width: 1, text: "a = 1" });

@@ -17,7 +17,7 @@ pub struct Template {
 }
 
 /// The ready recipes.
-pub const TEMPLATES: [Template; 5] = [
+pub const TEMPLATES: [Template; 9] = [
     Template {
         name: "mnist-cnn",
         doc: "handwritten digits with a small convolutional network; runs as it is",
@@ -42,6 +42,26 @@ pub const TEMPLATES: [Template; 5] = [
         name: "audio",
         doc: "a folder of recordings for each class",
         text: include_str!("../templates/audio.toml"),
+    },
+    Template {
+        name: "forecast",
+        doc: "series, several in one table: the day ahead from the week before, with quantiles",
+        text: include_str!("../templates/forecast.toml"),
+    },
+    Template {
+        name: "segmentation",
+        doc: "pictures and the class of each of their pixels",
+        text: include_str!("../templates/segmentation.toml"),
+    },
+    Template {
+        name: "autoencoder",
+        doc: "pictures that are drawn again, to find those that are unlike the others",
+        text: include_str!("../templates/autoencoder.toml"),
+    },
+    Template {
+        name: "recommender",
+        doc: "ratings of things by people",
+        text: include_str!("../templates/recommender.toml"),
     },
 ];
 

@@ -30,6 +30,11 @@ pub static ROOT: Spec = Spec {
             "the start of all random numbers: the same seed gives the same model, bit for bit",
         ),
         Param::optional("name", Kind::Text, "the name of the run folder"),
+        Param::optional(
+            "task",
+            Kind::Choice(crate::inherit::TASK_NAMES),
+            "what the recipe is about, held against the types of its outputs; it follows from them and may be left out",
+        ),
     ],
 };
 

@@ -19,6 +19,36 @@ pub enum Data {
     Stats(DataStats),
     /// Say which rows are for training, validation and test
     Split(DataSplit),
+    /// The pictures that were decoded before: how many, where, or away with them
+    Cache(DataCache),
+}
+
+/// `nerve data cache`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve data cache list
+  nerve data cache clear
+
+Large pictures are kept as the network takes them, by the content of their files, so that the next
+training begins sooner. The folder is $NERVE_CACHE, else nerve in the user's cache; NERVE_CACHE=off
+keeps nothing, as does --no-cache for one command. Above 4 GiB the oldest go.")]
+pub struct DataCache {
+    /// What to do with it
+    #[arg(value_enum, default_value = "list")]
+    pub what: Cache,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cache {
+    /// Say what is in it
+    List,
+    /// Remove what is in it
+    Clear,
 }
 
 /// `nerve data check`.
@@ -185,6 +215,7 @@ impl Data {
             Data::Preview(args) => args.json,
             Data::Check(args) => args.json,
             Data::Stats(args) => args.json,
+            Data::Cache(args) => args.json,
             Data::Split(args) => args.json,
         }
     }

@@ -1,5 +1,6 @@
 //! `nerve data`: the named data sets, and what data hold.
 
+pub mod cache;
 mod check;
 mod get;
 mod list;
@@ -19,5 +20,6 @@ pub fn run(command: &Data) -> Result<(), Failure> {
         Data::Check(args) => check::run(args),
         Data::Stats(args) => stats::run(args),
         Data::Split(args) => split::run(args),
+        Data::Cache(args) => cache::run(args),
     }
 }

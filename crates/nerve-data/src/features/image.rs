@@ -9,7 +9,7 @@ use nerve_formats::{FormatError, Meaning, escape};
 use serde_json::{Value as Json, json};
 
 use super::{Answer, Entry, Feature, Fitting, Guess, Head, Output, Refusal, Role, Room, Setting};
-use crate::image_file::{Announced, Pixels, Resize, announced, fill, load};
+use crate::image_file::{Announced, Pixels, Resize, announced, fill, load_filled};
 use crate::random::key;
 use crate::transform::{
     self, Augment, Image, Moments, Normalization, NormalizationMethod, Normalizer,
@@ -380,8 +380,8 @@ impl Files {
         let mut moments = vec![Moments::default(); channels];
         let mut bytes = vec![0; channels * size[0] * size[1]];
         for (_, name) in &self.sample {
-            let pixels = load(&wanted.folder.join(name)).map_err(|error| error.to_string())?;
-            fill(&pixels, channels, size, wanted.resize, &mut bytes);
+            load_filled(&wanted.folder.join(name), channels, size, wanted.resize, &mut bytes)
+                .map_err(|error| error.to_string())?;
             add(&mut moments, &bytes);
         }
         Ok(moments)
@@ -455,9 +455,8 @@ impl Picture {
     }
 
     fn load(&self, name: &str, folder: &Path, out: &mut [u8]) -> Result<(), Refusal> {
-        let pixels = load(&folder.join(name)).map_err(|error| refusal(name, &error))?;
-        fill(&pixels, self.channels, self.size, self.wanted.resize, out);
-        Ok(())
+        load_filled(&folder.join(name), self.channels, self.size, self.wanted.resize, out)
+            .map_err(|error| refusal(name, &error))
     }
 }
 

@@ -117,7 +117,7 @@ pub(crate) fn load_numbers(path: &Path) -> Result<Option<Numbers>, FormatError> 
     Ok(Some(Numbers { size, values }))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FormatError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FormatError> {
     let mut reader = Reader::open(path, &Limits { max_bytes: MAX_BYTES, ..Limits::default() })?;
     reader.bytes("picture", reader.remaining().unwrap_or(0))
 }
