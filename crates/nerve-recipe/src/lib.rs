@@ -7,6 +7,7 @@
 //! [`Source`] → [`Recipe::load`] → [`Recipe::summary`] → training.
 #![forbid(unsafe_code)]
 
+mod base;
 pub mod columns;
 pub mod data;
 pub mod diagnostic;

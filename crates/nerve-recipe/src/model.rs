@@ -4,11 +4,13 @@
 //! recipe, which describes columns and network, and what every feature learned from the training data, so that
 //! predicting repeats exactly what training did.
 
+use crate::base::Base;
 use crate::features::Features;
 use crate::recipe::Recipe;
 use crate::source::Source;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The version of the metadata that this version writes and reads.
 pub const VERSION: u64 = 2;
@@ -45,11 +47,15 @@ pub(crate) fn with_training(
 }
 
 const TRAINED: &str = "trained";
+/// The graph of the network in front of the layers.
+pub(crate) const BASE: &str = "base";
 
 impl Card {
     /// As the metadata of a safetensors file.
     pub fn metadata(&self) -> Vec<(String, String)> {
-        [
+        let base = self.recipe.base().ok().flatten();
+        let base = base.map(|base| (BASE.to_string(), base.text()));
+        let mut all = [
             ("format", "nerve".to_string()),
             ("format_version", VERSION.to_string()),
             ("nerve_version", env!("CARGO_PKG_VERSION").to_string()),
@@ -58,7 +64,9 @@ impl Card {
             (TRAINED, self.trained.to_string()),
         ]
         .map(|(key, value)| (key.to_string(), value))
-        .to_vec()
+        .to_vec();
+        all.extend(base);
+        all
     }
 
     /// From the metadata of a file; `get` gives the value of a key.
@@ -91,6 +99,12 @@ impl Card {
         };
         let recipe = Recipe::load(Source::new("recipe of the model", text("recipe")?), &[])
             .map_err(|report| refuse(format!("the recipe in the metadata:\n{report}")))?;
+        if let Some(graph) = get(BASE) {
+            let base =
+                Base::read(graph).map_err(|error| refuse(format!("the metadata: {error}")))?;
+            // The file that the recipe names may be gone: this is what it said.
+            let _ = recipe.base.set(Ok(Arc::new(base)));
+        }
         let features = Features::restore(&recipe, &json("features")?, Path::new(""))
             .map_err(|error| refuse(format!("`features` in the metadata: {error}")))?;
         Ok(Card { recipe, features, trained: json(TRAINED)? })

@@ -1,5 +1,6 @@
 //! From the description of a network and of its columns to the network.
 
+use crate::base::Behind;
 use crate::columns::Column;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::features::{Features, Feed, Fitted};
@@ -37,8 +38,14 @@ impl Network {
         }
         let params = Params::new(recipe.seed());
         let network = recipe.network(features).map_err(|problem| problem.message)?;
+        let base = recipe.base().map_err(|problem| problem.message)?;
+        let front = base.map(|base| base.front(&features.feeds()[0].shape, &params)).transpose()?;
         let model = FeatureModel::new(&network, &params).map_err(|error| error.to_string())?;
-        Ok(Network { params, model: Arc::new(model) })
+        let model: Arc<dyn Model> = match front {
+            Some(front) => Arc::new(Behind { front, model }),
+            None => Arc::new(model),
+        };
+        Ok(Network { params, model })
     }
 }
 
@@ -48,7 +55,7 @@ impl Recipe {
     /// # Errors
     /// A list of layers for several inputs; an encoder where the columns lie side by side with others.
     pub(crate) fn network(&self, features: &Features) -> Result<models::Features, Diagnostic> {
-        let feeds = features.feeds();
+        let (feeds, _) = self.feeds(features)?;
         let given = self.model.get("combiner").and_then(item_of);
         let inputs = feeds
             .iter()

@@ -66,7 +66,11 @@ impl Predictor {
                 model.metadata.push((format!("classes of {}", it.column.name), list));
             }
         }
-        let card = self.card.metadata().into_iter().filter(|(key, _)| key != "features");
+        let card = self
+            .card
+            .metadata()
+            .into_iter()
+            .filter(|(key, _)| key != "features" && key != crate::model::BASE);
         model.metadata.extend(card);
         if !notes.is_empty() {
             model.metadata.push(("notes".into(), notes.join("\n")));

@@ -1,5 +1,6 @@
 //! A checked recipe.
 
+use crate::base::Base;
 use crate::columns::{self, Column};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
@@ -14,6 +15,7 @@ use nerve_data::catalogue::catalogue;
 use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
 use nerve_train::judge::Gate;
+use std::sync::{Arc, OnceLock};
 
 /// A recipe in which every word is known, every value is in its range and every default is filled.
 ///
@@ -46,6 +48,8 @@ pub struct Recipe {
     /// What the table `[tune]` says, if there is one. It is no part of what is trained.
     pub tune: Option<Tuning>,
     pub(crate) tree: Node,
+    /// The network in front of the layers, once it was read.
+    pub(crate) base: Arc<OnceLock<Result<Arc<Base>, String>>>,
 }
 
 /// The recipes that are part of the program: name and text.
@@ -185,6 +189,7 @@ impl Recipe {
                 log,
                 tune: None,
                 tree,
+                base: Arc::default(),
             });
         }
         Err(Report::new(sources, problems))
@@ -417,7 +422,7 @@ fn check_section(
 fn absolute_paths(tree: &mut Node, sources: &[Source]) {
     let files = ["path", "train", "labels", "train_labels", "validation", "test", "test_labels"];
     let files = files.map(|key| ("data", key));
-    for (table, key) in files.into_iter().chain([("model", "init_from")]) {
+    for (table, key) in files.into_iter().chain([("model", "init_from"), ("model", "base")]) {
         let Some(node) = tree.get_mut(table).and_then(|table| table.get_mut(key)) else { continue };
         match &mut node.data {
             tree::Data::List(names) => names.iter_mut().for_each(|name| absolute(name, sources)),

@@ -267,7 +267,7 @@ impl Recipe {
         examples: [usize; 3],
         memory: Option<u64>,
     ) -> Result<Summary, Report> {
-        let feeds = features.feeds();
+        let (feeds, base) = self.feeds(features).map_err(|problem| self.refuse(problem))?;
         let network = self.network(features).map_err(|problem| self.refuse(problem))?;
         if !self.layers.is_empty() {
             self.layers_fit(&feeds[0], &features.outputs)
@@ -283,7 +283,13 @@ impl Recipe {
             };
             Row { name: part.path, kind, effect: part.effect }
         });
-        let rows: Vec<Row> = rows.collect();
+        let front = base.map(|effect| {
+            let file = std::path::Path::new(self.model.text("base")).file_name();
+            let kind = escape(&file.unwrap_or_default().to_string_lossy());
+            Row { name: "base".to_string(), kind, effect }
+        });
+        let rows: Vec<Row> = front.into_iter().chain(rows).collect();
+        let feeds = features.feeds();
         let values: u128 = feeds.iter().map(|feed| product(&feed.shape)).sum();
         let summary = Summary {
             input: feeds[0].shape.clone(),

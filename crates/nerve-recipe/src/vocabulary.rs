@@ -206,6 +206,8 @@ pub static MODEL: Spec = Spec {
             nerve_nn::combiners::KIND,
             "where several inputs meet, once each has been encoded",
         ),
+        BASE,
+        BASE_OUTPUT,
         INIT_FROM,
         INIT_RENAME,
         INIT_EXCEPT,
@@ -220,9 +222,20 @@ pub static START: Spec = Spec {
     aliases: &[],
     peers: Peers::NONE,
     doc: "The network.",
-    params: &[INIT_FROM, INIT_RENAME, INIT_EXCEPT, FREEZE, LORA],
+    params: &[BASE, BASE_OUTPUT, INIT_FROM, INIT_RENAME, INIT_EXCEPT, FREEZE, LORA],
 };
 
+const BASE: Param = Param::optional(
+    "base",
+    Kind::Text,
+    "an ONNX file: the only input goes through its network, and what comes out goes into the layers; its weights are the \
+     parameters `base.*`",
+);
+const BASE_OUTPUT: Param = Param::optional(
+    "base_output",
+    Kind::Text,
+    "the value of the graph of `base` that comes out, if not its only output: before its last layer, say",
+);
 const INIT_FROM: Param = Param::optional(
     "init_from",
     Kind::Text,

@@ -59,6 +59,11 @@ const controls = {
     const field = make("textarea", { rows: 3, name: input.name, placeholder: `${input.length} numbers between commas` });
     return [make("label", {}, input.name, field), () => field.value.split(/[\s,;]+/).filter((text) => text).map(Number)];
   },
+  array(input) {
+    const shape = input.shape.map((extent) => (extent < 0 ? "any" : extent)).join(" × ") || "one element";
+    const field = make("textarea", { rows: 3, name: input.name, placeholder: `${input.datatype}, ${shape}: lists in JSON, [[1, 2]]` });
+    return [make("label", {}, input.name, field), () => JSON.parse(field.value)];
+  },
   picture,
   sound,
 };

@@ -10,6 +10,7 @@
 use crate::watch::Watch;
 use nerve_data::Values;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -25,16 +26,52 @@ pub struct Examples {
     pub fields: Vec<Values>,
 }
 
+/// What a request wants to have run.
+pub trait Work: Send + Sync + 'static {
+    /// What comes out of a batch, and the part of it that belongs to one request.
+    type Outputs: Send + 'static;
+
+    /// How many rows it has, at least one.
+    fn rows(&self) -> usize;
+
+    /// Whether it may be run in one batch with another.
+    fn joins(&self, other: &Self) -> bool;
+
+    /// What belongs to the rows `range` of a batch of `all` rows.
+    fn part(outputs: &Self::Outputs, range: Range<usize>, all: usize) -> Self::Outputs;
+}
+
+impl Work for Examples {
+    /// For each output the values, row after row.
+    type Outputs = Vec<Vec<f32>>;
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn joins(&self, _: &Examples) -> bool {
+        true
+    }
+
+    fn part(outputs: &Vec<Vec<f32>>, range: Range<usize>, all: usize) -> Vec<Vec<f32>> {
+        let part = |values: &Vec<f32>| {
+            let width = values.len() / all;
+            values[range.start * width..range.end * width].to_vec()
+        };
+        outputs.iter().map(part).collect()
+    }
+}
+
 /// What runs batches.
-pub trait Runner: Send {
+pub trait Runner<W: Work = Examples>: Send {
     /// The most rows of a batch.
     fn most_rows(&self) -> usize;
 
-    /// For each output the values, row after row, of all examples one behind the other.
+    /// What comes out for all of them, one behind the other.
     ///
     /// # Errors
     /// An example at fault, in words.
-    fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String>;
+    fn run(&mut self, batch: &[&W]) -> Result<W::Outputs, String>;
 }
 
 /// How requests are put together.
@@ -62,9 +99,9 @@ impl Default for Batching {
 
 /// What became of the examples of a request.
 #[derive(Debug)]
-pub struct Done {
-    /// For each output the values, row after row.
-    pub outputs: Vec<Vec<f32>>,
+pub struct Done<O = Vec<Vec<f32>>> {
+    /// What came out.
+    pub outputs: O,
     /// How long they waited.
     pub waited: Duration,
     /// How long the batch ran.
@@ -84,52 +121,54 @@ pub enum Failed {
     Fault,
 }
 
-struct Job {
-    examples: Examples,
+/// Where the answer of a request comes.
+pub type Reply<W> = oneshot::Receiver<Result<Done<<W as Work>::Outputs>, Failed>>;
+
+struct Job<W: Work> {
+    examples: W,
     since: Instant,
     until: Instant,
-    reply: oneshot::Sender<Result<Done, Failed>>,
+    reply: oneshot::Sender<Result<Done<W::Outputs>, Failed>>,
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
+struct Queue<W: Work> {
+    jobs: VecDeque<Job<W>>,
     stopped: bool,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct Shared<W: Work> {
+    queue: Mutex<Queue<W>>,
     wake: Condvar,
     batching: Batching,
     watch: Arc<Watch>,
 }
 
-impl Shared {
-    fn locked(&self) -> MutexGuard<'_, Queue> {
+impl<W: Work> Shared<W> {
+    fn locked(&self) -> MutexGuard<'_, Queue<W>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A queue and the thread that empties it. Dropped, it answers what waits and ends.
-pub struct Batcher {
-    shared: Arc<Shared>,
+pub struct Batcher<W: Work = Examples> {
+    shared: Arc<Shared<W>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Batcher {
+impl<W: Work> Batcher<W> {
     /// Starts the thread.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(
-        mut runner: Box<dyn Runner>,
+        mut runner: Box<dyn Runner<W>>,
         batching: Batching,
         watch: Arc<Watch>,
-    ) -> std::io::Result<Batcher> {
+    ) -> std::io::Result<Batcher<W>> {
         let most_rows = batching.most_rows.min(runner.most_rows()).max(1);
         let batching = Batching { most_rows, ..batching };
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), batching, watch });
+        let queue = Mutex::new(Queue { jobs: VecDeque::new(), stopped: false });
+        let shared = Arc::new(Shared { queue, wake: Condvar::new(), batching, watch });
         let own = shared.clone();
         let work = move || {
             while let Some(batch) = next(&own) {
@@ -149,11 +188,7 @@ impl Batcher {
     ///
     /// # Errors
     /// [`Failed::Full`], [`Failed::Stopped`].
-    pub fn submit(
-        &self,
-        examples: Examples,
-        until: Instant,
-    ) -> Result<oneshot::Receiver<Result<Done, Failed>>, Failed> {
+    pub fn submit(&self, examples: W, until: Instant) -> Result<Reply<W>, Failed> {
         let (reply, receiver) = oneshot::channel();
         let job = Job { examples, since: Instant::now(), until, reply };
         let mut queue = self.shared.locked();
@@ -175,7 +210,7 @@ impl Batcher {
     }
 }
 
-impl Drop for Batcher {
+impl<W: Work> Drop for Batcher<W> {
     fn drop(&mut self) {
         self.shared.locked().stopped = true;
         self.shared.wake.notify_one();
@@ -185,7 +220,7 @@ impl Drop for Batcher {
 }
 
 /// The next batch; `None` when there will be none.
-fn next(shared: &Shared) -> Option<Vec<Job>> {
+fn next<W: Work>(shared: &Shared<W>) -> Option<Vec<Job<W>>> {
     let Batching { most_rows, delay, .. } = shared.batching;
     let mut queue = shared.locked();
     loop {
@@ -213,30 +248,30 @@ fn next(shared: &Shared) -> Option<Vec<Job>> {
 }
 
 /// How many of the oldest jobs fit in one batch: one at least.
-fn fitting(jobs: &VecDeque<Job>, most_rows: usize) -> usize {
+fn fitting<W: Work>(jobs: &VecDeque<Job<W>>, most_rows: usize) -> usize {
     let mut rows = 0;
-    let fits = |job: &&Job| {
-        rows += job.examples.rows;
-        rows <= most_rows
+    let fits = |job: &&Job<W>| {
+        rows += job.examples.rows();
+        rows <= most_rows && jobs.front().is_some_and(|first| job.examples.joins(&first.examples))
     };
     jobs.iter().take_while(fits).count().max(1)
 }
 
-fn rows(jobs: &VecDeque<Job>, count: usize) -> usize {
-    jobs.iter().take(count).map(|job| job.examples.rows).sum()
+fn rows<W: Work>(jobs: &VecDeque<Job<W>>, count: usize) -> usize {
+    jobs.iter().take(count).map(|job| job.examples.rows()).sum()
 }
 
 /// Runs a batch and answers each of its requests.
-fn answer(runner: &mut dyn Runner, batch: Vec<Job>, watch: &Watch) {
+fn answer<W: Work>(runner: &mut dyn Runner<W>, batch: Vec<Job<W>>, watch: &Watch) {
     let begun = Instant::now();
-    let (batch, late): (Vec<Job>, Vec<Job>) = batch.into_iter().partition(|job| job.until > begun);
+    let (batch, late): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.until > begun);
     for job in late {
         let _ = job.reply.send(Err(Failed::Late));
     }
     if batch.is_empty() {
         return;
     }
-    let examples: Vec<&Examples> = batch.iter().map(|job| &job.examples).collect();
+    let examples: Vec<&W> = batch.iter().map(|job| &job.examples).collect();
     match run(runner, &examples, watch) {
         Some((outputs, ran)) => hand_out(batch, &outputs, begun, ran),
         None if batch.len() == 1 => fail(batch),
@@ -252,16 +287,16 @@ fn answer(runner: &mut dyn Runner, batch: Vec<Job>, watch: &Watch) {
 }
 
 /// Runs examples; `None` when the network fails on them, by an error or a panic.
-fn run(
-    runner: &mut dyn Runner,
-    batch: &[&Examples],
+fn run<W: Work>(
+    runner: &mut dyn Runner<W>,
+    batch: &[&W],
     watch: &Watch,
-) -> Option<(Vec<Vec<f32>>, Duration)> {
+) -> Option<(W::Outputs, Duration)> {
     let begun = Instant::now();
     // A panic leaves plans whole: they are written anew before each run.
     let result = catch_unwind(AssertUnwindSafe(|| runner.run(batch)));
     let ran = begun.elapsed();
-    let rows = batch.iter().map(|examples| examples.rows).sum();
+    let rows = batch.iter().map(|examples| examples.rows()).sum();
     match result {
         Ok(Ok(outputs)) => {
             watch.ran(rows, ran);
@@ -275,23 +310,19 @@ fn run(
     }
 }
 
-fn fail(batch: Vec<Job>) {
+fn fail<W: Work>(batch: Vec<Job<W>>) {
     for job in batch {
         let _ = job.reply.send(Err(Failed::Fault));
     }
 }
 
 /// Cuts the outputs of a batch into those of its requests. A client that has gone hears nothing.
-fn hand_out(batch: Vec<Job>, outputs: &[Vec<f32>], begun: Instant, ran: Duration) {
-    let all: usize = batch.iter().map(|job| job.examples.rows).sum();
+fn hand_out<W: Work>(batch: Vec<Job<W>>, outputs: &W::Outputs, begun: Instant, ran: Duration) {
+    let all: usize = batch.iter().map(|job| job.examples.rows()).sum();
     let mut from = 0;
     for job in batch {
-        let rows = job.examples.rows;
-        let part = |values: &Vec<f32>| {
-            let width = values.len() / all;
-            values[from * width..(from + rows) * width].to_vec()
-        };
-        let outputs = outputs.iter().map(part).collect();
+        let rows = job.examples.rows();
+        let outputs = W::part(outputs, from..from + rows, all);
         from += rows;
         let waited = begun.saturating_duration_since(job.since);
         let _ = job.reply.send(Ok(Done { outputs, waited, ran }));

@@ -1,7 +1,8 @@
 //! What the server says of itself and of its models, in the words of the Open Inference Protocol.
 
 use crate::columns::{Holds, InputColumn};
-use crate::model::Served;
+use crate::graph::Port;
+use crate::loaded::Loaded;
 use crate::tensor::Datatype;
 use crate::watch::{Histogram, Timed};
 use nerve_data::features::Answer;
@@ -24,27 +25,12 @@ pub fn server() -> Value {
     json!({ "name": "nerve", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS })
 }
 
-fn tensor((name, datatype, row): (String, Datatype, Vec<usize>)) -> Value {
-    let shape: Vec<i64> = std::iter::once(-1).chain(row.iter().map(|&n| n as i64)).collect();
-    json!({ "name": name, "datatype": datatype.name(), "shape": shape })
-}
-
-fn inputs(model: &Served) -> Vec<(String, Datatype, Vec<usize>)> {
-    let mut all = Vec::new();
-    for input in &model.inputs {
-        let (datatype, shape) = input.tensor();
-        all.push((input.name.clone(), datatype, shape));
-    }
-    all.extend(model.order.iter().map(|name| (name.clone(), Datatype::Bytes, vec![])));
-    all
-}
-
-fn outputs(model: &Served) -> Vec<(String, Datatype, Vec<usize>)> {
-    model.outputs.iter().flat_map(|output| output.tensors()).collect()
+fn tensor(port: Port) -> Value {
+    json!({ "name": port.name, "datatype": port.datatype.name(), "shape": port.shape })
 }
 
 /// `GET /v2/models/M`.
-pub fn model(model: &Served, versions: &[u64]) -> Value {
+pub fn model(model: &Loaded, versions: &[u64]) -> Value {
     let task = |sample: &Answer| match sample {
         Answer::Number(_) => "regression",
         Answer::Numbers(_) => "numbers",
@@ -53,51 +39,72 @@ pub fn model(model: &Served, versions: &[u64]) -> Value {
         Answer::Several(_) => "multilabel",
         Answer::Pixels(_) => "segmentation",
     };
-    let tasks: Vec<&str> = model.outputs.iter().map(|output| task(&output.sample)).collect();
+    let (platform, properties) = match model {
+        Loaded::Rows(served) => {
+            let tasks: Vec<&str> = served.outputs.iter().map(|out| task(&out.sample)).collect();
+            ("nerve_v1", json!({ "task": tasks.join(","), "sha256": served.sha256 }))
+        }
+        Loaded::Graph(graph) => {
+            let together = match &graph.apart {
+                None => "rows of several requests are run together".to_string(),
+                Some(why) => format!("each request is run alone: {why}"),
+            };
+            ("onnx_onnxv1", json!({ "batching": together, "sha256": graph.sha256 }))
+        }
+    };
     json!({
-        "name": model.name,
+        "name": model.name(),
         "versions": versions.iter().map(u64::to_string).collect::<Vec<_>>(),
-        "platform": "nerve_v1",
-        "inputs": inputs(model).into_iter().map(tensor).collect::<Vec<_>>(),
-        "outputs": outputs(model).into_iter().map(tensor).collect::<Vec<_>>(),
-        "properties": { "task": tasks.join(","), "sha256": model.sha256 },
+        "platform": platform,
+        "inputs": model.inputs().into_iter().map(tensor).collect::<Vec<_>>(),
+        "outputs": model.outputs().into_iter().map(tensor).collect::<Vec<_>>(),
+        "properties": properties,
     })
 }
 
 /// `GET /v2/models/M/config`: as much of Triton's ModelConfig as there is here.
-pub fn config(model: &Served, delay_us: u128) -> Value {
-    let part = |(name, datatype, row): (String, Datatype, Vec<usize>)| {
-        let datatype = match datatype {
+pub fn config(model: &Loaded, delay_us: u128) -> Value {
+    let most_rows = model.most_rows();
+    let part = |port: Port| {
+        let datatype = match port.datatype {
             Datatype::Bytes => "STRING",
             other => other.name(),
         };
-        let dims = if row.is_empty() { vec![1] } else { row };
-        json!({ "name": name, "data_type": format!("TYPE_{datatype}"), "dims": dims })
+        // Where rows are run together, their axis is not said.
+        let dims = if most_rows > 0 { &port.shape[1..] } else { &port.shape[..] };
+        let dims = if dims.is_empty() { &[1][..] } else { dims };
+        json!({ "name": port.name, "data_type": format!("TYPE_{datatype}"), "dims": dims })
     };
-    json!({
-        "name": model.name,
-        "platform": "nerve_v1",
+    let mut config = json!({
+        "name": model.name(),
+        "platform": match model {
+            Loaded::Rows(_) => "nerve_v1",
+            Loaded::Graph(_) => "onnx_onnxv1",
+        },
         "backend": "nerve",
         "version_policy": { "all": {} },
-        "max_batch_size": model.most_rows(),
-        "input": inputs(model).into_iter().map(part).collect::<Vec<_>>(),
-        "output": outputs(model).into_iter().map(part).collect::<Vec<_>>(),
-        "dynamic_batching": {
-            "preferred_batch_size": [model.most_rows()],
+        "max_batch_size": most_rows,
+        "input": model.inputs().into_iter().map(part).collect::<Vec<_>>(),
+        "output": model.outputs().into_iter().map(part).collect::<Vec<_>>(),
+        "instance_group": [{ "name": model.name(), "kind": "KIND_CPU", "count": 1 }],
+    });
+    if most_rows > 0 {
+        config["dynamic_batching"] = json!({
+            "preferred_batch_size": [most_rows],
             "max_queue_delay_microseconds": delay_us,
-        },
-        "instance_group": [{ "name": model.name, "kind": "KIND_CPU", "count": 1 }],
-    })
+        });
+    }
+    config
 }
 
 /// An entry of `GET /v2/models/M/stats`.
-pub fn statistics(model: &Served) -> Value {
-    let watch = &model.watch;
+pub fn statistics(model: &Loaded) -> Value {
+    let watch = model.watch();
     let of = |timed: &Timed| json!({ "count": timed.count.get(), "ns": timed.ns.get() });
     let none = json!({ "count": 0, "ns": 0 });
     json!({
-        "name": model.name,
-        "version": model.version.to_string(),
+        "name": model.name(),
+        "version": model.version().to_string(),
         "last_inference": watch.last.get(),
         "inference_count": watch.rows.get(),
         "execution_count": watch.batches.get(),
@@ -116,7 +123,7 @@ pub fn statistics(model: &Served) -> Value {
 }
 
 /// `GET /form`: what the page asks for, for each model.
-pub fn form(models: &[std::sync::Arc<Served>]) -> Value {
+pub fn form(models: &[Loaded]) -> Value {
     let input = |input: &InputColumn| {
         let mut field = json!({ "name": input.name });
         field["holds"] = match (&input.holds, input.feature.meaning()) {
@@ -139,21 +146,33 @@ pub fn form(models: &[std::sync::Arc<Served>]) -> Value {
         .into();
         field
     };
-    let model = |model: &std::sync::Arc<Served>| {
-        let outputs = model.outputs.iter().map(|output| json!({ "name": output.name }));
-        let inputs: Vec<Value> = model.inputs.iter().map(input).collect();
-        json!({ "name": model.name, "inputs": inputs, "outputs": outputs.collect::<Vec<_>>() })
+    let array = |port: &Port| {
+        json!({
+            "name": port.name,
+            "holds": "array",
+            "datatype": port.datatype.name(),
+            "shape": port.shape,
+        })
+    };
+    let named = |name: &String| json!({ "name": name });
+    let model = |model: &Loaded| {
+        let (inputs, outputs): (Vec<Value>, Vec<Value>) = match model {
+            Loaded::Rows(served) => (
+                served.inputs.iter().map(input).collect(),
+                served.outputs.iter().map(|output| named(&output.name)).collect(),
+            ),
+            Loaded::Graph(graph) => (
+                graph.inputs.iter().map(array).collect(),
+                graph.outputs.iter().map(|port| named(&port.name)).collect(),
+            ),
+        };
+        json!({ "name": model.name(), "inputs": inputs, "outputs": outputs })
     };
     json!({ "models": models.iter().map(model).collect::<Vec<_>>() })
 }
 
 /// The text of `GET /metrics`: Prometheus' format 0.0.4.
-pub fn metrics(
-    models: &[std::sync::Arc<Served>],
-    open: u64,
-    requests: &[(u16, u64)],
-    triton: bool,
-) -> String {
+pub fn metrics(models: &[Loaded], open: u64, requests: &[(u16, u64)], triton: bool) -> String {
     let mut text = Text(String::new());
     text.head("nerve_build_info", "gauge", "The version of the server.");
     text.line("nerve_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -166,17 +185,17 @@ pub fn metrics(
     process(&mut text);
     text.head("nerve_model_info", "gauge", "The models that answer.");
     for model in models {
-        let version = model.version.to_string();
-        let labels = [("model", &*model.name), ("version", &*version), ("sha256", &*model.sha256)];
+        let version = model.version().to_string();
+        let labels = [("model", model.name()), ("version", &version), ("sha256", model.sha256())];
         text.line("nerve_model_info", &labels, 1.0);
     }
     for (name, kind, help, read) in COUNTERS {
         text.head(name, kind, help);
-        models.iter().for_each(|model| text.of(name, model, &[], read(&model.watch) as f64));
+        models.iter().for_each(|model| text.of(name, model, &[], read(model.watch()) as f64));
     }
     text.head("nerve_rejected_total", "counter", "Requests that were not answered, by reason.");
     for model in models {
-        let watch = &model.watch;
+        let watch = model.watch();
         let reasons = [
             ("full", &watch.full),
             ("deadline", &watch.late),
@@ -198,7 +217,7 @@ pub fn metrics(
     if triton {
         for (name, kind, help, read) in TRITON {
             text.head(name, kind, help);
-            models.iter().for_each(|model| text.of(name, model, &[], read(&model.watch) as f64));
+            models.iter().for_each(|model| text.of(name, model, &[], read(model.watch()) as f64));
         }
         text.head(
             "nv_inference_request_failure",
@@ -206,7 +225,7 @@ pub fn metrics(
             "Number of failed inference requests.",
         );
         for model in models {
-            let watch = &model.watch;
+            let watch = model.watch();
             let rejected = watch.full.get() + watch.late.get();
             let other = watch.failed.count.get().saturating_sub(rejected);
             for (reason, count) in
@@ -274,9 +293,9 @@ impl Text {
         self.0.push_str(&format!("{name}{labels} {value}\n"));
     }
 
-    fn of(&mut self, name: &str, model: &Served, more: &[(&str, &str)], value: f64) {
-        let version = model.version.to_string();
-        let labels = [&[("model", &*model.name), ("version", &*version)], more].concat();
+    fn of(&mut self, name: &str, model: &Loaded, more: &[(&str, &str)], value: f64) {
+        let version = model.version().to_string();
+        let labels = [&[("model", model.name()), ("version", &version)], more].concat();
         self.line(name, &labels, value);
     }
 
@@ -284,12 +303,12 @@ impl Text {
         &mut self,
         name: &str,
         help: &str,
-        models: &[std::sync::Arc<Served>],
+        models: &[Loaded],
         of: impl Fn(&crate::watch::Watch) -> &Histogram<N>,
     ) {
         self.head(name, "histogram", help);
         for model in models {
-            let (buckets, count, sum) = of(&model.watch).read();
+            let (buckets, count, sum) = of(model.watch()).read();
             let bucket = format!("{name}_bucket");
             for (bound, below) in buckets {
                 self.of(&bucket, model, &[("le", &bound.to_string())], below as f64);

@@ -1,11 +1,12 @@
 //! `POST /v2/models/M/infer`: the request and the response of the Open Inference Protocol.
 
+use crate::graph::Data;
 use crate::model::Served;
 use crate::refusal::{Refusal, shown};
 use crate::tensor::{self, Datatype, Json, Sent};
 use nerve_data::features::Answer;
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::marker::PhantomData;
@@ -87,19 +88,20 @@ pub struct Asked {
     id: Option<String>,
     /// How long it may take at most, in microseconds.
     pub timeout_us: Option<u64>,
-    inputs: Vec<Sent>,
-    outputs: Vec<Output>,
+    pub(crate) inputs: Vec<Sent>,
+    pub(crate) outputs: Vec<Output>,
     /// How outputs come that do not say it themselves.
-    binary: bool,
+    pub(crate) binary: bool,
     /// Whether outputs are those of the model because none were named.
-    all: bool,
+    pub(crate) all: bool,
 }
 
+/// An output that was asked for.
 #[derive(Debug)]
-struct Output {
-    name: String,
-    binary: Option<bool>,
-    classes: Option<usize>,
+pub(crate) struct Output {
+    pub name: String,
+    pub binary: Option<bool>,
+    pub classes: Option<usize>,
 }
 
 /// Reads a request: JSON, and behind its `head` bytes the tensors that are sent as bytes.
@@ -203,17 +205,16 @@ pub fn read_raw(body: &[u8], model: &Served) -> Result<Asked, Refusal> {
         }
         _ => tensor::from_bytes(&input.name, datatype, &shape, body)?,
     };
-    Ok(Asked {
-        id: None,
-        timeout_us: None,
-        inputs: vec![sent],
-        outputs: Vec::new(),
-        binary: true,
-        all: true,
-    })
+    Ok(Asked::raw(sent))
 }
 
 impl Asked {
+    /// One tensor and nothing else, answered in bytes.
+    pub(crate) fn raw(sent: Sent) -> Asked {
+        let (inputs, outputs) = (vec![sent], Vec::new());
+        Asked { id: None, timeout_us: None, inputs, outputs, binary: true, all: true }
+    }
+
     /// The rows as the network takes them, and how many they are.
     ///
     /// # Errors
@@ -222,7 +223,9 @@ impl Asked {
         &mut self,
         model: &Served,
     ) -> Result<(Vec<crate::batch::Examples>, usize), Refusal> {
-        self.check_outputs(model)?;
+        let tensors: Vec<_> = model.outputs.iter().flat_map(|output| output.tensors()).collect();
+        let known = tensors.iter().map(|(name, datatype, _)| (name.as_str(), *datatype));
+        self.check_outputs(&known.collect::<Vec<_>>())?;
         let names: Vec<&str> = model.columns().collect();
         let inputs = std::mem::take(&mut self.inputs);
         let mut cells: Vec<Option<crate::columns::Cellar>> = names.iter().map(|_| None).collect();
@@ -270,16 +273,16 @@ impl Asked {
         Ok((model.encode(&cells, rows)?, rows))
     }
 
-    fn check_outputs(&self, model: &Served) -> Result<(), Refusal> {
-        let tensors: Vec<_> = model.outputs.iter().flat_map(|output| output.tensors()).collect();
+    /// Checks that there are outputs of the names that were asked for.
+    pub(crate) fn check_outputs(&self, tensors: &[(&str, Datatype)]) -> Result<(), Refusal> {
         for (at, wanted) in self.outputs.iter().enumerate() {
             let name = shown(&wanted.name);
             if self.outputs[..at].iter().any(|other| other.name == wanted.name) {
                 return Err(Refusal::unfit(format!("the output `{name}` is wanted twice")));
             }
-            let Some((_, datatype, _)) = tensors.iter().find(|(known, ..)| *known == wanted.name)
+            let Some((_, datatype)) = tensors.iter().find(|(known, _)| *known == wanted.name)
             else {
-                let known: Vec<&str> = tensors.iter().map(|(name, ..)| name.as_str()).collect();
+                let known: Vec<&str> = tensors.iter().map(|(name, _)| *name).collect();
                 return Err(Refusal::unfit(format!(
                     "the model has no output `{name}`: it has {}",
                     known.join(", ")
@@ -304,7 +307,7 @@ impl Asked {
                     continue;
                 }
                 let binary = wanted.and_then(|wanted| wanted.binary).unwrap_or(self.binary);
-                let values = Column::new(model, k, name != output.name, &answers[k]);
+                let values = column(model, k, name != output.name, &answers[k]);
                 let shape = [&[answers[k].len()], &shape[..]].concat();
                 let made = match wanted.and_then(|wanted| wanted.classes) {
                     Some(count) => Made::classified(name, &shape, &values, count, &output.classes),
@@ -313,18 +316,20 @@ impl Asked {
                 tensors.push((made, binary));
             }
         }
-        // In the order in which they were asked for.
-        let place = |name: &str| self.outputs.iter().position(|wanted| wanted.name == name);
-        tensors.sort_by_key(|(made, _)| place(&made.name));
-        self.write(model, tensors)
+        self.arranged(&model.name, model.version, tensors)
     }
 
-    fn write(&self, model: &Served, tensors: Vec<(Made, bool)>) -> (Vec<u8>, Option<usize>) {
-        let mut text = format!(
-            "{{\"model_name\":{},\"model_version\":\"{}\"",
-            quoted(&model.name),
-            model.version
-        );
+    /// Writes tensors in the order in which they were asked for.
+    pub(crate) fn arranged(
+        &self,
+        model: &str,
+        version: u64,
+        mut tensors: Vec<(Made, bool)>,
+    ) -> (Vec<u8>, Option<usize>) {
+        let place = |name: &str| self.outputs.iter().position(|wanted| wanted.name == name);
+        tensors.sort_by_key(|(made, _)| place(&made.name));
+        let model = quoted(model);
+        let mut text = format!("{{\"model_name\":{model},\"model_version\":\"{version}\"");
         if let Some(id) = &self.id {
             text.push_str(",\"id\":");
             text.push_str(&quoted(id));
@@ -365,29 +370,25 @@ pub(crate) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-struct Made {
-    name: String,
-    datatype: Datatype,
-    shape: Vec<usize>,
-    values: Column,
+/// An output of a response.
+pub(crate) struct Made {
+    pub name: String,
+    pub datatype: Datatype,
+    pub shape: Vec<usize>,
+    pub values: Data,
 }
 
 impl Made {
     /// The likeliest classes of each row: `value:index:label`.
-    fn classified(
+    pub(crate) fn classified(
         name: String,
         shape: &[usize],
-        values: &Column,
+        values: &Data,
         count: usize,
         labels: &[String],
     ) -> Made {
         let width = shape[1..].iter().product::<usize>().max(1);
-        let numbers: Vec<f64> = match values {
-            Column::F32(numbers) => numbers.iter().map(|&n| n.into()).collect(),
-            Column::F64(numbers) => numbers.clone(),
-            Column::I32(numbers) => numbers.iter().map(|&n| n.into()).collect(),
-            Column::Texts(_) => Vec::new(),
-        };
+        let numbers = values.numbers();
         let count = count.min(width);
         let best = |row: &[f64]| {
             let mut order: Vec<usize> = (0..row.len()).collect();
@@ -403,67 +404,40 @@ impl Made {
             name,
             datatype: Datatype::Bytes,
             shape: vec![shape[0], count],
-            values: Column::Texts(texts),
+            values: Data::Texts(texts),
         }
     }
 }
 
 /// The elements of an output.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-enum Column {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    I32(Vec<i32>),
-    Texts(Vec<String>),
-}
-
-impl Column {
-    fn new(model: &Served, output: usize, probabilities: bool, answers: &[Answer]) -> Column {
-        let column = &model.outputs[output];
-        let share = |answer: &Answer| match answer {
-            Answer::Classes(p) | Answer::Several(p) => p.clone(),
-            _ => Vec::new(),
-        };
-        let numbers = |answer: &Answer| match answer {
-            Answer::Number(number) => vec![*number],
-            Answer::Numbers(numbers) | Answer::Quantiles { values: numbers, .. } => numbers.clone(),
-            _ => Vec::new(),
-        };
-        match &column.sample {
-            Answer::Classes(_) | Answer::Several(_) if probabilities => {
-                Column::F32(answers.iter().flat_map(share).collect())
-            }
-            Answer::Classes(_) | Answer::Several(_) => {
-                let said = |answer| crate::rows::said(model, output, answer).join(" ");
-                Column::Texts(answers.iter().map(said).collect())
-            }
-            Answer::Number(_) | Answer::Numbers(_) | Answer::Quantiles { .. } => {
-                Column::F64(answers.iter().flat_map(numbers).collect())
-            }
-            Answer::Pixels(_) => {
-                let pixels = |answer: &Answer| match answer {
-                    Answer::Pixels(pixels) => pixels.clone(),
-                    _ => Vec::new(),
-                };
-                Column::I32(answers.iter().flat_map(pixels).collect())
-            }
+fn column(model: &Served, output: usize, probabilities: bool, answers: &[Answer]) -> Data {
+    let column = &model.outputs[output];
+    let share = |answer: &Answer| match answer {
+        Answer::Classes(p) | Answer::Several(p) => p.clone(),
+        _ => Vec::new(),
+    };
+    let numbers = |answer: &Answer| match answer {
+        Answer::Number(number) => vec![*number],
+        Answer::Numbers(numbers) | Answer::Quantiles { values: numbers, .. } => numbers.clone(),
+        _ => Vec::new(),
+    };
+    match &column.sample {
+        Answer::Classes(_) | Answer::Several(_) if probabilities => {
+            Data::F32(answers.iter().flat_map(share).collect())
         }
-    }
-
-    fn json(&self, text: &mut String) {
-        text.push_str(&serde_json::to_string(self).unwrap_or_default());
-    }
-
-    fn bytes(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Column::F32(values) => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
-            Column::F64(values) => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
-            Column::I32(values) => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
-            Column::Texts(texts) => texts.iter().for_each(|text| {
-                bytes.extend((text.len() as u32).to_le_bytes());
-                bytes.extend(text.as_bytes());
-            }),
+        Answer::Classes(_) | Answer::Several(_) => {
+            let said = |answer| crate::rows::said(model, output, answer).join(" ");
+            Data::Texts(answers.iter().map(said).collect())
+        }
+        Answer::Number(_) | Answer::Numbers(_) | Answer::Quantiles { .. } => {
+            Data::F64(answers.iter().flat_map(numbers).collect())
+        }
+        Answer::Pixels(_) => {
+            let pixels = |answer: &Answer| match answer {
+                Answer::Pixels(pixels) => pixels.clone(),
+                _ => Vec::new(),
+            };
+            Data::I32(answers.iter().flat_map(pixels).collect())
         }
     }
 }

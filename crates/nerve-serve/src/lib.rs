@@ -6,7 +6,9 @@
 //! | `place.rs`, `route.rs` | from a request to its answer |
 //! | `openapi.rs`, `assets/` | the description of all this for programs, and the page on which people try a model |
 //! | [`Repository`] | the models, their versions, how they come and go |
-//! | [`Served`] | one version of a model: from rows to answers |
+//! | [`Loaded`] | one version of a model of either kind |
+//! | [`Served`] | a model with columns: from rows to answers |
+//! | [`Graph`] | a model of tensors, from an ONNX file |
 //! | [`batch`] | requests that come at the same time are answered together |
 //! | [`plans`] | the network compiled for a few numbers of rows |
 //! | [`tensor`], `infer.rs` | the tensors and the requests of the protocol |
@@ -25,7 +27,9 @@
 pub mod batch;
 pub mod columns;
 mod describe;
+pub mod graph;
 mod infer;
+mod loaded;
 mod log;
 mod model;
 mod openapi;
@@ -41,6 +45,8 @@ pub mod tensor;
 pub mod watch;
 
 pub use batch::Batching;
+pub use graph::Graph;
+pub use loaded::Loaded;
 pub use log::Log;
 pub use model::{ServeError, Served};
 pub use options::{Limits, Options, Token};

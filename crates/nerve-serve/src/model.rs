@@ -1,6 +1,6 @@
 //! A model that is served: its columns, its tensors, and the way from rows to answers.
 
-use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner};
+use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner, Work};
 use crate::columns::{Cellar, InputColumn, OutputColumn};
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
@@ -11,6 +11,7 @@ use nerve_data::table::Slot;
 use nerve_data::{Column, DataError, Field, Origin, Table, Values};
 use nerve_recipe::{ModelError, Predictor, Rows};
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,9 +72,7 @@ impl Served {
             file: nerve_formats::escape(&file.to_string_lossy(), 200),
             message,
         };
-        let bytes = std::fs::read(file).map_err(|error| refuse(error.to_string()))?;
-        let digest = Sha256::digest(&bytes);
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = digest(file).map_err(|error| refuse(error.to_string()))?;
         let fields = fields(&predictor);
         let least = if batching.exact { EXACT_ROWS } else { 1 };
         let plans = Plans::new(&predictor.network.model, &fields, (least, batching.most_rows));
@@ -258,26 +257,10 @@ impl Served {
         pieces: Vec<Examples>,
         until: Instant,
     ) -> Result<Vec<Vec<Answer>>, Refusal> {
-        let submit =
-            |piece| self.batcher.submit(piece, until).map_err(|failed| self.refusal(failed));
-        let waiting = pieces.into_iter().map(submit).collect::<Result<Vec<_>, _>>()?;
         let mut answers: Vec<Vec<Answer>> = self.outputs.iter().map(|_| Vec::new()).collect();
-        let (mut waited, mut ran) = (Duration::ZERO, Duration::ZERO);
-        for receiver in waiting {
-            let left = tokio::time::Instant::from_std(until);
-            let done = match tokio::time::timeout_at(left, receiver).await {
-                Ok(Ok(done)) => done,
-                Ok(Err(_)) => Err(Failed::Stopped),
-                Err(_) => Err(Failed::Late),
-            };
-            let done = done.map_err(|failed| self.refusal(failed))?;
-            waited = waited.max(done.waited);
-            ran += done.ran;
+        for done in collect(&self.batcher, &self.watch, pieces, until).await? {
             self.read(&done, &mut answers)?;
         }
-        self.watch.queue.add(waited);
-        self.watch.queue_seconds.add(waited.as_secs_f64());
-        self.watch.infer.add(ran);
         Ok(answers)
     }
 
@@ -298,20 +281,65 @@ impl Served {
         }
         Ok(())
     }
+}
 
-    fn refusal(&self, failed: Failed) -> Refusal {
-        match failed {
-            Failed::Full => {
-                self.watch.full.add(1);
-                Refusal::busy("too many requests wait for the model")
-            }
-            Failed::Stopped => Refusal::busy("the model is being replaced"),
-            Failed::Late => {
-                self.watch.late.add(1);
-                Refusal::new(504, "the time of the request was over before it was answered")
-            }
-            Failed::Fault => Refusal::new(500, "the model failed on this request"),
+/// The digest of a file, in hexadecimal.
+pub(crate) fn digest(file: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(file)?;
+    let (mut sha256, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            length => sha256.update(&piece[..length]),
         }
+    }
+    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Hands the pieces of a request to the network, and waits for what comes out of each.
+///
+/// # Errors
+/// 503 when too many wait, 504 when the time is over, 500 when the network fails.
+pub(crate) async fn collect<W: Work>(
+    batcher: &Batcher<W>,
+    watch: &Watch,
+    pieces: Vec<W>,
+    until: Instant,
+) -> Result<Vec<Done<W::Outputs>>, Refusal> {
+    let submit = |piece| batcher.submit(piece, until).map_err(|failed| refusal(watch, failed));
+    let waiting = pieces.into_iter().map(submit).collect::<Result<Vec<_>, _>>()?;
+    let (mut waited, mut ran) = (Duration::ZERO, Duration::ZERO);
+    let mut all = Vec::with_capacity(waiting.len());
+    for receiver in waiting {
+        let left = tokio::time::Instant::from_std(until);
+        let done = match tokio::time::timeout_at(left, receiver).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Failed::Stopped),
+            Err(_) => Err(Failed::Late),
+        };
+        let done = done.map_err(|failed| refusal(watch, failed))?;
+        waited = waited.max(done.waited);
+        ran += done.ran;
+        all.push(done);
+    }
+    watch.queue.add(waited);
+    watch.queue_seconds.add(waited.as_secs_f64());
+    watch.infer.add(ran);
+    Ok(all)
+}
+
+fn refusal(watch: &Watch, failed: Failed) -> Refusal {
+    match failed {
+        Failed::Full => {
+            watch.full.add(1);
+            Refusal::busy("too many requests wait for the model")
+        }
+        Failed::Stopped => Refusal::busy("the model is being replaced"),
+        Failed::Late => {
+            watch.late.add(1);
+            Refusal::new(504, "the time of the request was over before it was answered")
+        }
+        Failed::Fault => Refusal::new(500, "the model failed on this request"),
     }
 }
 

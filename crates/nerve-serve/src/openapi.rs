@@ -1,15 +1,16 @@
 //! `GET /openapi.json`: what can be asked, for the models that are served now (OpenAPI 3.1).
 
 use crate::columns::{Holds, InputColumn};
+use crate::graph::{Graph, Port};
+use crate::loaded::Loaded;
 use crate::model::Served;
 use crate::tensor::Datatype;
 use nerve_data::features::Answer;
 use nerve_formats::Meaning;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
 /// The description; one request of each kind for each model.
-pub fn describe(models: &[Arc<Served>], token: bool) -> Value {
+pub fn describe(models: &[Loaded], token: bool) -> Value {
     let mut paths = Map::new();
     let mut get = |path: String, about: &str, answer: Value| {
         paths.insert(path, json!({ "get": operation(about, None, answer) }));
@@ -21,23 +22,26 @@ pub fn describe(models: &[Arc<Served>], token: bool) -> Value {
     get("/v2/models".into(), "The names of the models.", object());
     get("/v2/models/stats".into(), "What the models have done.", object());
     for model in models {
-        let place = format!("/v2/models/{}", escaped(&model.name));
+        let place = format!("/v2/models/{}", escaped(model.name()));
         get(place.clone(), "The tensors of the model.", object());
         get(format!("{place}/ready"), "Whether the model answers.", object());
         get(format!("{place}/config"), "How the model is run.", object());
         get(format!("{place}/stats"), "What the model has done.", object());
     }
     for model in models {
-        let name = escaped(&model.name);
+        let name = escaped(model.name());
         let post = |about: &str, body: Value, answer| json!({ "post": operation(about, Some(body), answer) });
+        let (tensors, body, answer) = match model {
+            Loaded::Rows(served) => (infer(served), rows(served), predicted(served)),
+            Loaded::Graph(graph) => {
+                (infer_arrays(graph), arrays(&graph.inputs), arrays(&graph.outputs))
+            }
+        };
         paths.insert(
             format!("/v2/models/{name}/infer"),
-            post("Answers one row of tensors.", infer(model), inferred()),
+            post("Answers tensors.", tensors, inferred()),
         );
-        paths.insert(
-            format!("/predict/{name}"),
-            post("Answers rows.", rows(model), predicted(model)),
-        );
+        paths.insert(format!("/predict/{name}"), post("Answers rows.", body, answer));
     }
     let index = json!({ "type": "object", "properties": { "ready": { "type": "boolean" } } });
     let lines = json!({ "type": "array", "items": { "type": "object", "required": ["name", "version", "state"] } });
@@ -124,7 +128,50 @@ fn infer(model: &Served) -> Value {
             },
         })
     };
-    let tensors: Vec<Value> = model.inputs.iter().map(tensor).collect();
+    request(model.inputs.iter().map(tensor).collect())
+}
+
+/// What goes to an ONNX file: arrays, with the extents that it does not say as 1.
+fn infer_arrays(graph: &Graph) -> Value {
+    let tensor = |port: &Port| {
+        let shape: Vec<i64> = port.shape.iter().map(|&extent| extent.abs()).collect();
+        let count: i64 = shape.iter().product();
+        json!({
+            "type": "object",
+            "required": ["name", "shape", "datatype", "data"],
+            "additionalProperties": false,
+            "properties": {
+                "name": { "const": port.name },
+                "shape": { "const": shape },
+                "datatype": { "const": port.datatype.name() },
+                "data": { "type": "array", "items": element(port.datatype), "minItems": count, "maxItems": count },
+            },
+        })
+    };
+    request(graph.inputs.iter().map(tensor).collect())
+}
+
+/// Nested lists for each input or output.
+fn arrays(ports: &[Port]) -> Value {
+    let lists = |port: &Port| (port.name.clone(), json!({ "type": "array" }));
+    let properties: Map<String, Value> = ports.iter().map(lists).collect();
+    let names: Vec<&String> = ports.iter().map(|port| &port.name).collect();
+    json!({ "type": "object", "required": names, "properties": properties, "additionalProperties": false })
+}
+
+fn element(datatype: Datatype) -> Value {
+    match (datatype, datatype.range()) {
+        (Datatype::Bytes, _) => json!({ "type": "string", "maxLength": 1000 }),
+        (Datatype::Bool, _) => json!({ "type": "boolean" }),
+        // Of larger ones not all are kept exactly.
+        (_, Some((least, most))) => {
+            json!({ "type": "integer", "minimum": least.max(-1e9), "maximum": most.min(1e9) })
+        }
+        _ => json!({ "type": "number", "minimum": -1e6, "maximum": 1e6 }),
+    }
+}
+
+fn request(tensors: Vec<Value>) -> Value {
     let count = tensors.len();
     json!({
         "type": "object",

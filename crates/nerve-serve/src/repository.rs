@@ -1,7 +1,7 @@
 //! The models that are served: their names, their versions, and how they come and go.
 
 use crate::batch::Batching;
-use crate::model::Served;
+use crate::loaded::Loaded;
 use crate::refusal::{Refusal, shown};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,8 +25,10 @@ pub struct Source {
 pub struct Sources {
     /// Files that were named.
     pub files: Vec<Source>,
-    /// A folder of `NAME/VERSION/model.safetensors`, as Triton has it.
+    /// A folder of `NAME/VERSION/model.safetensors` or `model.onnx`, as Triton has it.
     pub folder: Option<PathBuf>,
+    /// Whether ONNX files may have their weights in files beside them.
+    pub external_data: bool,
 }
 
 impl Sources {
@@ -68,16 +70,18 @@ fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>, std::io::Error> {
     Ok(all)
 }
 
-/// `model.safetensors`, or the only safetensors file.
+/// `model.safetensors`, `model.onnx`, or the only file of these two kinds.
 fn model_file(folder: &Path) -> Option<PathBuf> {
-    let usual = folder.join("model.safetensors");
-    if usual.is_file() {
+    let usual = ["model.safetensors", "model.onnx"].map(|name| folder.join(name));
+    if let Some(usual) = usual.into_iter().find(|file| file.is_file()) {
         return Some(usual);
     }
     let entries = std::fs::read_dir(folder).ok()?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut files = paths
-        .filter(|path| path.extension().is_some_and(|end| end == "safetensors") && path.is_file());
+    let model = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "safetensors" || end == "onnx") && path.is_file()
+    };
+    let mut files = paths.filter(model);
     files.next().filter(|_| files.next().is_none())
 }
 
@@ -95,7 +99,7 @@ struct Version {
     source: Source,
     mark: Option<Mark>,
     /// What answers; `None` if it never could be loaded, or was unloaded.
-    served: Option<Arc<Served>>,
+    served: Option<Loaded>,
     /// Why its file could not be loaded the last time.
     refused: Option<String>,
 }
@@ -136,10 +140,11 @@ impl Repository {
     }
 
     /// With a model that no file has: it is not looked at again.
-    pub fn with(self, served: Served) -> Repository {
-        let source =
-            Source { name: served.name.clone(), version: served.version, file: PathBuf::new() };
-        let version = Version { source, mark: None, served: Some(Arc::new(served)), refused: None };
+    pub fn with(self, served: impl Into<Loaded>) -> Repository {
+        let served = served.into();
+        let name = served.name().to_string();
+        let source = Source { name, version: served.version(), file: PathBuf::new() };
+        let version = Version { source, mark: None, served: Some(served), refused: None };
         self.put(version);
         self
     }
@@ -217,14 +222,15 @@ impl Repository {
         known: Option<Version>,
     ) -> Option<String> {
         // A model that makes the compiler panic is refused like any other.
-        let open = || Served::open(&source.name, source.version, &source.file, self.batching);
+        let Source { name, version, file } = source;
+        let open = || Loaded::open(name, *version, file, self.batching, self.sources.external_data);
         let opened = catch_unwind(AssertUnwindSafe(open));
         let opened = match opened {
             Ok(opened) => opened.map_err(|error| error.to_string()),
             Err(_) => Err("the network cannot be compiled".to_string()),
         };
         let (served, refused) = match opened {
-            Ok(served) => (Some(Arc::new(served)), None),
+            Ok(served) => (Some(served), None),
             Err(error) => (known.and_then(|known| known.served), Some(error)),
         };
         let text = refused.as_ref().map(|error| {
@@ -279,7 +285,7 @@ impl Repository {
     ///
     /// # Errors
     /// 404: there is none; 503: it is not ready.
-    pub fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Served>, Refusal> {
+    pub fn find(&self, name: &str, version: Option<&str>) -> Result<Loaded, Refusal> {
         let models = self.models();
         let versions = models.get(name).ok_or_else(|| unknown(name))?;
         let not_ready = || Refusal::busy(format!("model `{}` is not ready", shown(name)));
@@ -299,7 +305,7 @@ impl Repository {
     ///
     /// # Errors
     /// 404: there are several, or none.
-    pub fn only(&self) -> Result<Arc<Served>, Refusal> {
+    pub fn only(&self) -> Result<Loaded, Refusal> {
         let models = self.models();
         let names: Vec<String> = models.keys().map(|name| shown(name)).collect();
         match &names[..] {
@@ -326,7 +332,7 @@ impl Repository {
     }
 
     /// What answers now.
-    pub fn served(&self) -> Vec<Arc<Served>> {
+    pub fn served(&self) -> Vec<Loaded> {
         let models = self.models();
         models
             .values()
@@ -336,7 +342,7 @@ impl Repository {
     }
 
     /// The newest version of each model that answers.
-    pub fn newest(&self) -> Vec<Arc<Served>> {
+    pub fn newest(&self) -> Vec<Loaded> {
         let models = self.models();
         let newest = |versions: &BTreeMap<u64, Version>| {
             versions.values().rev().find_map(|version| version.served.clone())

@@ -2,8 +2,11 @@
 //!
 //! The path is compared with names; no file name is made of it.
 
+use crate::batch::Examples;
 use crate::describe;
+use crate::graph::{Arrays, Graph};
 use crate::infer;
+use crate::loaded::Loaded;
 use crate::model::Served;
 use crate::openapi;
 use crate::place::{Place, What, steps};
@@ -244,16 +247,16 @@ fn tell(shared: &Shared, place: &Place<'_>) -> Result<Said, Refusal> {
             let model = repository.find(named.model, named.version)?;
             match what {
                 What::About => {
-                    Said::json(&describe::model(&model, &repository.versions(&model.name)))
+                    Said::json(&describe::model(&model, &repository.versions(model.name())))
                 }
-                What::Ready => Said::json(&json!({ "name": model.name, "ready": true })),
+                What::Ready => Said::json(&json!({ "name": model.name(), "ready": true })),
                 What::Config => {
                     Said::json(&describe::config(&model, repository.delay().as_micros()))
                 }
                 _ if named.version.is_some() => statistics(&[model]),
                 _ => {
                     let mut own = repository.served();
-                    own.retain(|served| served.name == model.name);
+                    own.retain(|other| other.name() == model.name());
                     statistics(&own)
                 }
             }
@@ -278,7 +281,7 @@ fn page(file: &str) -> Said {
         .with(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
 }
 
-fn statistics(models: &[Arc<Served>]) -> Said {
+fn statistics(models: &[Loaded]) -> Said {
     let all: Vec<Value> = models.iter().map(|model| describe::statistics(model)).collect();
     Said::json(&json!({ "model_stats": all }))
 }
@@ -320,13 +323,13 @@ async fn body(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>, Re
 /// Counts how an inference ends, also when its client leaves before that.
 async fn counted(
     shared: &Shared,
-    model: &Served,
+    model: &Loaded,
     work: impl Future<Output = Result<Said, Refusal>>,
 ) -> Result<Said, Refusal> {
-    struct Left<'m>(&'m Served, bool);
+    struct Left<'m>(&'m Loaded, bool);
     impl Drop for Left<'_> {
         fn drop(&mut self) {
-            self.0.watch.cancelled.add(u64::from(!self.1));
+            self.0.watch().cancelled.add(u64::from(!self.1));
         }
     }
     if shared.draining.load(Ordering::Relaxed) {
@@ -337,8 +340,8 @@ async fn counted(
     let result = work.await;
     left.1 = true;
     match &result {
-        Ok(_) => model.watch.answered(begun.elapsed()),
-        Err(_) => model.watch.failed.add(begun.elapsed()),
+        Ok(_) => model.watch().answered(begun.elapsed()),
+        Err(_) => model.watch().failed.add(begun.elapsed()),
     }
     result
 }
@@ -367,7 +370,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 
 async fn infer(
     shared: &Shared,
-    model: &Arc<Served>,
+    model: &Loaded,
     request: Request<Incoming>,
 ) -> Result<Said, Refusal> {
     // Clients of the protocol send none, or octets for bytes.
@@ -392,28 +395,87 @@ async fn infer(
     let own = model.clone();
     let read = move || {
         let started = Instant::now();
-        let mut asked = match head {
-            Some(0) => infer::read_raw(&bytes, &own)?,
-            head => infer::read(&bytes, head)?,
+        let mut asked = match (head, &own) {
+            (Some(0), Loaded::Rows(served)) => infer::read_raw(&bytes, served)?,
+            (Some(0), Loaded::Graph(graph)) => graph.raw(&bytes)?,
+            (head, _) => infer::read(&bytes, head)?,
         };
-        let (examples, _) = asked.examples(&own)?;
-        own.watch.input.add(started.elapsed());
-        Ok((asked, examples))
+        let pieces = match &own {
+            Loaded::Rows(served) => Pieces::Rows(asked.examples(served)?.0),
+            Loaded::Graph(graph) => Pieces::Arrays(graph.asked(&mut asked)?),
+        };
+        own.watch().input.add(started.elapsed());
+        Ok((asked, pieces))
     };
-    let (asked, examples) = elsewhere(small, read).await?;
+    let (asked, pieces) = elsewhere(small, read).await?;
     let most = shared.options.limits.answer_time;
     let until = begun + asked.timeout_us.map_or(most, |us| Duration::from_micros(us).min(most));
-    let answers = model.answer(examples, until).await?;
-    let started = Instant::now();
-    let (body, head) = asked.response(model, &answers);
-    model.watch.output.add(started.elapsed());
+    let (started, (body, head)) = match (model, pieces) {
+        (Loaded::Rows(served), Pieces::Rows(examples)) => {
+            let answers = served.answer(examples, until).await?;
+            (Instant::now(), asked.response(served, &answers))
+        }
+        (Loaded::Graph(graph), Pieces::Arrays(arrays)) => {
+            let answers = graph.answer(arrays, until).await?;
+            (Instant::now(), graph.response(&asked, answers)?)
+        }
+        _ => unreachable!("the pieces are of the kind of the model"),
+    };
+    model.watch().output.add(started.elapsed());
     Ok(match head {
         Some(head) => Said::new(OCTETS, body).with(INFERENCE_HEADER, HeaderValue::from(head)),
         None => Said::new(JSON, body),
     })
 }
 
+/// A request as the network of either kind of model takes it.
+enum Pieces {
+    Rows(Vec<Examples>),
+    Arrays(Vec<Arrays>),
+}
+
 async fn predict(
+    shared: &Shared,
+    model: &Loaded,
+    request: Request<Incoming>,
+) -> Result<Said, Refusal> {
+    match model {
+        Loaded::Rows(served) => predict_rows(shared, served, request).await,
+        Loaded::Graph(graph) => predict_arrays(shared, graph, request).await,
+    }
+}
+
+/// `POST /predict` of an ONNX file: nested lists by the names of the inputs.
+async fn predict_arrays(
+    shared: &Shared,
+    graph: &Arc<Graph>,
+    request: Request<Incoming>,
+) -> Result<Said, Refusal> {
+    if media_type(request.headers()).as_deref() != Some(JSON) {
+        return Err(Refusal::new(
+            415,
+            "the model is an ONNX file, which knows no columns and no files: expected application/json with an object \
+             that has nested lists for each input",
+        ));
+    }
+    let begun = Instant::now();
+    let bytes = body(shared, request).await?;
+    let (small, own) = (bytes.len() <= SMALL, graph.clone());
+    let read = move || {
+        let started = Instant::now();
+        let arrays = own.lists(&bytes)?;
+        own.watch.input.add(started.elapsed());
+        Ok(arrays)
+    };
+    let arrays = elsewhere(small, read).await?;
+    let answers = graph.answer(arrays, begun + shared.options.limits.answer_time).await?;
+    let started = Instant::now();
+    let text = graph.listed(&answers)?;
+    graph.watch.output.add(started.elapsed());
+    Ok(Said::new(JSON, text))
+}
+
+async fn predict_rows(
     shared: &Shared,
     model: &Arc<Served>,
     request: Request<Incoming>,

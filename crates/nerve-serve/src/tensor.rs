@@ -2,6 +2,7 @@
 
 use crate::columns::{Cellar, Holds, InputColumn};
 use crate::refusal::{Refusal, shown};
+use nerve_core::DType;
 use nerve_data::{Cells, Element, Field};
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
@@ -70,13 +71,26 @@ impl Datatype {
         DATATYPES.iter().find(|(datatype, ..)| *datatype == self).map_or("", |(_, name, _)| name)
     }
 
+    /// The type of the elements of a tensor.
+    pub fn of(dtype: DType) -> Datatype {
+        match dtype {
+            DType::F32 => Fp32,
+            DType::F64 => Fp64,
+            DType::I64 => Int64,
+            DType::I32 => Int32,
+            DType::I8 => Int8,
+            DType::U8 => Uint8,
+            DType::Bool => Bool,
+        }
+    }
+
     /// Bytes of an element; 0 for texts, which have no fixed size.
     pub fn size(self) -> usize {
         DATATYPES.iter().find(|(datatype, ..)| *datatype == self).map_or(0, |(.., size)| *size)
     }
 
     /// The least and the greatest whole number.
-    fn range(self) -> Option<(f64, f64)> {
+    pub(crate) fn range(self) -> Option<(f64, f64)> {
         match self {
             Uint8 => Some((0.0, 255.0)),
             Uint16 => Some((0.0, 65_535.0)),
@@ -156,6 +170,13 @@ pub struct Json {
     other: Option<&'static str>,
     /// A whole number too large to be kept exactly.
     inexact: bool,
+}
+
+impl Json {
+    /// The shape that the lists have if all of a depth are of one length.
+    pub(crate) fn shape(&self) -> Vec<i64> {
+        self.lengths.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect()
+    }
 }
 
 impl<'de> serde::Deserialize<'de> for Json {

@@ -274,7 +274,7 @@ fn h40_h41_a_model_that_is_damaged_or_deleted_leaves_the_one_before_it() {
     let file = folder.join("one.safetensors");
     save(NUMBERS, &file);
     let source = Source { name: "m".into(), version: 1, file: file.clone() };
-    let sources = Sources { files: vec![source], folder: None };
+    let sources = Sources { files: vec![source], ..Sources::default() };
     let repository = Repository::new(sources, Batching::default(), quiet);
     repository.look().unwrap();
     let server = start(repository, options());
@@ -300,8 +300,10 @@ fn h42_a_server_whose_model_is_bad_is_not_ready() {
     let (_keep, folder) = folder();
     let file = folder.join("one.safetensors");
     std::fs::write(&file, b"x").unwrap();
-    let sources =
-        Sources { files: vec![Source { name: "m".into(), version: 1, file }], folder: None };
+    let sources = Sources {
+        files: vec![Source { name: "m".into(), version: 1, file }],
+        ..Sources::default()
+    };
     let repository = Repository::new(sources, Batching::default(), quiet);
     assert!(repository.look().unwrap()[0].contains("one.safetensors"));
     let server = start(repository, options());
@@ -318,7 +320,7 @@ fn h42_a_server_whose_model_is_bad_is_not_ready() {
 fn models_come_and_go_while_requests_are_answered() {
     let (_keep, folder) = folder();
     save(NUMBERS, &folder.join("m/1/model.safetensors"));
-    let sources = Sources { files: Vec::new(), folder: Some(folder.clone()) };
+    let sources = Sources { folder: Some(folder.clone()), ..Sources::default() };
     let repository = Repository::new(sources, Batching::default(), quiet);
     repository.look().unwrap();
     let mut options = options();

@@ -172,7 +172,7 @@ fn a_folder_of_models_has_names_and_versions() {
     save(MIXED, &folder.join("tmp-mixed/3/model.safetensors"));
     save(MIXED, &folder.join("mixed/03/model.safetensors"));
     save(MIXED, &folder.join("mixed/.4/model.safetensors"));
-    let sources = Sources { files: Vec::new(), folder: Some(folder.clone()) };
+    let sources = Sources { folder: Some(folder.clone()), ..Sources::default() };
     let repository = Repository::new(sources, Batching::default(), quiet);
     assert_eq!(repository.look().unwrap(), Vec::<String>::new());
     let server = start(repository, options());

@@ -14,6 +14,7 @@ Examples:
   curl -H 'Content-Type: image/png' --data-binary @digit.png http://127.0.0.1:8000/predict
   curl -H 'Content-Type: text/csv' --data-binary @new.csv http://127.0.0.1:8000/predict
   nerve serve titanic digits=runs/mnist-2        two models, the second under another name
+  nerve serve detector.onnx                      a model of another framework, with the tensors that it names
   nerve serve models/ --reload                   all of NAME/VERSION/model.safetensors, and what changes there
   NERVE_TOKEN=secret nerve serve mnist --http 0.0.0.0:8000
 
@@ -22,7 +23,8 @@ recipe go to POST /predict or /predict/NAME, as JSON or CSV, pictures and WAV fi
 Metrics for Prometheus: GET /metrics. SIGTERM and Ctrl-C let requests under way be answered, and exit 0;
 SIGHUP looks for models that changed.")]
 pub struct Serve {
-    /// Runs (name or folder), model files, NAME=either, or one folder of NAME/VERSION/model.safetensors
+    /// Runs (name or folder), model files, ONNX files, NAME=any of these, or one folder of NAME/VERSION/model.safetensors
+    /// or NAME/VERSION/model.onnx
     #[arg(value_name = "MODEL", required = true)]
     pub models: Vec<String>,
     /// Where to listen; port 0 takes any that is free
@@ -49,6 +51,9 @@ pub struct Serve {
     /// The most connections at a time
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections: u32,
+    /// Read the weights of ONNX files that stand in files beside them
+    #[arg(long)]
+    pub external_data: bool,
     /// A file with the token that requests must carry (Authorization: Bearer TOKEN) [default: NERVE_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

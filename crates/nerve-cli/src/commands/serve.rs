@@ -154,7 +154,8 @@ fn sources(args: &Serve) -> Result<Sources, Failure> {
     if let [folder] = &args.models[..]
         && is_repository(Path::new(folder))
     {
-        return Ok(Sources { files: Vec::new(), folder: Some(PathBuf::from(folder)) });
+        let folder = Some(PathBuf::from(folder));
+        return Ok(Sources { folder, external_data: args.external_data, ..Sources::default() });
     }
     let mut files: Vec<Source> = Vec::new();
     for text in &args.models {
@@ -174,7 +175,7 @@ fn sources(args: &Serve) -> Result<Sources, Failure> {
         let version = 1 + files.iter().filter(|source| source.name == name).count() as u64;
         files.push(Source { name, version, file });
     }
-    Ok(Sources { files, folder: None })
+    Ok(Sources { files, external_data: args.external_data, folder: None })
 }
 
 /// The name and the file of a model: a file, or a run.
@@ -199,6 +200,6 @@ fn model(runs: &Path, place: &Path) -> Result<(String, PathBuf), Failure> {
 
 /// Whether a folder has models in `NAME/VERSION/`.
 fn is_repository(folder: &Path) -> bool {
-    let sources = Sources { files: Vec::new(), folder: Some(folder.to_path_buf()) };
+    let sources = Sources { folder: Some(folder.to_path_buf()), ..Sources::default() };
     sources.list().is_ok_and(|models| !models.is_empty())
 }

@@ -12,7 +12,7 @@ use nerve_formats::onnx::{
 use nerve_nn::Params;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What a model from outside may take.
@@ -81,9 +81,23 @@ pub(crate) struct Inner {
     /// The other initializers: settings, indices, what is not trained.
     pub constants: HashMap<String, Value>,
     pub limits: Limits,
+    /// Arrays of graphs within nodes, by their places in `graph`: decoded once, however often a loop comes by.
+    decoded: Mutex<HashMap<usize, Value>>,
 }
 
 impl Inner {
+    /// The value of an array that stands in a graph within `graph`.
+    pub fn decoded(&self, tensor: &onnx::Tensor) -> Result<Value, String> {
+        let place = std::ptr::from_ref(tensor).addr();
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = decoded.get(&place) {
+            return Ok(value.clone());
+        }
+        let value = Value::from_onnx(tensor)?;
+        decoded.insert(place, value.clone());
+        Ok(value)
+    }
+
     /// A weight, or another array of the file.
     pub fn weight(&self, name: &str) -> Option<Value> {
         match self.vars.get(name) {
@@ -202,12 +216,24 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::open`].
-    pub fn new(name: &str, mut model: Model, options: Options) -> Result<Network, ImportError> {
+    pub fn new(name: &str, model: Model, options: Options) -> Result<Network, ImportError> {
+        Network::within(name, model, options, &Params::new(0))
+    }
+
+    /// The same, as a part of a larger network: its weights are called as in the file, below the place of `params`.
+    ///
+    /// # Errors
+    /// As [`Network::open`].
+    pub fn within(
+        name: &str,
+        mut model: Model,
+        options: Options,
+        params: &Params,
+    ) -> Result<Network, ImportError> {
         let refuse = |kind, message| ImportError::new(kind, name, None, message);
         supported(&model).map_err(|m| refuse(ImportErrorKind::Unsupported, m))?;
         constants_as_initializers(&mut model.graph);
         let filled = filled(&mut model.graph, options.limits.bytes);
-        let params = Params::new(0);
         let mut vars = HashMap::new();
         let mut constants = HashMap::new();
         let initializers = std::mem::take(&mut model.graph.initializers);
@@ -252,8 +278,9 @@ impl Network {
             vars,
             constants,
             limits: options.limits,
+            decoded: Mutex::default(),
         };
-        Ok(Network { inner: Arc::new(inner), params, plans: Plans::default() })
+        Ok(Network { inner: Arc::new(inner), params: params.clone(), plans: Plans::default() })
     }
 
     /// What has to be given, in its order.

@@ -15,6 +15,8 @@ pub(super) struct Plans(Mutex<State>);
 #[derive(Default)]
 struct State {
     plans: Vec<(Key, Arc<Planned>)>,
+    /// Whether it was told that plans are made again and again.
+    told: bool,
     /// What was learned about the model: how far its graph is fixed by the shapes of its inputs.
     mode: Mode,
 }
@@ -158,6 +160,12 @@ impl Network {
         state.plans.push((key.clone(), planned.clone()));
         if state.plans.len() > KEPT {
             state.plans.remove(0);
+            if !std::mem::replace(&mut state.told, true) {
+                eprintln!(
+                    "nerve: more than {KEPT} shapes (or values that shapes depend on) of inputs: plans are made again, \
+                     which is slower"
+                );
+            }
         }
         planned
     }

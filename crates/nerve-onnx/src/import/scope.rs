@@ -6,7 +6,7 @@ use super::network::Inner;
 use super::ops;
 use super::value::Value;
 use nerve_core::DType;
-use nerve_formats::onnx::{Function, Graph, Node};
+use nerve_formats::onnx::{self, Function, Graph, Node};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,6 +89,16 @@ impl<'a> Scope<'a> {
         self.opsets.iter().find(|(name, _)| same(name)).map_or(1, |(_, version)| *version)
     }
 
+    /// The value of an array of the file.
+    pub fn decoded(&self, tensor: &onnx::Tensor) -> Result<Value, Stop> {
+        // Those of functions are copies that do not last.
+        let value = match self.weights {
+            true => self.network.decoded(tensor),
+            false => Value::from_onnx(tensor),
+        };
+        value.map_err(Stop::Unsupported)
+    }
+
     /// The values of the outputs of `graph`, whose inputs have these values.
     pub fn body<'s>(&'s self, graph: &'s Graph, inputs: Vec<Value>) -> Results {
         let mut scope = Scope::within(self)?;
@@ -97,7 +107,7 @@ impl<'a> Scope<'a> {
             return Err(format!("a graph of {most} inputs is given {found}").into());
         }
         for tensor in &graph.initializers {
-            scope.set(&tensor.name, Value::from_onnx(tensor).map_err(Stop::Unsupported)?);
+            scope.set(&tensor.name, self.decoded(tensor)?);
         }
         for (info, value) in graph.inputs.iter().zip(inputs) {
             scope.set(&info.name, value);

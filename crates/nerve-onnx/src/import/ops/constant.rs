@@ -28,7 +28,7 @@ fn constant(call: &Call<'_>) -> Results {
     let attribute = call.node.attributes.first().ok_or("it has no value")?;
     let length = |n: usize| vec![n];
     let value = match &attribute.value {
-        AttributeValue::Tensor(array) => Value::from_onnx(array).map_err(Stop::Unsupported)?,
+        AttributeValue::Tensor(array) => call.scope.decoded(array)?,
         AttributeValue::Float(value) => Tensor::scalar(*value).into(),
         AttributeValue::Int(value) => Tensor::scalar(*value).into(),
         AttributeValue::Floats(values) => Tensor::from_slice(values, [values.len()]).into(),

@@ -29,7 +29,8 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("ai.onnx.ml.Normalizer", |call| {
         let x = call.tensor(0)?.to_dtype(DType::F32);
         let size = match call.text("norm", "MAX")? {
-            "MAX" => x.abs().max_axes(&[-1], true),
+            // With its sign, as ONNX Runtime has it.
+            "MAX" => x.max_axes(&[-1], true),
             "L1" => x.abs().sum_axes(&[-1], true),
             "L2" => x.square().sum_axes(&[-1], true).sqrt(),
             other => return Err(format!("norm: MAX, L1 or L2, found {other:?}").into()),

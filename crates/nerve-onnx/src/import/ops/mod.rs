@@ -23,11 +23,13 @@ mod pool;
 mod random;
 mod recurrent;
 mod reduce;
+mod scores;
 mod sequence;
 mod shape;
 mod signal;
 mod strings;
 mod training;
+mod trees;
 
 use super::call::{Call, Results};
 use super::scope::normal;
@@ -61,11 +63,13 @@ const FAMILIES: &[Family] = &[
     random::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
+    scores::OPERATORS,
     sequence::OPERATORS,
     shape::OPERATORS,
     signal::OPERATORS,
     strings::OPERATORS,
     training::OPERATORS,
+    trees::OPERATORS,
 ];
 
 static BY_NAME: LazyLock<HashMap<&str, Operator>> =
