@@ -199,7 +199,9 @@ fn kernel(call: &Call<'_>, x: &Tensor, v: &Tensor) -> Result<Tensor, Stop> {
             (apart.square().sum_axes(&[2], false) * -gamma).exp()
         }
         other => {
-            return Err(format!("kernel_type: LINEAR, POLY, RBF or SIGMOID, found {other:?}").into());
+            return Err(
+                format!("kernel_type: LINEAR, POLY, RBF or SIGMOID, found {other:?}").into()
+            );
         }
     })
 }

@@ -346,16 +346,18 @@ fn gather(call: &Call<'_>) -> Results {
     one(x.index_select(along as isize, &flat).reshape(dims))
 }
 
+/// Of texts their places are gathered, which are numbers.
 fn gather_strings(call: &Call<'_>, strings: &Strings) -> Results {
-    if strings.dims.len() != 1 {
-        return Err(Stop::Unsupported("texts of more than one axis".into()));
-    }
-    let dims = call.tensor(1)?.shape().to_vec();
-    let places = call.known_ints(1)?;
-    let texts =
-        places.iter().map(|&at| axis(at, strings.texts.len()).map(|at| strings.texts[at].clone()));
-    let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
-    Ok(vec![Value::Strings(Strings { dims, texts: texts.into() })])
+    let along = axis(call.int("axis", 0)?, strings.dims.len())?;
+    let places: Vec<i64> = (0..strings.texts.len() as i64).collect();
+    let places = Tensor::from_slice(&places, strings.dims.clone());
+    let index = from_end(&call.known(1)?, strings.dims[along])?;
+    let dims = [&strings.dims[..along], &index.shape()[..], &strings.dims[along + 1..]].concat();
+    call.scope.afford(&dims, DType::I64)?;
+    let places = places.index_select(along as isize, &index.reshape([index.numel()]));
+    let texts = call::numbers::<i64>(&places)?;
+    let texts = texts.iter().map(|&at| strings.texts[at as usize].clone()).collect();
+    Ok(vec![Value::Strings(Strings { dims, texts })])
 }
 
 /// Indices counted from the front: negative ones count from the end. Known ones are checked here.
