@@ -41,7 +41,7 @@ nerve.tabs.push({
     const differ = nerve.differences(recipes.map((one) => one.settings));
     nerve.charts.compare = { runs, rows: rows.length, differ: differ.map((row) => row.path) };
     put(this.place,
-      section("Scores", table([{ name: "", of: (row) => row.path, left: true }, ...columns], rows, { sortable: false })),
+      section("Scores", table([{ name: "score", of: (row) => row.path, left: true }, ...columns], rows, { sortable: false })),
       scores.size > 0 && section("Judged after the training", table([{ name: "score", of: (row) => row.path, left: true }, ...columns.map((column) => ({ ...column, text: interval }))], [...scores.values()], { sortable: false }), el("p", { class: "soft" }, "Intervals that overlap widely say that the runs may well be equal.")),
       section("Settings that differ", differ.length ? table([{ name: "setting", of: (row) => row.path, left: true }, ...columns.map((column) => ({ ...column, text: nerve.setting }))], differ, { sortable: false }) : nothing("None: the recipes are the same.")));
   },

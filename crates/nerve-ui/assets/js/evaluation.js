@@ -92,29 +92,34 @@
     name: "Evaluation",
 
     async start(place) {
-      Object.assign(this, { by: "counts", source: null, chosen: null, epoch: null });
+      Object.assign(this, { by: "counts", source: null, chosen: null, shown: null, epoch: null });
       this.place = { bar: el("div", { class: "bar" }), body: el("div"), examples: el("div", { id: "examples" }), more: el("div") };
       put(place, this.place.bar, this.place.body, this.place.more);
-      this.evaluation = (await nerve.source.ask(state.run, "evaluation")).parts;
       await this.update();
     },
 
     async update() {
-      if (!this.evaluation) return;
+      // While it trains, the verdict is that of the last look; when it has ended, the last word.
+      this.evaluation = await nerve.judged();
+      if (!this.place) return;
+      const when = nerve.status === "done" ? "after the training" : "at the last look";
       this.sources = [];
       for (const [part, { verdict, problem, rows }] of Object.entries(this.evaluation)) {
         if (problem) this.sources.push({ id: part, name: part, problem });
-        for (const output of verdict?.outputs ?? []) this.sources.push({ id: `${part}/${output.name}`, name: `${output.name} on ${part}, after the training`, part, rows, output });
+        for (const output of verdict?.outputs ?? []) this.sources.push({ id: `${part}/${output.name}`, name: `${output.name} on ${part}, ${when}`, part, rows, output });
       }
       for (const tag of nerve.tags.confusions) {
         const { matrices } = await nerve.source.ask(state.run, "confusion", { tag });
         if (matrices.length) this.sources.push({ id: `events/${tag}`, name: `${tag}, while it trained`, matrices, tag });
       }
       if (!this.place) return;
-      const ids = JSON.stringify(this.sources.map((one) => [one.id, one.matrices?.length]));
+      const ids = JSON.stringify(this.sources.map((one) => [one.id, one.name, one.matrices?.length, one.output?.confusion]));
       if (ids !== this.drawn) {
+        const first = !this.drawn;
         this.drawn = ids;
         this.draw();
+        // What stands behind a chosen cell has changed with it.
+        if (!first && this.shown) await this.examples(...this.shown, false);
       }
     },
 
@@ -127,7 +132,7 @@
       const { labels, counts } = source.matrices ? source.matrices[at] : { labels: source.output.classes?.map((one) => one.name) ?? [], counts: source.output.confusion ?? [] };
       const slider = el("input", { type: "range", min: "0", max: String(epochs - 1), value: String(at), "aria-label": "When", oninput: () => ((this.epoch = Number(slider.value)), this.draw()) });
       put(this.place.bar,
-        choice("Of", this.sources.map((one) => [one.id, one.name]), source.id, (id) => (Object.assign(this, { source: id, chosen: null, epoch: null }), put(this.place.examples), this.draw())),
+        choice("Of", this.sources.map((one) => [one.id, one.name]), source.id, (id) => (Object.assign(this, { source: id, chosen: null, shown: null, epoch: null }), put(this.place.examples), this.draw())),
         labels.length > 0 && choice("Cells", [["counts", "Counts"], ["rows", "Percent of the truth"], ["columns", "Percent of what was said"]], this.by, (by) => ((this.by = by), this.draw())),
         epochs > 1 && el("label", { class: "field" }, el("span", {}, "When"), slider, el("output", {}, `step ${text.count(source.matrices[at].step)}`)));
       const pick = (i, j) => ((this.chosen = [i, j]), this.draw(), this.examples(source, labels[i], labels[j]));
@@ -152,22 +157,24 @@
         !labels.length && source.output && section("Scores", table([{ name: "score", of: ([name]) => name, left: true }, { name: "value", of: ([, score]) => score.value }, { name: "interval", of: ([, score]) => score.low, text: (_, [, score]) => (score.low === null ? "" : `${text.number(score.low)} … ${text.number(score.high)}`) }], Object.entries(source.output.scores ?? {}))));
     },
 
-    async examples(source, truth, said) {
+    async examples(source, truth, said, look = true) {
+      this.shown = [source, truth, said];
       const part = source.part ?? source.tag?.split("/")[0];
       const output = source.output?.name ?? source.tag?.split("/").slice(1).join("/");
       const title = `Truth ${truth}, said ${said}`;
       try {
         const found = await nerve.source.ask(state.run, "worst", { part, output, truth, said, n: 60 });
+        if (!this.place) return;
         put(this.place.examples, section(title, el("p", { class: "soft" }, nerve.counted(found)), nerve.examples(found.examples)));
         nerve.charts.examples = { truth, said, total: found.total, shown: found.examples.length };
       } catch (error) {
-        put(this.place.examples, section(title, nothing(error.status === 404 || nerve.report ? "The examples were not kept: the training writes those of the validation data when it ends." : error.message)));
+        put(this.place.examples, section(title, nothing(error.status === 404 || nerve.report ? "The examples were not kept: they come with the next look at the validation data." : error.message)));
       }
-      this.place.examples.scrollIntoView({ block: "nearest" });
+      if (look) this.place.examples.scrollIntoView({ block: "nearest" });
     },
 
     stop() {
-      this.place = this.evaluation = this.drawn = null;
+      this.place = this.evaluation = this.drawn = this.shown = null;
       delete nerve.charts.confusion;
       delete nerve.charts.examples;
     },

@@ -83,7 +83,7 @@
         { name: "dead units", of: (row) => row.dead, text: (v) => (v === undefined ? "" : metered(numeric(v), text.percent(numeric(v), 0), v > 0.4)) },
         { name: "update ‖Δw‖/‖w‖", of: (row) => row.update_ratio, text: (v) => (v === undefined ? "" : text.number(v)) },
         { name: "time", of: (row) => row.time_ms, text: (v) => (v === undefined ? "" : metered(numeric(v) / longest, `${text.number(v)} ms`)) },
-        { name: "", of: judged, left: true, text: (said) => el("span", { class: "soft" }, said) },
+        { name: "remark", of: judged, left: true, text: (said) => el("span", { class: "soft" }, said) },
       ], rows)));
       this.lineCharts(rows);
       await this.strips(tags);

@@ -101,3 +101,17 @@ function smoothed(curve, weight) {
 }
 
 nerve.source = nerve.report ? inlined : live;
+
+// How the parts of the data were judged. While a run trains that changes now and then: it is asked for anew
+// after some seconds, and when the run has ended.
+{
+  let last = null;
+  nerve.judged = async () => {
+    const [run, status] = [state.run, nerve.status];
+    if (!last || last.run !== run || last.status !== status || performance.now() - last.at > 2500) {
+      const { parts } = await nerve.source.ask(run, "evaluation");
+      last = { run, status, at: performance.now(), parts };
+    }
+    return last.parts;
+  };
+}

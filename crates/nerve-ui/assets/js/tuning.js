@@ -95,11 +95,11 @@
         ], ranked))),
         section("All trials", table([
           { name: "trial", of: (row) => row.trial },
-          { name: "", of: (row) => row.outcome, left: true },
+          { name: "how it ended", of: (row) => row.outcome, left: true },
           { name: "value", of: (row) => row.value },
           ...study.parameters.map((parameter, i) => ({ name: parameter.name, of: (row) => row.values[i] })),
           { name: "time", of: (row) => row.seconds, text: text.duration },
-          { name: "", of: (row) => row.reason, left: true },
+          { name: "reason", of: (row) => row.reason, left: true },
         ], study.trials, { most: 100, marked: (row) => row.trial === study.best })));
       this.chart.refresh();
     },

@@ -23,10 +23,19 @@ nerve.tabs.push({
     Object.assign(this, { ask: { n: 60, wrong: false } });
     this.place = { bar: el("div", { class: "bar" }), body: el("div") };
     put(place, this.place.bar, this.place.body);
-    const { parts } = await nerve.source.ask(state.run, "evaluation");
+    await this.update();
+  },
+
+  // After each look at the validation data there are others.
+  async update() {
+    const parts = await nerve.judged();
+    if (!this.place) return;
+    const judged = JSON.stringify(parts);
+    if (judged === this.judged) return;
+    this.judged = judged;
     this.parts = Object.entries(parts).filter(([, part]) => part.rows);
-    if (!this.parts.length) return put(this.place.body, nothing("No examples were kept: the training writes those of the validation data when it ends."));
-    this.ask.part = this.parts[0][0];
+    if (!this.parts.length) return put(this.place.body, nothing("No examples were kept yet: they come with the first look at the validation data, soon after the first epoch."));
+    if (!this.parts.some(([part]) => part === this.ask.part)) this.ask.part = this.parts[0][0];
     this.bar();
     await this.load();
   },
@@ -59,7 +68,7 @@ nerve.tabs.push({
   },
 
   stop() {
-    this.place = null;
+    this.place = this.judged = null;
     delete nerve.charts.worst;
   },
 });

@@ -1,19 +1,22 @@
 // The dashboard in a real browser: `node run.mjs NERVE FIXTURE [FOLDER FOR SCREENSHOTS]`.
 //
 // NERVE is the command, FIXTURE the example of this crate that writes run folders. `MODULES` names the
-// folder in which playwright-core is installed, `BROWSER` the browser (/usr/bin/chromium).
+// folder in which playwright-core and axe-core are installed, `BROWSER` the browser (/usr/bin/chromium). `ASSETS` may name the folder of the page's files, which
+// then take the place of those in the binary: to try a change without building, `ONLY` a part of the names of tests.
 // Assertions are about data (`window.__nerve`) and text, not about pixels. Any message of the browser's
 // console, any fault of a script and any request that leaves the server fails the test.
 
 import assert from "node:assert/strict";
 import { spawn, execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const { chromium } = createRequire(join(resolve(process.env.MODULES ?? "."), "x.js"))("playwright-core");
+const modules = createRequire(join(resolve(process.env.MODULES ?? "."), "x.js"));
+const { chromium } = modules("playwright-core");
+const axe = readFileSync(modules.resolve("axe-core/axe.min.js"), "utf8");
 const [nerve, fixture, shots] = process.argv.slice(2).map((path) => resolve(path));
 const work = mkdtempSync(join(tmpdir(), "dashboard-"));
 const runs = join(work, "runs");
@@ -52,6 +55,10 @@ async function open(browser, base, options = {}) {
   page.on("request", (request) => {
     if (!request.url().startsWith(base) && !/^(data|blob):/.test(request.url())) page.complaints.push(`a foreign request: ${request.url()}`);
   });
+  if (process.env.ASSETS && base.startsWith("http")) {
+    const own = (url) => join(process.env.ASSETS, url.pathname.replace("/assets/", ""));
+    await page.route((url) => url.href.startsWith(base) && /\.(js|css)$/.test(url.pathname) && existsSync(own(url)), (route) => route.fulfill({ path: own(new URL(route.request().url())) }));
+  }
   page.clean = async () => {
     assert.deepEqual(page.complaints, []);
     assert.deepEqual(await page.evaluate(() => window.__nerve.errors), []);
@@ -67,7 +74,28 @@ async function open(browser, base, options = {}) {
   return page;
 }
 
+// What axe-core finds on a page that keeps people from using it. It runs beside the page, not as a script of it.
+async function violations(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const bad = violations.filter((one) => ["serious", "critical"].includes(one.impact));
+  return bad.map((one) => `${one.id}: ${one.help}: ${one.nodes.slice(0, 4).map((node) => `${node.target.join(" ")} ${(node.any[0] ?? node.all[0] ?? node.none[0])?.message ?? ""}`).join(" | ")}`);
+}
+
+// The bones of what is shown: roles and names of headings, regions, tables, charts and what can be used, without numbers.
+const bones = (page) => page.evaluate(() => {
+  const found = [];
+  for (const one of document.querySelectorAll("h1, h2, h3, [role], table, th, select, input, button, progress, canvas, figure")) {
+    if (!one.checkVisibility() || one.closest(".matrix td, .example, .runs li, nav .row")) continue;
+    const said = one.getAttribute("aria-label") ?? (one.children.length ? "" : one.textContent);
+    const line = `${one.tagName.toLowerCase()}${one.getAttribute("role") ? `[${one.getAttribute("role")}]` : ""} ${said.replace(/[\d.,:%−-]+/g, "0").trim().slice(0, 60)}`.trim();
+    if (found.at(-1) !== line) found.push(line);
+  }
+  return found;
+});
+
 const ready = (page) => page.waitForFunction(() => window.__nerve?.ready && window.__nerve.drawn);
+const TABS = ["Overview", "Curves", "Evaluation", "Worst examples", "Health", "Model", "System", "Tuning", "Compare"];
 const tests = [];
 const test = (name, run) => tests.push({ name, run });
 
@@ -76,7 +104,7 @@ test("every tab of a run with a hostile class name opens, and the name stays tex
   page.title_ = "hostile";
   await page.goto(`${url}/#run=mnist-evil`);
   await ready(page);
-  for (const name of ["Overview", "Curves", "Evaluation", "Worst examples", "Health", "Model", "System", "Tuning", "Compare"]) {
+  for (const name of TABS) {
     await page.tab(name);
     await page.clean();
     assert.equal(await page.locator(".problem").count(), 0, name);
@@ -86,6 +114,38 @@ test("every tab of a run with a hostile class name opens, and the name stays tex
   assert.equal(await page.locator('img[src="x"]').count(), 0);
   const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, input, select")].filter((one) => !one.textContent.trim() && !one.getAttribute("aria-label") && !one.closest("label")).length);
   assert.equal(unnamed, 0, "everything that can be used has a name");
+  await page.close();
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe-core has nothing serious to say of any tab, ${colorScheme}`, async (browser, { url }) => {
+    const page = await open(browser, url, { colorScheme });
+    page.title_ = colorScheme;
+    await page.goto(`${url}/#run=mnist&with=mnist-fast`);
+    await ready(page);
+    for (const name of TABS) {
+      await page.tab(name);
+      assert.deepEqual(await violations(page), [], name);
+    }
+    await page.clean();
+    await page.close();
+  });
+}
+
+test("the structure of each tab is what it was", async (browser, { url }) => {
+  const page = await open(browser, url);
+  await page.goto(`${url}/#run=mnist`);
+  await ready(page);
+  const seen = [];
+  for (const name of TABS) {
+    await page.tab(name);
+    seen.push(`# ${name}`, ...(await bones(page)), "");
+  }
+  const kept = new URL("structure.txt", import.meta.url);
+  const text = seen.join("\n");
+  // UPDATE=1 keeps what is there now: look at the difference before it is committed.
+  if (process.env.UPDATE) writeFileSync(kept, text);
+  assert.equal(text, readFileSync(kept, "utf8"));
   await page.close();
 });
 
@@ -177,6 +237,15 @@ test("a run that trains grows, is told to have crashed, and goes on where it was
   await page.close();
 });
 
+// Clicks the cell that is confused most, waits for pictures of its examples, and gives its count.
+async function cell(page) {
+  const { counts, labels } = await page.chart("confusion");
+  const [i, j] = counts.flatMap((row, i) => row.map((n, j) => [i, j, n])).filter(([i, j]) => i !== j).sort((a, b) => b[2] - a[2])[0];
+  await page.locator(`button[data-truth="${labels[i]}"][data-said="${labels[j]}"]`).click();
+  await page.waitForFunction(() => [...document.querySelectorAll("#examples img")].some((one) => one.naturalWidth > 0));
+  return counts[i][j];
+}
+
 test("a real training: it grows, is killed, is resumed, ends, and its mistakes can be looked at", async (browser, { url }) => {
   const folder = ["--runs", runs, "--progress", "off"];
   const trainer = start(nerve, ["train", "mnist", "epochs=30", "log.every=5", "log.checkpoint_steps=40", "--name", "real", ...folder]);
@@ -186,6 +255,13 @@ test("a real training: it grows, is killed, is resumed, ends, and its mistakes c
   await page.waitForFunction(() => window.__nerve.status === "running" && window.__nerve.charts["curves/loss"]?.points > 5, null, { timeout: 60000 });
   const first = (await page.chart("curves/loss")).points;
   await page.waitForFunction((first) => window.__nerve.charts["curves/loss"].points > first && window.__nerve.tags.checkpoints.length > 0, first, { timeout: 60000 });
+  // Its mistakes so far, while it trains.
+  await page.tab("Evaluation");
+  await page.waitForFunction(() => window.__nerve.charts.confusion, null, { timeout: 60000 });
+  await cell(page);
+  assert.equal(await page.evaluate(() => window.__nerve.status), "running");
+  await page.tab("Curves");
+  await page.waitForFunction(() => window.__nerve.charts["curves/loss"]?.points > 0);
   await ended(trainer);
   await page.waitForFunction(() => window.__nerve.status === "crashed", null, { timeout: 15000 });
   const before = (await page.chart("curves/loss")).xmax;
@@ -200,11 +276,8 @@ test("a real training: it grows, is killed, is resumed, ends, and its mistakes c
     assert.equal(await page.locator(".problem").count(), 0, name);
   }
   await page.waitForFunction(() => window.__nerve.charts.confusion);
-  const { counts, labels } = await page.chart("confusion");
-  const [i, j] = counts.flatMap((row, i) => row.map((n, j) => [i, j, n])).filter(([i, j]) => i !== j).sort((a, b) => b[2] - a[2])[0];
-  await page.locator(`button[data-truth="${labels[i]}"][data-said="${labels[j]}"]`).click();
-  await page.waitForFunction(() => [...document.querySelectorAll("#examples img")].some((one) => one.naturalWidth > 0));
-  assert.equal((await page.chart("examples")).total, counts[i][j]);
+  const count = await cell(page);
+  assert.equal((await page.chart("examples")).total, count);
   if (shots) await page.screenshot({ path: join(shots, "real-cell.png") });
   await page.clean();
   await page.close();
