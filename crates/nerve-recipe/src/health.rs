@@ -1,10 +1,21 @@
 //! The health of a network as lines of the record.
 
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, items};
+use nerve_formats::spec::Item;
 use nerve_track::{EventLog, Number, What};
 use nerve_train::{Depth, Finding};
 
 impl Recipe {
+    /// Whether the length of the gradients is a curve: as the recipe says, and else where it matters
+    /// to what is learned.
+    pub(crate) fn grad_norm(&self) -> bool {
+        let clips = |item: &Item| item.name.starts_with("clip");
+        match self.log.has("grad_norm") {
+            true => self.log.bool("grad_norm"),
+            false => self.trainer.has("clip") || items(&self.trainer, "wrap").iter().any(clips),
+        }
+    }
+
     /// How much is looked at after each epoch; none if nothing is.
     pub(crate) fn depth(&self) -> Option<Depth> {
         match self.log.text("histograms") {

@@ -172,6 +172,7 @@ impl Session {
                 .then(|| Duration::from_secs_f64(60.0 * trainer.float("max_minutes"))),
             goal: self.recipe.goal(),
             steps_per_call: trainer.usize("steps_per_call") as u64,
+            grad_norm: self.recipe.grad_norm(),
             stop,
             from,
         };

@@ -74,7 +74,6 @@ impl Recipe {
         Goal { min_delta: args.float("min_delta"), ..goal }
     }
 
-    /// What stops the training early, if the recipe asks for it.
     /// When the training is saved.
     pub fn checkpoints(&self) -> Every {
         let steps = self.log.has("checkpoint_steps");
@@ -85,6 +84,7 @@ impl Recipe {
         }
     }
 
+    /// What stops the training early, if the recipe asks for it.
     pub(crate) fn early_stopping(&self, params: &Params) -> Option<EarlyStopping> {
         let asked = self.trainer.has("early_stop");
         let patience = || self.trainer.item("early_stop").args.usize("patience") as u64;

@@ -331,6 +331,12 @@ pub static LOG: Spec = Spec {
             Kind::count(),
             "a point on the curves after so many steps; without it up to ten in a second",
         ),
+        Param::optional(
+            "grad_norm",
+            Kind::Bool,
+            "whether the length of all gradients together, before clipping, is a curve; without it, where \
+             something is clipped",
+        ),
         Param::with_default(
             "checkpoint_epochs",
             Kind::count(),

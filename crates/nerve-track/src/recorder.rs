@@ -25,8 +25,8 @@ const SYSTEM: Duration = Duration::from_secs(10);
 
 /// Writes a run down as it goes on: events, `state.json`, `metrics.csv`.
 ///
-/// The curves get the mean loss since the last point, the learning rate where it changed, and the time of a
-/// step; each epoch its row. All files are written by a [`Background`]; the training formats a line
+/// The curves get the mean loss since the last point and the mean length of the gradient, if the training
+/// tells it; the learning rate where it changed, and the time of a step; each epoch its row. All files are written by a [`Background`]; the training formats a line
 /// now and then.
 ///
 /// Who made it says at last how it ended: [`end`](Recorder::end). If nobody does, since the process
@@ -54,13 +54,15 @@ struct Since {
     steps: u64,
     busy: Duration,
     loss: f64,
+    grad_norm: f64,
     lr: f64,
 }
 
 impl Since {
     fn new(step: u64, lr: f64) -> Since {
         let now = Instant::now();
-        Since { point: now, mark: now, step, steps: 0, busy: Duration::ZERO, loss: 0.0, lr }
+        let (busy, loss, grad_norm) = (Duration::ZERO, 0.0, 0.0);
+        Since { point: now, mark: now, step, steps: 0, busy, loss, grad_norm, lr }
     }
 }
 
@@ -277,15 +279,20 @@ impl Callback for Recorder {
         (since.mark, since.step) = (now, end.step);
         since.steps += 1;
         since.loss += end.loss;
+        since.grad_norm += end.grad_norm.unwrap_or(0.0);
         let due = match self.every {
             Some(every) => end.step.is_multiple_of(every.max(1)),
             None => now - since.point >= POINT || end.step == 1,
         };
         if due {
             let (loss, steps) = (since.loss, since.steps as f64);
+            let norm = end.grad_norm.map(|_| since.grad_norm / steps);
             let (ms, lr) = (since.busy.as_secs_f64() * 1e3 / steps, since.lr);
             self.scalar(end.step, end.epoch, "loss/train", loss / steps);
             self.scalar(end.step, end.epoch, "time/step_ms", (ms * 1e4).round() / 1e4);
+            if let Some(norm) = norm {
+                self.scalar(end.step, end.epoch, "grad_norm", norm);
+            }
             if end.lr != lr {
                 self.scalar(end.step, end.epoch, "lr", end.lr);
             }

@@ -53,6 +53,9 @@ pub struct StepEnd<'a> {
     pub scores: Scores<'a>,
     /// The learning rate.
     pub lr: f64,
+    /// √Σg² over the gradients of all parameters in this step, before anything clips them; where
+    /// [`Options::grad_norm`](crate::Options::grad_norm) asks for it.
+    pub grad_norm: Option<f64>,
     /// How long the training has waited for data since the process began, in seconds.
     pub waited: f64,
 }

@@ -116,7 +116,12 @@ impl<'a> Plans<'a> {
         }
         let last = readings.metrics.len() + 1;
         readings.count = batch.size() as f64;
-        if step.results() > last {
+        let mut results = step.results();
+        if let Some(norm) = &mut readings.grad_norm {
+            results -= 1;
+            step.read_into(results, std::slice::from_mut(norm));
+        }
+        if results > last {
             step.read_into(last, std::slice::from_mut(&mut readings.count));
         }
         Ok(())
@@ -131,6 +136,8 @@ pub(crate) struct Readings {
     /// have such.
     pub count: f64,
     pub metrics: Vec<Vec<f64>>,
+    /// The length of all gradients together, where the step has it as its last result.
+    pub grad_norm: Option<f32>,
 }
 
 fn dtype(element: Element) -> DType {

@@ -264,8 +264,9 @@ mod tests {
             for step in 1..=2 {
                 let scores = Scores { loss: 0.3, metrics: &[0.4] };
                 let (epoch, step_in_epoch) = (row.epoch, step);
-                let (loss, lr, waited) = (0.3, 0.001, 0.0);
-                let end = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, waited };
+                let (loss, lr, grad_norm, waited) = (0.3, 0.001, None, 0.0);
+                let end =
+                    StepEnd { epoch, step_in_epoch, step, loss, scores, lr, grad_norm, waited };
                 progress.on_step_end(&end).unwrap();
             }
             progress.last.1 = Duration::from_millis(250);
@@ -304,8 +305,9 @@ mod tests {
         }
         progress.on_epoch_begin(1).unwrap();
         let scores = Scores { loss: 0.3, metrics: &[] };
-        let (lr, waited) = (0.1, 0.0);
-        let step = StepEnd { epoch: 1, step_in_epoch: 1, step: 1, loss: 0.3, scores, lr, waited };
+        let (epoch, loss, lr, grad_norm, waited) = (1, 0.3, 0.1, None, 0.0);
+        let (step_in_epoch, step) = (1, 1);
+        let step = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, grad_norm, waited };
         progress.shown = Instant::now().checked_sub(2 * FRAME).unwrap_or(progress.shown);
         assert_eq!(progress.on_step_end(&step).unwrap(), Control::Continue);
         progress.on_train_end(&Outcome::Finished, &History::default()).unwrap();

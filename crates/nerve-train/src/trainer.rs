@@ -18,10 +18,10 @@ use crate::heads::{Head, Heads};
 use crate::history::{History, Row};
 use crate::metrics::Metric;
 use crate::plans::{Plans, Traced};
-use nerve_core::{Precision, Step, Var};
+use nerve_core::{DType, Precision, Step, Var};
 use nerve_data::Loader;
 use nerve_nn::losses::Loss;
-use nerve_nn::optim::Optimizer;
+use nerve_nn::optim::{Core, Optimizer};
 use nerve_nn::schedules::{Constant, Progress, Schedule};
 use nerve_nn::{Context, Model};
 use std::sync::Arc;
@@ -67,6 +67,9 @@ pub struct Options {
     /// After how many steps of an epoch callbacks are told, and may capture the training: 1 for each
     /// step. The loss of every step is looked at in any case, and an epoch counts all of them.
     pub steps_per_call: u64,
+    /// Whether callbacks hear of the length of all gradients together
+    /// ([`StepEnd::grad_norm`]): a pass over the gradients more, none where they are clipped by it.
+    pub grad_norm: bool,
     /// What it goes on from: it ends with the same bits as one that was never stopped.
     pub from: Option<Arc<Snapshot>>,
 }
@@ -82,6 +85,7 @@ impl Default for Options {
             max_time: None,
             stop: Arc::default(),
             steps_per_call: 1,
+            grad_norm: false,
             from: None,
         }
     }
@@ -291,6 +295,8 @@ impl<'a> Trainer<'a> {
         let heads = self.heads();
         let began = Instant::now();
         let goal = self.options.goal.clone();
+        let mut tally = Tally::new(heads.scores().len());
+        tally.batch.grad_norm = self.options.grad_norm.then_some(f32::NAN);
         Run {
             history: History { metrics: heads.names(), rows: Vec::new(), goal },
             base_rate: rate,
@@ -301,7 +307,7 @@ impl<'a> Trainer<'a> {
             began,
             past: cause::Past::default(),
             waited: Duration::ZERO,
-            tally: Tally::new(heads.scores().len()),
+            tally,
             heads,
             end: self.options.max_time.and_then(|time| began.checked_add(time)),
             callbacks,
@@ -328,7 +334,7 @@ impl<'a> Trainer<'a> {
     /// # Panics
     /// As [`Trainer::fit`].
     pub fn first_step(&self, train: &Loader) -> Result<(Step, usize), TrainError> {
-        self.plans(train, self.heads())?.first(train, (self.options.seed, 1))
+        self.plans(train, self.heads(), false)?.first(train, (self.options.seed, 1))
     }
 
     fn epochs(
@@ -337,7 +343,7 @@ impl<'a> Trainer<'a> {
         train: &Loader,
         validation: Option<&Loader>,
     ) -> Result<Outcome, TrainError> {
-        let mut plans = self.plans(train, run.heads.clone())?;
+        let mut plans = self.plans(train, run.heads.clone(), self.options.grad_norm)?;
         let mut evaluator = self.evaluator();
         while run.position.epoch <= self.options.epochs {
             let epoch = run.position.epoch;
@@ -418,19 +424,29 @@ impl<'a> Trainer<'a> {
         Evaluator::with_heads(self.model, &self.heads).weighted(self.weighted)
     }
 
-    fn plans<'p>(&'p self, train: &Loader, heads: Arc<Heads<'p>>) -> Result<Plans<'p>, TrainError> {
+    fn plans<'p>(
+        &'p self,
+        train: &Loader,
+        heads: Arc<Heads<'p>>,
+        norm: bool,
+    ) -> Result<Plans<'p>, TrainError> {
         let used = heads.used(self.model.input_count());
-        Plans::new(train, used, self.traced(heads), self.options.precision)
+        Plans::new(train, used, self.traced(heads, norm), self.options.precision)
     }
 
-    /// The step: forward, loss, gradient, update.
-    fn traced<'p>(&'p self, heads: Arc<Heads<'p>>) -> Traced<'p> {
+    /// The step: forward, loss, gradient, update. With `norm` the length of the gradient is the last result.
+    fn traced<'p>(&'p self, heads: Arc<Heads<'p>>, norm: bool) -> Traced<'p> {
         Box::new(move |args| {
             let (key, fields) = args.split_last().expect("the key");
             let cx = Context::train(key);
             let (inputs, fields) = fields.split_at(self.model.input_count());
-            let (loss, results) = heads.results(&self.model.outputs(inputs, &cx), fields);
-            self.optimizer.minimize(&cx.penalized(&loss));
+            let (loss, mut results) = heads.results(&self.model.outputs(inputs, &cx), fields);
+            let gradients = self.optimizer.gradients(&cx.penalized(&loss));
+            let gradients = self.optimizer.core().gather(&gradients);
+            if norm {
+                results.push(Core::norm(&gradients).to_dtype(DType::F32));
+            }
+            self.optimizer.update(gradients);
             results
         })
     }
@@ -474,10 +490,12 @@ impl<'a> Trainer<'a> {
             let due = step_in_epoch % self.options.steps_per_call.max(1) == 0;
             run.tally.add(&batch, self.model.input_count(), &run.heads, due);
             let (lr, waited) = (run.rate, run.waited.as_secs_f64());
+            let grad_norm = run.tally.batch.grad_norm.map(f64::from);
             let tell = |run: &mut Run<'_, '_>| {
                 run.tell(|callback, tally, _| {
                     let scores = tally.scores();
-                    let end = StepEnd { epoch, step_in_epoch, step, loss, scores, lr, waited };
+                    let end =
+                        StepEnd { epoch, step_in_epoch, step, loss, scores, lr, grad_norm, waited };
                     callback.on_step_end(&end)
                 })
             };

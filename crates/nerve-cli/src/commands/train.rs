@@ -1,6 +1,7 @@
 //! `nerve train`: from a recipe to a run folder.
 
 mod folds;
+mod looks;
 mod trial;
 
 use crate::args::{Progress as Show, Train};
@@ -9,7 +10,6 @@ use crate::failure::Failure;
 use crate::output::{self, Style, complain};
 use crate::signals::Signals;
 use nerve::formats::FormatError;
-use nerve::train::judge;
 use nerve::train::{
     Background, Callback, CallbackError, Checkpoints, Control, Evaluation, Fit, Outcome, Progress,
     Saver, Snapshot, StepEnd, TrainError,
@@ -17,10 +17,9 @@ use nerve::train::{
 use nerve_recipe::recipe::run_name;
 use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
-use nerve_recipe::{Keeper, Part, Predictor, Recipe, Session, machine};
+use nerve_recipe::{Keeper, Predictor, Recipe, Session, machine};
 use nerve_track::{
     CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, LOG, Lock, RESOLVED, Recorder, RunFolder, Status,
-    What,
 };
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -179,6 +178,8 @@ fn train(
         let log = recorder.log();
         let mut callbacks: Vec<&mut dyn Callback> =
             vec![&mut first_step, recorder, &mut saver, &mut keeper, &mut logged];
+        let mut looks = looks::Looks::new(session, folder, background, log.clone());
+        callbacks.extend(looks.iter_mut().map(|it| it as &mut dyn Callback));
         callbacks.extend(progress.iter_mut().map(|it| it as &mut dyn Callback));
         let stop = signals.stop.clone();
         let fit = session.fit_logged(stop, from, &mut callbacks, Some(log));
@@ -188,7 +189,7 @@ fn train(
     end(&fit, session, folder, signals)?;
     thresholds(session, folder)?;
     let test = session.test().map_err(|error| train_failure(&error))?;
-    if let Err(problem) = judge(session, folder, recorder, fit.steps) {
+    if let Err(problem) = looks::last(session, folder, &recorder.log(), fit.steps) {
         complain(&format!("warning: {problem}"));
     }
     let seconds = [seconds, first_step.seconds.unwrap_or(0.0)];
@@ -197,52 +198,6 @@ fn train(
         Outcome::Stopped(reason) => reason,
         _ => String::new(),
     })
-}
-
-/// How many rows the resamples behind the intervals have together, after a training.
-const RESAMPLED: usize = 3_000_000;
-
-/// What the network says of the validation data, or else of the test data, row by row, for those who look at
-/// the run. Data that are streamed are not read once more for this.
-fn judge(
-    session: &Session,
-    folder: &RunFolder,
-    recorder: &Recorder,
-    step: u64,
-) -> Result<(), String> {
-    // Embeddings name nothing that could be right or wrong.
-    if session.recipe.compares_examples() {
-        return Ok(());
-    }
-    let kept = |part: Option<&Part>| part.and_then(Part::rows).cloned();
-    let validation = kept(session.data.validation.as_ref()).map(|rows| (rows, "validation"));
-    let test = || kept(session.data.test.as_ref()).map(|rows| (rows, "test"));
-    let Some((rows, part)) = validation.or_else(test) else { return Ok(()) };
-    let predictor = session.predictor();
-    let judged = predictor.judged(part, &rows, session.data.train.rows());
-    let judged = judged.map_err(|error| error.to_string())?;
-    // Intervals as `nerve evaluate` gives them, as long as they take no more than a moment.
-    let all = judge::Bootstrap::default();
-    let resamples = all.resamples.min(RESAMPLED / judged.rows.len().max(1));
-    let bootstrap = judge::Bootstrap { resamples, ..all };
-    let options = judge::Options { bootstrap, ..judge::Options::default() };
-    let verdict = judge::judge(&judged, &options).map_err(|error| error.to_string())?;
-    let place = folder.file("eval");
-    std::fs::create_dir_all(&place).map_err(|error| format!("{}: {error}", shown(folder)))?;
-    judge::files::write(&place, &judged, &verdict).map_err(|error| error.to_string())?;
-    judge::write_examples(&place, &judged).map_err(|error| error.to_string())?;
-    for output in &verdict.outputs {
-        let (Some(names), Some(confusion)) = (&output.names, &output.confusion) else { continue };
-        let all = 0..names.len();
-        let row = |t: usize| all.clone().map(|said| confusion.count(t, said) as u64).collect();
-        recorder.log().push(What::Confusion {
-            step,
-            tag: format!("{part}/{}", output.name),
-            labels: names.to_vec(),
-            counts: all.clone().map(row).collect(),
-        });
-    }
-    Ok(())
 }
 
 /// How long it took from the start of the command until the first step was done: recipe, data, plan.

@@ -329,8 +329,12 @@ impl Core {
         self.blocks.iter().map(&mut take).collect()
     }
 
-    /// √Σx² over all elements of all tensors.
-    pub(super) fn norm(tensors: &[Tensor]) -> Tensor {
+    /// √Σx² over all elements of all tensors: of gradients the global norm, one number. In a compiled
+    /// function, where it costs nothing beside an optimizer that clips by it: equal nodes are one.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn norm(tensors: &[Tensor]) -> Tensor {
         let squares = tensors.iter().map(|tensor| tensor.square().sum());
         squares.reduce(|a, b| a + b).expect("at least one block").sqrt()
     }

@@ -110,7 +110,7 @@ impl Trainer<'_> {
         let heads = self.heads();
         let metrics = vec![Vec::new(); heads.scores().len()];
         let mut readings = Readings { metrics, ..Readings::default() };
-        let mut plans = self.plans(train, heads)?;
+        let mut plans = self.plans(train, heads, false)?;
         let mut curve = LrCurve {
             rates: Vec::new(),
             losses: Vec::new(),
