@@ -1,11 +1,14 @@
 //! What can be typed: commands, flags and their help.
 
+mod bench;
 mod data;
 mod exchange;
 mod lr_find;
 mod runs;
 mod serve;
+mod tune;
 
+pub use bench::{Bench, Order};
 pub use data::{
     Cache, Data, DataCache, DataCheck, DataGet, DataList, DataPreview, DataSplit, DataStats,
     FetchFrom,
@@ -17,11 +20,11 @@ pub use runs::{
     RunsTag,
 };
 pub use serve::Serve;
+pub use tune::Tune;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Trains, judges and uses neural networks.
 #[derive(Debug, Parser)]
@@ -262,71 +265,6 @@ pub struct Resume {
     pub common: Common,
 }
 
-/// `nerve tune`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  nerve tune recipe.toml
-  nerve tune recipe.toml -n 100 -j 4 --timeout 30m
-  nerve tune recipe.toml --resume -n 200
-  nerve train runs/recipe-tune/best.toml
-
-The table [tune] of the recipe says what is searched:
-
-  [tune]
-  metric = \"val_accuracy\"
-  space = { lr = { low = 1e-4, high = 1e-1, log = true }, \"model.layers.0.units\" = [32, 64, 128] }
-
-The study goes to runs/NAME-tune: journal.jsonl with every trial, trials.csv, and best.toml, the recipe with
-the best values. Ctrl-C gives up the running trials; --resume goes on, also after the process was killed.")]
-pub struct Tune {
-    /// A recipe file with a table [tune]
-    #[arg(value_name = "RECIPE")]
-    pub recipe: OsString,
-    /// Settings to change, for instance trainer.epochs=3
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<OsString>,
-    /// How many trials there are to be, those before --resume among them [default: as the recipe says]
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub trials: Option<u32>,
-    /// How many trials run at the same time; they share the threads
-    #[arg(short = 'j', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub workers: u32,
-    /// How trials are chosen [default: as the recipe says]
-    #[arg(long, value_name = "HOW", value_parser = ["tpe", "random", "grid"])]
-    pub sampler: Option<String>,
-    /// Go on with the last study of this name
-    #[arg(long)]
-    pub resume: bool,
-    /// How long it may take: 90s, 30m, 2h [default: as the recipe says]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub timeout: Option<Duration>,
-    /// Keep a run folder of every trial, in trials/
-    #[arg(long)]
-    pub keep: bool,
-    /// The name of the study; `-tune` is added [default: the name of the recipe]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// The folder that holds the run folders
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
-    /// Say nothing on standard error while it searches
-    #[arg(long, short)]
-    pub quiet: bool,
-    #[command(flatten)]
-    pub common: Common,
-}
-
-/// `90s`, `1.5h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0)];
-    let found = units.iter().find_map(|(unit, seconds)| {
-        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-        Duration::try_from_secs_f64(number * seconds).ok()
-    });
-    found.ok_or_else(|| "expected a time such as 90s, 30m or 2h".to_string())
-}
-
 /// `nerve evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -445,48 +383,6 @@ pub struct Check {
     pub common: Common,
 }
 
-/// `nerve bench`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  nerve bench mnist                        every instruction of a training step, in their order
-  nerve bench mnist --top 10 --sort time   the ten that take longest
-  nerve bench mnist --infer --batch 1      the network in use, one example at a time
-  nerve bench digits.toml --svg roofs.svg  a picture of the instructions under their roofs
-
-The roof of an instruction is what binds it: its operations at the peak of the processor, or its
-operands at the speed of the memory that they fit into, both measured beforehand. `reached` is the
-time at that roof as a share of the time taken. Small instructions stay below: starting them counts.
-Convolutions by Winograd's algorithm pass it: they need fewer operations than are counted.")]
-pub struct Bench {
-    /// A recipe file, or the name of a built-in recipe: mnist, boston, titanic, reviews, ...
-    #[arg(value_name = "RECIPE")]
-    pub recipe: OsString,
-    /// Settings to change, for instance trainer.optimizer=sgd
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<OsString>,
-    /// Time the network in use instead of its training
-    #[arg(long)]
-    pub infer: bool,
-    /// How many examples in a step [default: those of the recipe]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: Option<u32>,
-    /// The order of the instructions
-    #[arg(long, value_name = "BY", value_enum, default_value_t = Order::Program)]
-    pub sort: Order,
-    /// Show only the N instructions that take longest
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub top: Option<u32>,
-    /// How long to measure, in seconds
-    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
-    pub seconds: f64,
-    /// Draw the instructions under their roofs into this file
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    #[command(flatten)]
-    pub common: Common,
-}
-
 /// `nerve list`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -557,12 +453,6 @@ pub struct New {
     pub json: bool,
 }
 
-/// A time that can be waited for.
-fn seconds(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
-    number.ok_or_else(|| "expected a number from 0 to 3600".to_string())
-}
-
 /// Flags of commands that look at runs and compute nothing.
 #[derive(Debug, Args)]
 pub struct Within {
@@ -607,13 +497,4 @@ mod tests {
         use clap::CommandFactory;
         Cli::command().debug_assert();
     }
-}
-
-/// The order of the instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Order {
-    /// As they run
-    Program,
-    /// The longest first
-    Time,
 }

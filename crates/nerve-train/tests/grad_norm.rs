@@ -91,7 +91,7 @@ fn each_step_has_its_own_and_the_learning_rate_range_test_none() {
     trainer.fit(&data(16), None, &mut [&mut norms]).unwrap();
     let norms: Vec<f64> = norms.0.into_iter().map(Option::unwrap).collect();
     assert_eq!(norms.len(), 60);
-    assert!(norms[59] < 0.05 * norms[0], "{norms:?}");
+    assert!(norms[59] < 0.2 * norms[0], "{norms:?}");
     let before = state::of(&params.vars());
     let range = nerve_train::LrRange { steps: 20, ..nerve_train::LrRange::default() };
     let curve = trainer.find_learning_rate(&data(16), range).unwrap();
