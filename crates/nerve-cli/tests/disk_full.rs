@@ -5,6 +5,8 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "common/points.rs"]
+mod points;
 
 use common::{Ran, folder};
 use std::fs;
@@ -46,13 +48,7 @@ until grep -q 'No space left' err.txt || gone; do sleep 0.005; done
 ";
 
 fn write(folder: &Path) {
-    let mut text = "a,b,c\n".to_string();
-    for i in 0..240u32 {
-        let (a, b) = (f64::from(i % 16) / 8.0 - 1.0, f64::from(i / 16) / 8.0 - 1.0);
-        text.push_str(&format!("{a},{b},{}\n", a * b));
-    }
-    fs::write(folder.join("points.csv"), text).unwrap();
-    fs::write(folder.join("points.toml"), RECIPE).unwrap();
+    points::write(folder, RECIPE, points::grid(|a, b| (a * b).to_string()));
 }
 
 /// Runs the script in a name space of its own; `None` where there is none to be had.

@@ -7,6 +7,8 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "common/points.rs"]
+mod points;
 
 use common::{command, folder};
 use std::fs;
@@ -43,19 +45,8 @@ checkpoint_steps = 7
 ";
 
 fn write(folder: &Path) {
-    let mut text = "a,b,c\n".to_string();
-    let mut state = 1u32;
-    let mut random = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        f64::from(state >> 8) / f64::from(1 << 24)
-    };
-    for _ in 0..1200 {
-        let (a, b) = (random(), random());
-        let class = if a * a + b > 0.8 { "in" } else { "out" };
-        text.push_str(&format!("{a},{b},{class}\n"));
-    }
-    fs::write(folder.join("points.csv"), text).unwrap();
-    fs::write(folder.join("points.toml"), RECIPE).unwrap();
+    let class = |a: f64, b: f64| if a * a + b > 0.8 { "in".into() } else { "out".into() };
+    points::write(folder, RECIPE, points::scattered(1200, class));
 }
 
 fn start(folder: &Path, name: &str, kills: usize) -> Command {

@@ -34,6 +34,10 @@ mod state;
 mod system;
 mod tensorboard;
 
+#[cfg(test)]
+#[path = "../tests/common/samples.rs"]
+mod samples;
+
 pub use epochs::{Epoch, Epochs};
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{

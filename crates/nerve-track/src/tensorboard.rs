@@ -316,6 +316,7 @@ pub fn is_over(run: &RunFolder, now: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{begin, loss};
     use nerve_formats::tfevents::{Content, Record, Value};
 
     const RECIPE: &str = "seed = 7\n[trainer]\noptimizer = { type = \"adam\", lr = 0.001 }\n";
@@ -331,24 +332,6 @@ mod tests {
         for what in events {
             writeln!(file, "{}", Event { t: 5.0, what: what.clone() }.line()).unwrap();
         }
-    }
-
-    fn begin(step: u64) -> What {
-        What::Begin {
-            format: crate::FORMAT,
-            nerve: "0".into(),
-            pid: 9,
-            epochs: 1,
-            steps_per_epoch: None,
-            metrics: vec![],
-            goal: None,
-            maximize: false,
-            step,
-        }
-    }
-
-    fn loss(step: u64) -> What {
-        What::Scalar { step, epoch: 1, tag: "loss/train".into(), v: Number(1.0 / step as f64) }
     }
 
     fn records(export: &TensorBoard) -> Vec<Record> {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::samples::{begin, loss};
 use common::{Server, Trouble};
 use nerve_track::{
     Credentials, EVENTS, Event, MLFLOW, Mlflow, MlflowError, Number, RESOLVED, RunFolder, Status,
@@ -26,24 +27,6 @@ fn append(run: &RunFolder, t: f64, events: impl IntoIterator<Item = What>) {
     for what in events {
         writeln!(file, "{}", Event { t, what }.line()).unwrap();
     }
-}
-
-fn begin(step: u64) -> What {
-    What::Begin {
-        format: nerve_track::FORMAT,
-        nerve: "0".into(),
-        pid: 9,
-        epochs: 1,
-        steps_per_epoch: None,
-        metrics: vec![],
-        goal: None,
-        maximize: false,
-        step,
-    }
-}
-
-fn loss(step: u64) -> What {
-    What::Scalar { step, epoch: 1, tag: "loss/train".into(), v: Number(0.5 / step as f64) }
 }
 
 fn end(status: Status) -> What {

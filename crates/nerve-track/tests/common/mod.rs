@@ -1,6 +1,9 @@
 //! A server that behaves as MLflow does, checks every field of what it is sent, and can be away.
 #![allow(dead_code, missing_docs)]
 
+pub mod samples;
+
+use nerve_track::{FORMAT, Number, What};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};

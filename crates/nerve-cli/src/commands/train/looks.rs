@@ -17,7 +17,7 @@ const FIRST: usize = 256;
 const MOST: usize = 2048;
 /// Of the time of a training at most one part in so many goes into asking the network; judging and writing
 /// are done by the [`Background`], which has a measure of its own.
-const SHARE: u32 = 400;
+const SHARE: u32 = 200;
 /// Most classes of a matrix that is written down again and again.
 const CLASSES: usize = 100;
 /// How many rows the resamples behind the intervals have together, after a training.
