@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{folder, nerve};
+use common::{Ran, command, folder, nerve};
 use serde_json::Value;
 use std::fmt::Write;
 use std::fs;
@@ -155,4 +155,53 @@ fn a_picture_that_is_drawn_again_is_judged_by_its_looks() {
     assert!(score(&output, "ssim") > 0.0);
     let worst = output["worst"][0]["answer"].as_str().unwrap();
     assert!(worst.starts_with("PSNR "), "{worst}");
+}
+
+#[test]
+fn large_pictures_are_kept_and_change_nothing() {
+    let here = folder();
+    let here = here.path();
+    for class in ["dark", "light"] {
+        fs::create_dir_all(here.join("photos").join(class)).unwrap();
+        for i in 0..12u32 {
+            // Noise, which no PNG makes small.
+            let level = if class == "dark" { 0 } else { 100 };
+            let pixel = |x: u32, y: u32| {
+                let hash =
+                    (x * 7919 + y * 104_729 + i * 1_299_709).wrapping_mul(2_654_435_761) >> 24;
+                image::Rgb([(level + hash / 2) as u8, (hash / 2) as u8, level as u8])
+            };
+            let name = here.join(format!("photos/{class}/{i}.png"));
+            image::RgbImage::from_fn(240, 240, pixel).save(name).unwrap();
+        }
+    }
+    let recipe = "[data]\npath = \"photos\"\n[[input]]\nname = \"image\"\ntype = \"image\"\nsize = 12\n\
+        [[output]]\nname = \"label\"\ntype = \"category\"\n[model]\nlayers = [\"Flatten\"]\n[trainer]\nepochs = 2\n";
+    fs::write(here.join("photos.toml"), recipe).unwrap();
+    let cache = here.join("cache");
+    let run = |args: &[&str]| {
+        Ran::of(command(here).env("NERVE_CACHE", &cache).args(args).output().unwrap())
+    };
+    let train = |name: &str, more: &[&str]| {
+        let named = format!("name={name}");
+        run(&[&["train", "photos.toml", &named, "--progress", "off"], more].concat()).ends(0);
+        fs::read(here.join(format!("runs/{name}/model/model.safetensors"))).unwrap()
+    };
+    let kept = |args: &[&str]| run(&[&["data", "cache"], args].concat()).ends(0).out;
+    let plain = train("plain", &["--no-cache"]);
+    assert!(kept(&[]).starts_with("0 pictures"), "{}", kept(&[]));
+    // The name is part of the recipe in the file.
+    let numbers = |model: &[u8]| model[model.len() - 400..].to_vec();
+    assert_eq!(numbers(&train("first", &[])), numbers(&plain));
+    assert!(kept(&["list", "--json"]).contains("\"entries\":24"), "{}", kept(&[]));
+    assert_eq!(numbers(&train("second", &[])), numbers(&plain));
+    // A damaged entry is made again.
+    let part = fs::read_dir(cache.join("pictures")).unwrap().next().unwrap().unwrap().path();
+    let entry = fs::read_dir(part).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read(&entry).unwrap();
+    fs::write(&entry, [&whole[..50], &[whole[50] ^ 1], &whole[51..]].concat()).unwrap();
+    assert_eq!(numbers(&train("third", &[])), numbers(&plain));
+    assert_eq!(fs::read(&entry).unwrap(), whole);
+    assert!(kept(&["clear"]).starts_with("24 pictures"));
+    assert!(kept(&["list"]).starts_with("0 pictures"));
 }
