@@ -129,7 +129,7 @@
       if (source.problem) return put(this.place.body, el("p", { class: "problem" }, source.problem));
       const epochs = source.matrices?.length ?? 0;
       const at = Math.min(this.epoch ?? epochs - 1, epochs - 1);
-      const { labels, counts } = source.matrices ? source.matrices[at] : { labels: source.output.classes?.map((one) => one.name) ?? [], counts: source.output.confusion ?? [] };
+      const { labels, counts } = source.matrices ? source.matrices[at] : { labels: (source.output.confusion && source.output.classes?.map((one) => one.name)) ?? [], counts: source.output.confusion ?? [] };
       const slider = el("input", { type: "range", min: "0", max: String(epochs - 1), value: String(at), "aria-label": "When", oninput: () => ((this.epoch = Number(slider.value)), this.draw()) });
       put(this.place.bar,
         choice("Of", this.sources.map((one) => [one.id, one.name]), source.id, (id) => (Object.assign(this, { source: id, chosen: null, shown: null, epoch: null }), put(this.place.examples), this.draw())),
@@ -145,7 +145,7 @@
         el("div", {}, section("Confusion", el("p", { class: "soft" }, `${text.count(right)} of ${text.count(total)} right. A click on a cell shows its examples.`), labels.length <= 40 ? matrix(labels, counts, this.by, this.chosen, pick) : large(labels, counts, this.by, pick)), this.place.examples),
         el("div", {}, section("Confused most", confused(labels, counts, pick)), source.output?.reliability?.length > 0 && section("Reliability", reliability(source.output.reliability)))));
       put(this.place.more,
-        labels.length > 0 && section("Classes", table([
+        rows.length > 0 && section("Classes", table([
           { name: "class", of: (row) => row.name, left: true },
           { name: "precision", of: (row) => row.precision, text: bars },
           { name: "recall", of: (row) => row.recall, text: bars },
