@@ -90,7 +90,10 @@ fn quantiles_of_several_series_come_back_on_the_scale_of_each() {
     nerve(here, &["predict", "it", "--data", "new.csv", "--keep", "-o", "out.csv"]).ends(0);
     let text = fs::read_to_string(here.join("out.csv")).unwrap();
     let (head, lines) = text.split_once('\n').unwrap();
-    assert!(head.ends_with("load_3,load_3_q10,load_3_q50,load_3_q90"), "{head}");
+    assert!(
+        head.ends_with("load_answer_3,load_answer_3_q10,load_answer_3_q50,load_answer_3_q90"),
+        "{head}"
+    );
     let mut count = 0;
     for line in lines.lines() {
         let fields: Vec<&str> = line.split(',').collect();
@@ -147,7 +150,7 @@ fn a_picture_that_is_drawn_again_is_judged_by_its_looks() {
         here,
         "[data]\npath = \"parts\"\n[[input]]\nname = \"image\"\ntype = \"image\"\nnormalize = \"unit\"\n\
          encoder = { type = \"layers\", layers = [\"Flatten\", \"Dense(16, relu)\"] }\n\
-         [[output]]\nname = \"image\"\ntype = \"image\"\nnormalize = \"unit\"\n\
+         [[output]]\nname = \"image\"\ntype = \"image\"\nnormalize = \"unit\"\ndecoder = \"dense\"\n\
          [trainer]\nepochs = 10\nbatch_size = 8\noptimizer = { type = \"adam\", lr = 0.01 }\n[eval]\nresamples = 20\n",
     );
     assert_eq!(output["kind"], "picture");
@@ -185,7 +188,7 @@ fn large_pictures_are_kept_and_change_nothing() {
     let train = |name: &str, more: &[&str]| {
         let named = format!("name={name}");
         run(&[&["train", "photos.toml", &named, "--progress", "off"], more].concat()).ends(0);
-        fs::read(here.join(format!("runs/{name}/model/model.safetensors"))).unwrap()
+        fs::read(here.join(format!("runs/{name}/model.safetensors"))).unwrap()
     };
     let kept = |args: &[&str]| run(&[&["data", "cache"], args].concat()).ends(0).out;
     let plain = train("plain", &["--no-cache"]);

@@ -179,9 +179,17 @@ impl Recipe {
         Ok((self.files("train")?, test))
     }
 
+    /// A table with its rows by series and time, where the recipe names columns of these: series may be mixed row by row.
+    ///
+    /// # Errors
+    /// A column that is not there; a time or a name that is none.
+    pub fn in_order(&self, table: Table) -> Result<Table, DataError> {
+        series::sorted(table, &Order::from_args(&self.data))
+    }
+
     /// The rows of a table that no column leaves out, in the order of their time where they have one.
     pub(crate) fn usable(&self, table: Table) -> Result<Rows, DataError> {
-        let mut table = series::sorted(table, &Order::from_args(&self.data))?;
+        let mut table = self.in_order(table)?;
         let mut rows: Vec<usize> = (0..table.rows()).collect();
         let mut notes = Vec::new();
         for (role, columns) in [(Role::Input, &self.inputs), (Role::Output, &self.outputs)] {

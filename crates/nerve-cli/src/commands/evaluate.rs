@@ -119,7 +119,8 @@ fn rows(predictor: &Predictor, args: &Evaluate) -> Result<Judged, Failure> {
     };
     // How the training data were written says nothing about this file but for what cannot be seen in it.
     let read = source::Options { format: None, ..source::Options::from_args(&recipe.data) };
-    let table = source::read(path, &read).map_err(|error| Failure::Data(error.to_string()))?;
+    let table = source::read(path, &read).and_then(|table| recipe.in_order(table));
+    let table = table.map_err(|error| Failure::Data(error.to_string()))?;
     table.notes().iter().for_each(|note| complain(note));
     let train = match &tables {
         Ok(tables) => Some(&tables.train),

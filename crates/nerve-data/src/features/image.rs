@@ -553,9 +553,20 @@ impl Output for Picture {
     }
 
     fn truth(&self, stored: &Values, row: usize) -> Answer {
-        let Values::U8(bytes) = stored else { unreachable!("pictures are stored as bytes") };
         let len = self.channels * self.size[0] * self.size[1];
-        Answer::Numbers(bytes[row * len..][..len].iter().map(|&byte| byte.into()).collect())
+        match stored {
+            // As it was delivered: on the scale of the network, from which bytes come back by rounding.
+            Values::F32(values) => match self.answer(&values[row * len..][..len]) {
+                Answer::Numbers(values) => {
+                    Answer::Numbers(values.into_iter().map(f64::round).collect())
+                }
+                other => other,
+            },
+            Values::U8(bytes) => {
+                Answer::Numbers(bytes[row * len..][..len].iter().map(|&byte| byte.into()).collect())
+            }
+            Values::I32(_) => unreachable!("pictures are bytes, or floats"),
+        }
     }
 }
 

@@ -75,7 +75,8 @@ fn rows(args: &Compare, predictor: &Predictor) -> Result<(String, Rows), String>
     let recipe = &predictor.card.recipe;
     if let Some(path) = &args.data {
         let read = source::Options { format: None, ..source::Options::from_args(&recipe.data) };
-        let table = source::read(path, &read).map_err(|error| error.to_string())?;
+        let table = source::read(path, &read).and_then(|table| recipe.in_order(table));
+        let table = table.map_err(|error| error.to_string())?;
         table.notes().iter().for_each(|note| complain(note));
         let part = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         return Ok((part, Rows::all(table)));

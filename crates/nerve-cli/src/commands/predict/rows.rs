@@ -107,7 +107,9 @@ impl<'a> Job<'a> {
         let source = source::open(data, &options).map_err(refuse)?;
         if self.predictor.reaches() {
             // A window of a series would end at the end of a chunk.
-            let table = source::read_all(&*source).map_err(refuse)?;
+            let table = source::read_all(&*source);
+            let table = table.and_then(|table| self.predictor.card.recipe.in_order(table));
+            let table = table.map_err(refuse)?;
             table.notes().iter().for_each(|note| complain(note));
             self.chunk(table, sink, out)?;
             return Ok(sink.finish(out)?);

@@ -225,6 +225,9 @@ fn an_output_gives_bytes_again() {
     assert_eq!(output.head().shape, [1, 2, 2]);
     let bytes = Values::U8(vec![9, 9, 9, 9, 0, 50, 100, 250]);
     assert_eq!(output.truth(&bytes, 1), Answer::Numbers(vec![0.0, 50.0, 100.0, 250.0]));
+    // As it stands in a batch, on the scale of the network.
+    let batch = Values::F32(delivered(&*feature, &[0, 50, 100, 250], None));
+    assert_eq!(output.truth(&batch, 0), Answer::Numbers(vec![0.0, 50.0, 100.0, 250.0]));
     let Answer::Numbers(values) = output.answer(&delivered(&*feature, &[0, 50, 100, 250], None))
     else {
         panic!("no numbers");
