@@ -99,3 +99,22 @@ fn h42_h44_h53_what_cannot_be_served_is_told_before_anything_is_answered() {
     fs::write(here.path().join("token"), "\n").unwrap();
     serve(&["small", "--token-file", "token"]).ends(2).says("the token is empty").quiet();
 }
+
+#[test]
+fn h49_a_certificate_that_cannot_be_used_ends_it_at_the_start_with_exit_2() {
+    let here = folder();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nerve-serve/tests/tls");
+    let file = |name: &str| tests.join(name).to_string_lossy().into_owned();
+    let at = |cert: &str, key: &str| {
+        let (cert, key) = (file(cert), file(key));
+        nerve(here.path(), &["serve", "none", "--tls-cert", &cert, "--tls-key", &key]).ends(2)
+    };
+    for (cert, key, expected) in [
+        ("expired.pem", "expired.key", "expired.pem"),
+        ("p256.pem", "other.key", "does not belong"),
+        ("none.pem", "other.key", "none.pem"),
+    ] {
+        at(cert, key).says(expected);
+    }
+    nerve(here.path(), &["serve", "none", "--tls-cert", &file("p256.pem")]).ends(2);
+}

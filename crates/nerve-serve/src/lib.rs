@@ -3,6 +3,7 @@
 //! | place | what lives there |
 //! |---|---|
 //! | [`Server`] | the listener, its connections and their bounds |
+//! | [`Tls`] | its certificate |
 //! | `place.rs`, `route.rs` | from a request to its answer |
 //! | `openapi.rs`, `assets/` | the description of all this for programs, and the page on which people try a model |
 //! | [`Repository`] | the models, their versions, how they come and go |
@@ -11,7 +12,7 @@
 //! | [`Graph`] | a model of tensors, from an ONNX file |
 //! | [`batch`] | requests that come at the same time are answered together |
 //! | [`plans`] | the network compiled for a few numbers of rows |
-//! | [`tensor`], `infer.rs` | the tensors and the requests of the protocol |
+//! | [`tensor`], `numbers.rs`, [`infer`] | the tensors and the requests of the protocol |
 //! | [`rows`] | `POST /predict`: JSON and CSV in the columns of the recipe |
 //! | [`watch`], `describe.rs` | counters, and what is said of them |
 //!
@@ -28,10 +29,11 @@ pub mod batch;
 pub mod columns;
 mod describe;
 pub mod graph;
-mod infer;
+pub mod infer;
 mod loaded;
 mod log;
 mod model;
+mod numbers;
 mod openapi;
 mod options;
 mod place;
@@ -42,6 +44,11 @@ mod route;
 pub mod rows;
 mod server;
 pub mod tensor;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod tls;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "no_tls.rs"]
+mod tls;
 pub mod watch;
 
 pub use batch::Batching;
@@ -53,3 +60,4 @@ pub use options::{Limits, Options, Token};
 pub use refusal::Refusal;
 pub use repository::{Line, Repository, Source, Sources};
 pub use server::{BindError, Server};
+pub use tls::{Tls, TlsError};

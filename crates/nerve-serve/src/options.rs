@@ -1,7 +1,9 @@
 //! How a server is set up.
 
+use crate::tls::Tls;
 use sha2::{Digest, Sha256};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a server is set up. What is not said is safe: the loopback, no control from outside, every size and time bounded.
@@ -11,6 +13,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// What requests must carry as `Authorization: Bearer TOKEN`, but for those after its health.
     pub token: Option<Token>,
+    /// The certificate, where connections are encrypted.
+    pub tls: Option<Arc<Tls>>,
     /// Whether it may listen beyond the loopback without a token.
     pub open: bool,
     /// Names of this server in `Host` beside those of the loopback; any name where it listens beyond the loopback and
@@ -32,6 +36,7 @@ impl Default for Options {
         Options {
             address: (Ipv4Addr::LOCALHOST, 8000).into(),
             token: None,
+            tls: None,
             open: false,
             hosts: Vec::new(),
             control: false,
@@ -53,7 +58,7 @@ pub struct Limits {
     pub fields: usize,
     /// Connections at a time.
     pub connections: usize,
-    /// For a head to arrive, and how long a connection may be idle.
+    /// For a head to arrive, how long a connection may be idle, and how long shaking hands may take.
     pub head_time: Duration,
     /// For a body to arrive.
     pub body_time: Duration,

@@ -184,6 +184,8 @@ async fn accept(
                 let room = shared.connections.get() < shared.options.limits.connections as u64;
                 match room {
                     true => drop(tokio::spawn(connection(stream, shared.clone(), phase.clone()))),
+                    // Encrypted it would cost as much as an answer.
+                    false if shared.options.tls.is_some() => {}
                     false => turn_away(&stream),
                 }
             }
@@ -220,9 +222,24 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+async fn connection(stream: TcpStream, shared: Arc<Shared>, phase: watch::Receiver<Phase>) {
     let _open = Counted::new(&shared.connections);
     let _ = stream.set_nodelay(true);
+    let Some(tls) = &shared.options.tls else {
+        return talk(TokioIo::new(stream), &shared, phase).await;
+    };
+    let patience = shared.options.limits.head_time;
+    // Who speaks no TLS, or takes too long about it, has gone.
+    if let Ok(Ok(stream)) = tokio::time::timeout(patience, tls.accept(stream)).await {
+        talk(TokioIo::new(stream), &shared, phase).await;
+    }
+}
+
+async fn talk(
+    stream: impl hyper::rt::Read + hyper::rt::Write + Unpin,
+    shared: &Arc<Shared>,
+    mut phase: watch::Receiver<Phase>,
+) {
     let Limits { head, fields, head_time, write_time, .. } = shared.options.limits;
     let answered = service_fn(|request: hyper::Request<Incoming>| {
         let shared = shared.clone();
@@ -233,7 +250,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut phase: watch::Re
         .header_read_timeout(head_time)
         .max_buf_size(head.max(8192))
         .max_headers(fields)
-        .serve_connection(Timed::new(TokioIo::new(stream), write_time), answered);
+        .serve_connection(Timed::new(stream, write_time), answered);
     let mut connection = pin!(connection);
     // One that comes while the server drains asks for its health: it is answered, and closed by its answer.
     let mut asked = *phase.borrow() != Phase::Serving;

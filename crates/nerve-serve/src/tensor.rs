@@ -1,11 +1,10 @@
 //! Tensors as the Open Inference Protocol sends them, in JSON and in bytes.
 
 use crate::columns::{Cellar, Holds, InputColumn};
+pub use crate::numbers::Json;
 use crate::refusal::{Refusal, shown};
 use nerve_core::DType;
 use nerve_data::{Cells, Element, Field};
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
-use std::fmt;
 
 /// The types of elements of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +105,9 @@ impl Datatype {
 }
 
 /// Whole numbers up to here are kept exactly: 2^53.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+pub(crate) const EXACT: f64 = 9_007_199_254_740_992.0;
 /// The most elements of a tensor.
-const MOST_ELEMENTS: usize = 1 << 23;
+pub(crate) const MOST_ELEMENTS: usize = 1 << 23;
 
 /// The elements of a tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,122 +155,6 @@ pub fn count(name: &str, shape: &[i64]) -> Result<(Vec<usize>, usize), Refusal> 
     }
 }
 
-/// What stands in `data`: elements in order, however deeply lists lie in lists.
-#[derive(Debug, Default)]
-pub struct Json {
-    numbers: Vec<f64>,
-    texts: Vec<Vec<u8>>,
-    /// The length of the lists of each depth, where all are the same.
-    lengths: Vec<usize>,
-    /// How deep the elements lie.
-    depth: Option<usize>,
-    ragged: bool,
-    bools: bool,
-    other: Option<&'static str>,
-    /// A whole number too large to be kept exactly.
-    inexact: bool,
-}
-
-impl Json {
-    /// The shape that the lists have if all of a depth are of one length.
-    pub(crate) fn shape(&self) -> Vec<i64> {
-        self.lengths.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect()
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
-        let mut json = Json::default();
-        Level { json: &mut json, depth: 0, leaf: false }.deserialize(deserializer)?;
-        Ok(json)
-    }
-}
-
-struct Level<'a> {
-    json: &'a mut Json,
-    depth: usize,
-    /// Whether a single element may stand here.
-    leaf: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Level<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Level<'_> {
-    fn room<E: Error>(&mut self) -> Result<(), E> {
-        self.json.ragged |= *self.json.depth.get_or_insert(self.depth) != self.depth;
-        match self.json.numbers.len() + self.json.texts.len() < MOST_ELEMENTS {
-            true if self.leaf => Ok(()),
-            true => Err(E::custom("`data` is no list")),
-            false => Err(E::custom(format!("a tensor of more than {MOST_ELEMENTS} elements"))),
-        }
-    }
-
-    fn number<E: Error>(mut self, number: f64) -> Result<(), E> {
-        self.room()?;
-        self.json.numbers.push(number);
-        Ok(())
-    }
-}
-
-impl<'de> Visitor<'de> for Level<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of elements")
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        self.number(number)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        self.json.inexact |= number > EXACT as u64;
-        self.number(number as f64)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        self.json.inexact |= number.unsigned_abs() > EXACT as u64;
-        self.number(number as f64)
-    }
-
-    fn visit_bool<E: Error>(self, is: bool) -> Result<(), E> {
-        self.json.bools = true;
-        self.number(f64::from(u8::from(is)))
-    }
-
-    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
-        self.room()?;
-        self.json.texts.push(text.as_bytes().to_vec());
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.json.other = Some("null");
-        self.number(0.0)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Level { json, depth, .. } = self;
-        let mut length = 0;
-        while list.next_element_seed(Level { json, depth: depth + 1, leaf: true })?.is_some() {
-            length += 1;
-        }
-        if json.lengths.len() <= depth {
-            json.lengths.resize(depth + 1, usize::MAX);
-        }
-        let known = &mut json.lengths[depth];
-        json.ragged |= *known != usize::MAX && *known != length;
-        *known = length;
-        Ok(())
-    }
-}
-
 /// A tensor from JSON.
 ///
 /// # Errors
@@ -284,7 +167,7 @@ pub fn from_json(
 ) -> Result<Sent, Refusal> {
     let (shape, count) = count(name, shape)?;
     let shown = shown(name);
-    let Json { numbers, texts, lengths, ragged, bools, other, inexact, .. } = json;
+    let Json { numbers, texts, lengths, ragged, bools, other, inexact, fractions, .. } = json;
     let found = numbers.len() + texts.len();
     if found != count || ragged {
         let how = if ragged { " in lists of different lengths" } else { "" };
@@ -319,20 +202,29 @@ pub fn from_json(
             return Err(wrong("a number"));
         }
         _ => {
-            in_range(&shown, datatype, &numbers, inexact)?;
-            Elements::Numbers(numbers)
+            in_range(&shown, datatype, &numbers, (inexact, fractions))?;
+            match datatype {
+                Uint8 => Elements::Bytes(numbers.into_iter().map(|n| n as u8).collect()),
+                _ => Elements::Numbers(numbers),
+            }
         }
     };
     Ok(Sent { name: name.to_string(), datatype, shape, elements })
 }
 
-fn in_range(name: &str, datatype: Datatype, numbers: &[f64], inexact: bool) -> Result<(), Refusal> {
+fn in_range(
+    name: &str,
+    datatype: Datatype,
+    numbers: &[f64],
+    (inexact, fractions): (bool, bool),
+) -> Result<(), Refusal> {
     let out = |number: &f64| {
         Refusal::unfit(format!("input `{name}`: {number} is no {}", datatype.name()))
     };
     match datatype.range() {
         Some((least, most)) => {
-            let fits = |n: &f64| n.fract() == 0.0 && (least..=most).contains(n);
+            let whole = |n: &f64| !fractions || n.fract() == 0.0;
+            let fits = |n: &f64| (least..=most).contains(n) && whole(n);
             if let Some(wrong) = numbers.iter().find(|n| !fits(n)) {
                 return Err(out(wrong));
             }
@@ -471,7 +363,14 @@ impl Sent {
                 self.shape
             ))
         };
-        match (self.elements, &column.holds) {
+        // Bytes stay bytes where they are pixels.
+        let elements = match (self.elements, &column.holds) {
+            (Elements::Bytes(bytes), Holds::Cell | Holds::Vector(_) | Holds::Sound(_)) => {
+                Elements::Numbers(bytes.into_iter().map(f64::from).collect())
+            }
+            (elements, _) => elements,
+        };
+        match (elements, &column.holds) {
             (Elements::Texts(files), Holds::Picture(_) | Holds::Sound(_)) if one => {
                 let cells = files.iter().map(|file| column.file(file)).collect::<Result<_, _>>()?;
                 Ok(Cellar::Rows(cells))
@@ -488,9 +387,6 @@ impl Sent {
             }
             (Elements::Numbers(numbers), Holds::Cell) if one => {
                 Ok(Cellar::Column(Cells::Numbers(numbers)))
-            }
-            (Elements::Bytes(bytes), Holds::Cell) if one => {
-                Ok(Cellar::Column(Cells::Numbers(bytes.into_iter().map(f64::from).collect())))
             }
             (Elements::Numbers(numbers), Holds::Picture(shape)) if self.shape[1..] == shape[..] => {
                 let byte = |&n: &f64| n.fract() == 0.0 && (0.0..=255.0).contains(&n);

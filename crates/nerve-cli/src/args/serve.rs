@@ -16,12 +16,12 @@ Examples:
   nerve serve titanic digits=runs/mnist-2        two models, the second under another name
   nerve serve detector.onnx                      a model of another framework, with the tensors that it names
   nerve serve models/ --reload                   all of NAME/VERSION/model.safetensors, and what changes there
-  NERVE_TOKEN=secret nerve serve mnist --http 0.0.0.0:8000
+  NERVE_TOKEN=secret nerve serve mnist --http 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem
 
 Speaks the Open Inference Protocol (version 2): POST /v2/models/NAME/infer. Rows in the columns of the
 recipe go to POST /predict or /predict/NAME, as JSON or CSV, pictures and WAV files as they are.
 Metrics for Prometheus: GET /metrics. SIGTERM and Ctrl-C let requests under way be answered, and exit 0;
-SIGHUP looks for models that changed.")]
+SIGHUP looks for models that changed, and reads the certificate again.")]
 pub struct Serve {
     /// Runs (name or folder), model files, ONNX files, NAME=any of these, or one folder of NAME/VERSION/model.safetensors
     /// or NAME/VERSION/model.onnx
@@ -57,6 +57,12 @@ pub struct Serve {
     /// A file with the token that requests must carry (Authorization: Bearer TOKEN) [default: NERVE_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// A file with the certificate of this server in PEM, and behind it those that signed it: https
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// A file with its private key in PEM, not encrypted
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Listen beyond this machine without a token
     #[arg(long)]
     pub insecure_no_auth: bool,

@@ -7,7 +7,7 @@ use crate::output::{self, complain};
 use crate::signals::Signals;
 use nerve_recipe::source::escape;
 use nerve_serve::{
-    Batching, BindError, Limits, Log, Options, Repository, Server, Source, Sources, Token,
+    Batching, BindError, Limits, Log, Options, Repository, Server, Source, Sources, Tls, Token,
 };
 use nerve_track::RunFolder;
 use serde_json::json;
@@ -23,7 +23,8 @@ const LOOK: Duration = Duration::from_secs(2);
 
 pub fn run(args: &Serve) -> Result<(), Failure> {
     set_threads(&args.common)?;
-    let options = options(args)?;
+    let tls = tls(args)?;
+    let options = Options { tls: tls.clone(), ..options(args)? };
     let sources = sources(args)?;
     let batching = Batching {
         most_rows: args.max_batch as usize,
@@ -47,10 +48,10 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
     }
     let signals = Signals::catch()
         .map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
-    announce(&server, &repository, args.common.json)?;
+    announce(&server, &repository, tls.is_some(), args.common.json)?;
     let look_now =
         surviving().map_err(|error| Failure::Runtime(format!("cannot catch signals: {error}")))?;
-    watch(&repository, args.reload, look_now);
+    watch(&repository, args.reload, look_now, tls);
     let drained = server.run(|| signals.stop.load(Ordering::SeqCst));
     match drained.map_err(|error| Failure::Runtime(format!("the server stopped: {error}")))? {
         true => Ok(()),
@@ -70,13 +71,26 @@ fn surviving() -> io::Result<Arc<AtomicBool>> {
     Ok(hung_up)
 }
 
-/// Looks for models that changed: when the flag is set, and now and then if that is wanted.
-fn watch(repository: &Arc<Repository>, regularly: bool, now: Arc<AtomicBool>) {
+/// Looks for models that changed: when the flag is set, and now and then if that is wanted. The flag is for the
+/// certificate, too.
+fn watch(
+    repository: &Arc<Repository>,
+    regularly: bool,
+    now: Arc<AtomicBool>,
+    tls: Option<Arc<Tls>>,
+) {
     let repository = Arc::downgrade(repository);
     let work = move || {
         let mut last = Instant::now();
         while let Some(repository) = repository.upgrade() {
-            if now.swap(false, Ordering::SeqCst) || (regularly && last.elapsed() >= LOOK) {
+            let hung_up = now.swap(false, Ordering::SeqCst);
+            if let Some(tls) = &tls
+                && hung_up
+                && let Err(error) = tls.reload()
+            {
+                complain(&format!("the certificate stays as it was: {error}"));
+            }
+            if hung_up || (regularly && last.elapsed() >= LOOK) {
                 match repository.look() {
                     Ok(refused) => refused.iter().for_each(|text| complain(text)),
                     Err(error) => complain(&format!("the folder of models: {error}")),
@@ -90,8 +104,13 @@ fn watch(repository: &Arc<Repository>, regularly: bool, now: Arc<AtomicBool>) {
     std::thread::spawn(work);
 }
 
-fn announce(server: &Server, repository: &Repository, json: bool) -> Result<(), Failure> {
-    let url = format!("http://{}", server.address());
+fn announce(
+    server: &Server,
+    repository: &Repository,
+    encrypted: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let url = format!("{}://{}", if encrypted { "https" } else { "http" }, server.address());
     let names = repository.names();
     match json {
         true => output::json(&json!({ "url": url, "models": names }))?,
@@ -137,6 +156,12 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let token = Token::new(text.trim());
     token.map(Some).ok_or_else(|| Failure::Usage("the token is empty".to_string()))
+}
+
+fn tls(args: &Serve) -> Result<Option<Arc<Tls>>, Failure> {
+    let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let tls = Tls::open(cert, key).map_err(|error| Failure::Usage(format!("TLS: {error}")))?;
+    Ok(Some(Arc::new(tls)))
 }
 
 fn log(file: Option<&Path>) -> Result<Option<Log>, Failure> {

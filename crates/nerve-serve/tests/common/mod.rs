@@ -233,7 +233,7 @@ impl Answer {
 }
 
 /// Reads one answer.
-pub fn read(stream: &mut TcpStream) -> Answer {
+pub fn read(stream: &mut impl Read) -> Answer {
     let mut bytes = Vec::new();
     let mut one = [0; 1];
     while !bytes.ends_with(b"\r\n\r\n") {
