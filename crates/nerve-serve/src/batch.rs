@@ -67,6 +67,11 @@ pub trait Runner<W: Work = Examples>: Send {
     /// The most rows of a batch.
     fn most_rows(&self) -> usize;
 
+    /// How many rows to run now if so many wait, [`Runner::most_rows`] at most: the others come with the next batch.
+    fn best_rows(&self, waiting: usize) -> usize {
+        waiting
+    }
+
     /// What comes out for all of them, one behind the other.
     ///
     /// # Errors
@@ -171,7 +176,7 @@ impl<W: Work> Batcher<W> {
         let shared = Arc::new(Shared { queue, wake: Condvar::new(), batching, watch });
         let own = shared.clone();
         let work = move || {
-            while let Some(batch) = next(&own) {
+            while let Some(batch) = next(&own, &*runner) {
                 answer(&mut *runner, batch, &own.watch);
             }
         };
@@ -220,7 +225,7 @@ impl<W: Work> Drop for Batcher<W> {
 }
 
 /// The next batch; `None` when there will be none.
-fn next<W: Work>(shared: &Shared<W>) -> Option<Vec<Job<W>>> {
+fn next<W: Work>(shared: &Shared<W>, runner: &dyn Runner<W>) -> Option<Vec<Job<W>>> {
     let Batching { most_rows, delay, .. } = shared.batching;
     let mut queue = shared.locked();
     loop {
@@ -234,11 +239,13 @@ fn next<W: Work>(shared: &Shared<W>) -> Option<Vec<Job<W>>> {
             queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        let fitting = fitting(&queue.jobs, most_rows);
-        let full = fitting < queue.jobs.len() || rows(&queue.jobs, fitting) >= most_rows;
+        let all = fitting(&queue.jobs, most_rows);
+        let waiting = rows(&queue.jobs, all);
+        let full = all < queue.jobs.len() || waiting >= most_rows;
         let left = (oldest.since + delay).saturating_duration_since(Instant::now());
         if full || left.is_zero() || queue.stopped {
-            let batch = queue.jobs.drain(..fitting).collect();
+            let best = fitting(&queue.jobs, runner.best_rows(waiting));
+            let batch = queue.jobs.drain(..best).collect();
             shared.watch.waiting.set(queue.jobs.len() as u64);
             return Some(batch);
         }

@@ -5,6 +5,7 @@ use nerve_core::{DType, Shape, Step, Tensor, compile};
 use nerve_data::{Element, Field, Values};
 use nerve_nn::{Context, Model};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Plans for batches of 1, 2, 4, ... rows, or of more. A batch runs in the smallest that holds it; the rows behind it are zeros.
 ///
@@ -16,6 +17,8 @@ pub struct Plans {
 struct Plan {
     rows: usize,
     step: Step,
+    /// How long a run takes: the shortest of a few.
+    cost: Duration,
     /// For each input the rows of the batch, before they are copied into the plan.
     room: Vec<Values>,
 }
@@ -36,13 +39,37 @@ impl Plans {
     ) -> Result<Plans, String> {
         let mut plans = Vec::new();
         for rows in sizes(least, most) {
-            let plan = Plan::new(model.clone(), fields, rows);
+            let mut plan = Plan::new(model.clone(), fields, rows);
             // What stands in variables alone is computed in the first run: here, not in a request.
-            plan.step.run().map_err(|error| error.to_string())?;
+            let first = plan.run()?;
+            let again = if first < LONG { 3 } else { 0 };
+            let times = (0..again).map(|_| plan.run()).collect::<Result<Vec<_>, _>>()?;
+            plan.cost = times.into_iter().fold(first, Duration::min);
             plans.push(plan);
         }
         Ok(Plans { plans })
     }
+}
+
+/// A run that is long enough to say how long the next will take.
+const LONG: Duration = Duration::from_millis(5);
+
+/// How many of the rows that wait should run now, if runs of so many rows take so long: as many as give the most rows a
+/// second. A plan runs all of its rows, also where nothing stands in them: 17 rows in one of 32 may take twice as long as
+/// 16 in their own.
+fn best(costs: impl Iterator<Item = (usize, Duration)>, waiting: usize) -> usize {
+    let (mut best, mut rate) = (waiting, 0.0);
+    for (rows, cost) in costs {
+        let own = rows.min(waiting);
+        let per_second = own as f64 / cost.as_secs_f64().max(1e-9);
+        if per_second >= rate {
+            (best, rate) = (own, per_second);
+        }
+        if rows >= waiting {
+            break;
+        }
+    }
+    best
 }
 
 /// `least`, twice as many, and so on, and `most` itself.
@@ -71,7 +98,15 @@ impl Plan {
         });
         let step = function.step(&signature);
         let room = |field: &Field| Values::zeros(field.element, rows * field.values_per_sample());
-        Plan { rows, step, room: fields.iter().map(room).collect() }
+        let room = fields.iter().map(room).collect();
+        Plan { rows, step, cost: Duration::ZERO, room }
+    }
+
+    /// Runs once; gives how long that took.
+    fn run(&self) -> Result<Duration, String> {
+        let begun = Instant::now();
+        self.step.run().map_err(|error| error.to_string())?;
+        Ok(begun.elapsed())
     }
 
     /// Copies the examples in, one behind the other, and zeros behind them.
@@ -110,6 +145,10 @@ impl Runner for Plans {
         self.plans.last().map_or(1, |plan| plan.rows)
     }
 
+    fn best_rows(&self, waiting: usize) -> usize {
+        best(self.plans.iter().map(|plan| (plan.rows, plan.cost)), waiting)
+    }
+
     fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String> {
         let rows: usize = batch.iter().map(|examples| examples.rows).sum();
         let plan = self.plans.iter_mut().find(|plan| plan.rows >= rows);
@@ -128,7 +167,7 @@ impl Runner for Plans {
 
 #[cfg(test)]
 mod tests {
-    use super::sizes;
+    use super::*;
 
     #[test]
     fn plans_double_up_to_the_most() {
@@ -137,5 +176,23 @@ mod tests {
         assert_eq!(sizes(1, 20), [1, 2, 4, 8, 16, 20]);
         assert_eq!(sizes(8, 32), [8, 16, 32]);
         assert_eq!(sizes(8, 4), [8]);
+    }
+
+    #[test]
+    fn so_many_rows_run_that_most_are_answered_in_a_second() {
+        let costs = |of: [u64; 4]| {
+            [1, 2, 4, 8].into_iter().zip(of.map(Duration::from_micros)).collect::<Vec<_>>()
+        };
+        // Each row takes as long as another: no plan runs with rows in which nothing stands.
+        let linear = costs([100, 200, 400, 800]);
+        // Reading the weights takes all the time.
+        let flat = costs([100, 101, 102, 103]);
+        for (waiting, few, many) in [(1, 1, 1), (3, 2, 3), (5, 4, 5), (7, 4, 7), (8, 8, 8)] {
+            assert_eq!(best(linear.iter().copied(), waiting), few);
+            assert_eq!(best(flat.iter().copied(), waiting), many);
+        }
+        // Six rows in a plan of eight are better than four in their own where eight cost little more.
+        assert_eq!(best(costs([100, 150, 240, 300]).into_iter(), 6), 6);
+        assert_eq!(best(costs([0; 4]).into_iter(), 3), 3);
     }
 }
