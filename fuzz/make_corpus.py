@@ -3,6 +3,7 @@
     pip install numpy==2.4.6 onnx==1.22.0 pillow && python make_corpus.py
 """
 
+import base64
 import gzip
 import io
 import json
@@ -173,3 +174,38 @@ config = {
 }
 seed("bert", "config", json.dumps(config))
 assert zlib.crc32(b"") == 0 and onnx.__version__
+
+
+def tensor(name, shape, datatype, **more):
+    return {"name": name, "shape": shape, "datatype": datatype, **more}
+
+
+def request(inputs, data=b"", **more):
+    """A request of the Open Inference Protocol; with data, the length of its head in two bytes, and the data."""
+    head = json.dumps({"id": "1", "inputs": inputs, **more}).encode()
+    return struct.pack("<H", len(head) if data else 0) + head + data
+
+
+texts = [tensor("colour", [1], "BYTES", data=["red"]), tensor("note", [1, 1], "BYTES", data=[["one \u00e9"]])]
+pixels = tensor("image", [1, 1, 3, 2], "UINT8", data=[[[[0, 1], [2, 255], [4, 5]]]])
+seed("infer", "json", request([tensor("a", [1], "FP64", data=[-1.5e-3])] + texts + [pixels]))
+wanted = [{"name": "c_probabilities", "parameters": {"binary_data": True, "classification": 2}}]
+seed("infer", "outputs", request([tensor("a", [1], "INT64", data=[7])] + texts + [pixels], outputs=wanted))
+
+
+def held(size):
+    return {"parameters": {"binary_data_size": size}}
+
+
+inputs = [
+    tensor("a", [2], "FP16", **held(4)), tensor("colour", [2], "BYTES", **held(15)),
+    tensor("note", [2], "BYTES", **held(8)), tensor("image", [2, 1, 3, 2], "UINT8", **held(12)),
+]
+data = struct.pack("<ee", 1.5, -2) + b"\3\0\0\0red\4\0\0\0blue" + bytes(8) + bytes(range(12))
+seed("infer", "binary", request(inputs, data, parameters={"binary_data_output": True}))
+picture = base64.b64encode(buffered(lambda out: Image.new("L", (2, 3), 7).save(out, "png"))).decode()
+row = {"a": 1.5, "colour": "red", "note": "one \n\u4e8c", "image": picture, "other": [None, {"x": True}]}
+seed("rows_json", "row", json.dumps(row))
+seed("rows_json", "rows", json.dumps([row, {**row, "a": None}]))
+seed("rows_csv", "rows", f'note,a,colour,image\n"one ""two""",1e3,red,{picture}\n,,blue,{picture}\n')
+seed("rows_csv", "semicolons", f"\ufeffa;colour;image;note\r\n1;red;data:image/png;base64,{picture};x\r\n")

@@ -4,9 +4,10 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use nerve::data::source::{self, Options};
-use nerve::data::{Element, Field, image_file, text};
+use nerve::data::{Cells, Column, Element, Field, Origin, Table, image_file, text};
 use nerve::formats::kind::Kind;
 use nerve::formats::onnx::Model;
 use nerve::formats::pickle::Pickle;
@@ -14,8 +15,9 @@ use nerve::formats::rdata::read_rda;
 use nerve::formats::safetensors::{Contents, SafeTensors};
 use nerve::formats::wav::parse_wav;
 use nerve::formats::{Idx, Limits, Npy, Reader, Zip, archive, npy, tfevents};
-use nerve::recipe::{Card, Embedder, Recipe, Source};
+use nerve::recipe::{Card, Embedder, Features, Network, Recipe, Rows, Source};
 use nerve::train::Checkpoints;
+use nerve_serve::{Batching, Served, infer, rows};
 
 /// A reader of outside bytes.
 pub struct Target {
@@ -26,7 +28,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "safetensors", run: safetensors },
     Target { name: "npy", run: read_npy },
     Target { name: "npz", run: npz },
@@ -47,6 +49,9 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "tokenizer", run: tokenizer },
     Target { name: "card", run: card },
     Target { name: "bert", run: bert },
+    Target { name: "infer", run: infer_request },
+    Target { name: "rows_json", run: rows_json },
+    Target { name: "rows_csv", run: rows_csv },
 ];
 
 /// Calls the target of that name.
@@ -223,4 +228,59 @@ fn bert(bytes: &[u8]) {
     fs::write(folder.join("config.json"), bytes).expect("written");
     assert!(Embedder::open(&folder).is_err());
     let _ = Contents::read(folder.join("config.json"));
+}
+
+/// A model with a column of every kind that a request can fill.
+const SERVED: &str = "[data]\npath = \"x.csv\"\n\
+    [[input]]\nname = \"a\"\ntype = \"number\"\n\
+    [[input]]\nname = \"colour\"\ntype = \"category\"\n\
+    [[input]]\nname = \"note\"\ntype = \"text\"\nmax_len = 4\n\
+    [[input]]\nname = \"image\"\ntype = \"image\"\n\
+    [[output]]\nname = \"c\"\ntype = \"category\"\n";
+
+fn served() -> &'static Served {
+    static MODEL: OnceLock<Served> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let texts = |of: [&str; 3]| Cells::Text((0..12).map(|i| Some(of[i % 3])).collect());
+        let numbers = |most: usize| Cells::Numbers((0..12).map(|i| (i % most) as f64).collect());
+        let pixels: Vec<u8> = (0..12 * 6).collect();
+        let columns = [
+            ("a", numbers(7)),
+            ("colour", texts(["red", "green", "blue"])),
+            ("note", texts(["one two", "two three", "three four five"])),
+            ("image", Cells::Arrays(Field::new("image", &[1, 3, 2], Element::U8), pixels.into())),
+            ("c", numbers(3)),
+        ];
+        let columns = columns.map(|(name, cells)| Column { name: name.into(), cells });
+        let table = Table::new(columns.into(), Origin::default()).expect("a table");
+        let recipe = Recipe::load(Source::new("fuzz", SERVED), &[]).expect("a recipe");
+        let features = Features::fit(&recipe, &Rows::all(table)).expect("features");
+        let card = Card { recipe, features, trained: Default::default() };
+        let network = Network::new(&card.recipe, &card.features).expect("a network");
+        let path = folder().join("served.safetensors");
+        network.params.save_safetensors(&path, &card.metadata()).expect("a file");
+        let batching = Batching { most_rows: 2, ..Batching::default() };
+        Served::open("m", 1, &path, batching).expect("a model")
+    })
+}
+
+/// The first two bytes are the length of the head in JSON, zeros for a request that is all JSON.
+fn infer_request(bytes: &[u8]) {
+    let Some((length, body)) = bytes.split_first_chunk::<2>() else { return };
+    let head = Some(usize::from(u16::from_le_bytes(*length))).filter(|&length| length > 0);
+    if let Ok(mut asked) = infer::read(body, head) {
+        let _ = asked.examples(served());
+    }
+}
+
+fn rows_json(bytes: &[u8]) {
+    if let Ok((cells, _)) = rows::from_json(served(), bytes) {
+        let _ = served().encode(&cells, cells[0].rows());
+    }
+}
+
+fn rows_csv(bytes: &[u8]) {
+    if let Ok(cells) = rows::from_csv(served(), bytes) {
+        let _ = served().encode(&cells, cells[0].rows());
+    }
 }
