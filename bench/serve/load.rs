@@ -8,6 +8,11 @@
 //! Without `--rate` the loop is closed: each connection asks again when it was answered, which finds the most that
 //! the server can do. With it the loop is open: requests begin at random times (Poisson) at this rate, and their
 //! time counts from when they should have begun, so that a server that stands still cannot hide it.
+//!
+//! `--header 'Inference-Header-Content-Length: 147'` for tensors in bytes. `--every 60 --pid PID` says after each minute what the
+//! server holds and how the times of that minute were.
+
+mod process;
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +23,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 
 const USAGE: &str = "nerve-load ADDRESS PATH --body FILE [--type application/json] [--connections 64] \
-                     [--seconds 10] [--warm 2] [--rate PER_SECOND]";
+                     [--seconds 10] [--warm 2] [--rate PER_SECOND] [--header 'NAME: VALUE'] \
+                     [--every SECONDS --pid PID]";
 
 struct Plan {
     address: String,
@@ -27,6 +33,8 @@ struct Plan {
     warm: Duration,
     time: Duration,
     rate: Option<f64>,
+    /// How often to say how it goes, and of which process.
+    every: Option<(f64, u32)>,
 }
 
 impl Plan {
@@ -43,8 +51,9 @@ impl Plan {
         let body = std::fs::read(options.get("--body")?).ok()?;
         let kind = options.get("--type").copied().unwrap_or("application/json");
         let (address, path) = (places[0].clone(), &places[1]);
+        let more = options.get("--header").map_or(String::new(), |line| format!("{line}\r\n"));
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n",
             body.len()
         );
         Some(Plan {
@@ -54,15 +63,33 @@ impl Plan {
             warm: Duration::from_secs_f64(number("--warm", 2.0)?),
             time: Duration::from_secs_f64(number("--seconds", 10.0)?),
             rate: options.get("--rate").map(|text| text.parse()).transpose().ok()?,
+            every: match (options.get("--every"), options.get("--pid")) {
+                (Some(every), Some(pid)) => Some((every.parse().ok()?, pid.parse().ok()?)),
+                _ => None,
+            },
         })
     }
 }
 
 #[derive(Default)]
 struct Seen {
-    /// Microseconds.
-    times: Vec<f64>,
+    /// When each answer came, in seconds since the beginning, and how many microseconds it took.
+    times: Vec<(f32, f32)>,
     failed: usize,
+}
+
+/// The time that this share of the answers did not exceed; `sorted` are times in microseconds.
+fn at(sorted: &[f32], share: f64) -> f32 {
+    let index = (share * sorted.len() as f64) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f32::NAN)
+}
+
+/// The times from one moment to another, sorted.
+fn between(times: &[(f32, f32)], from: f64, to: f64) -> Vec<f32> {
+    let within = |(when, _): &&(f32, f32)| (from..to).contains(&f64::from(*when));
+    let mut found: Vec<f32> = times.iter().filter(within).map(|(_, time)| *time).collect();
+    found.sort_by(f32::total_cmp);
+    found
 }
 
 fn main() -> ExitCode {
@@ -96,12 +123,18 @@ async fn run(plan: Rc<Plan>) -> String {
             async move { connection(&plan, &due, begin, end).await },
         ));
     }
+    let watched =
+        plan.every.map(|(every, pid)| tokio::task::spawn_local(watch(every, pid, begin, end)));
     if let Some(rate) = plan.rate {
         let mut next = Instant::now();
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         while next < end {
             while Instant::now() < next {
-                tokio::task::yield_now().await;
+                match plan.every {
+                    // For an hour a core is too much: requests begin up to a millisecond late, which their time says.
+                    Some(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                    None => tokio::task::yield_now().await,
+                }
             }
             let _ = times.send(next);
             state = state
@@ -122,22 +155,57 @@ async fn run(plan: Rc<Plan>) -> String {
             Err(_) => all.failed += 1,
         }
     }
-    all.times.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = (share * all.times.len() as f64) as usize;
-        all.times.get(index.min(all.times.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    let windows = match watched {
+        Some(watched) => watched.await.unwrap_or_default(),
+        None => Vec::new(),
     };
-    format!(
+    let mut text = String::new();
+    for (from, to, held) in windows {
+        let times = between(&all.times, from, to);
+        text.push_str(&format!(
+            "{to:.0} s: {} answers, p50 {:.0}, p99 {:.0}; {} KiB, {} files\n",
+            times.len(),
+            at(&times, 0.5),
+            at(&times, 0.99),
+            held.resident,
+            held.files
+        ));
+    }
+    let times = between(&all.times, f64::MIN, f64::MAX);
+    text + &format!(
         "{} answers, {} failed, {:.0} a second; microseconds: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, most {:.0}",
-        all.times.len(),
+        times.len(),
         all.failed,
-        all.times.len() as f64 / plan.time.as_secs_f64(),
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(0.999),
-        at(1.0)
+        times.len() as f64 / plan.time.as_secs_f64(),
+        at(&times, 0.5),
+        at(&times, 0.9),
+        at(&times, 0.99),
+        at(&times, 0.999),
+        at(&times, 1.0)
     )
+}
+
+/// What the server held at the end of each window: from when to when, in seconds since the beginning.
+async fn watch(
+    every: f64,
+    pid: u32,
+    begin: Instant,
+    end: Instant,
+) -> Vec<(f64, f64, process::Holds)> {
+    let mut windows = Vec::new();
+    let mut from = 0.0;
+    loop {
+        let to = from + every;
+        let until = begin + Duration::from_secs_f64(to);
+        if until > end {
+            return windows;
+        }
+        tokio::time::sleep_until(until.into()).await;
+        let Some(held) = process::holds(pid) else { return windows };
+        eprintln!("{to:.0} s: {} KiB, {} files", held.resident, held.files);
+        windows.push((from, to, held));
+        from = to;
+    }
 }
 
 async fn connection(
@@ -166,7 +234,10 @@ async fn connection(
         }
         let answered = ask(&mut stream, &plan.request, &mut room).await;
         match answered {
-            Ok(200) if since >= begin => seen.times.push(since.elapsed().as_secs_f64() * 1e6),
+            Ok(200) if since >= begin => {
+                let (when, took) = (since - begin, since.elapsed());
+                seen.times.push((when.as_secs_f32(), took.as_secs_f32() * 1e6));
+            }
             Ok(200) => {}
             Ok(_) => seen.failed += 1,
             Err(_) => {
