@@ -45,15 +45,19 @@ pub(super) const NAME_NA: Param = Param::with_default(
 
 /// The words that mean that a cell holds nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Words(Vec<String>);
+pub struct Words(Vec<String>);
 
 impl Words {
-    pub(crate) fn of(args: &Args) -> Words {
+    /// Those that the arguments of a feature name as `na_values`.
+    ///
+    /// # Panics
+    /// If it takes no such argument.
+    pub fn of(args: &Args) -> Words {
         Words(args.texts("na_values"))
     }
 
     /// Those of numbers, for guessing.
-    pub(crate) fn of_numbers() -> Words {
+    pub fn of_numbers() -> Words {
         let word = |value: &Value| match value {
             Value::Text(text) => text.to_string(),
             _ => String::new(),
@@ -62,7 +66,7 @@ impl Words {
     }
 
     /// Those of names: nothing but the empty text.
-    pub(crate) fn of_names() -> Words {
+    pub fn of_names() -> Words {
         Words(vec![String::new()])
     }
 
@@ -71,7 +75,10 @@ impl Words {
     }
 
     /// The number in a cell; `None` where there is none.
-    pub(crate) fn number(&self, cell: Cell<'_>) -> Result<Option<f64>, Refusal> {
+    ///
+    /// # Errors
+    /// The cell holds something else.
+    pub fn number(&self, cell: Cell<'_>) -> Result<Option<f64>, Refusal> {
         let finite = |number: f32| if number.is_nan() { Ok(None) } else { Ok(Some(number.into())) };
         let number = match cell {
             Cell::Missing => Ok(None),
@@ -92,7 +99,10 @@ impl Words {
 
     /// The name in a cell; `None` where there is none. `1` and `1.0` are the same name: sources differ in how they
     /// write whole numbers.
-    pub(crate) fn name<'a>(&self, cell: Cell<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+    ///
+    /// # Errors
+    /// The cell holds an array of several values.
+    pub fn name<'a>(&self, cell: Cell<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
         let name: Cow<'a, str> = match cell {
             Cell::Missing => return Ok(None),
             Cell::Text(text) => whole(text.trim()).into(),

@@ -32,6 +32,7 @@ mod text;
 mod timeseries;
 mod vector;
 
+pub use cell::Words;
 pub use propose::{Proposal, propose, propose_output};
 pub use timeseries::PER_SERIES;
 
