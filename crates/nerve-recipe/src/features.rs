@@ -10,6 +10,7 @@ use nerve_data::table::Slot;
 use nerve_data::transform::Pipeline;
 use nerve_data::{DataError, Element, Field};
 use nerve_formats::Meaning;
+use nerve_lens::drift::Reference;
 use serde_json::{Value as Json, json};
 use std::ops::Range;
 use std::path::Path;
@@ -48,6 +49,8 @@ pub struct Features {
     pub fed: usize,
     /// The columns of which each series has a scale of its own.
     pub(crate) own_scales: Vec<PerSeries>,
+    /// What the training rows were like; `None` in old model files.
+    pub reference: Option<Arc<Reference>>,
 }
 
 /// A field as the network gets it.
@@ -85,7 +88,9 @@ impl Features {
         };
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
-        Ok(Features { own_scales, ..Features::new(inputs, outputs)? })
+        let mut features = Features { own_scales, ..Features::new(inputs, outputs)? };
+        features.reference = Some(Arc::new(crate::reference::of_rows(&features, train)?));
+        Ok(features)
     }
 
     /// From features that were fitted in the order of the recipe's inputs and outputs.
@@ -142,7 +147,7 @@ impl Features {
                 slots[slot].name.push_str(" (target)");
             }
         }
-        Ok(Features { inputs, outputs, slots, fed, own_scales: Vec::new() })
+        Ok(Features { inputs, outputs, slots, fed, own_scales: Vec::new(), reference: None })
     }
 
     /// Whether series have scales of their own, from which answers must be brought back.

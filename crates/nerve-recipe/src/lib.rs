@@ -25,6 +25,7 @@ pub mod overrides;
 mod per_series;
 pub mod predictor;
 pub mod recipe;
+pub mod reference;
 mod resolved;
 pub mod schema;
 pub mod session;

@@ -8,6 +8,7 @@ use crate::base::Base;
 use crate::features::Features;
 use crate::recipe::Recipe;
 use crate::source::Source;
+use nerve_lens::drift::Reference;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub(crate) fn with_training(
 const TRAINED: &str = "trained";
 /// The graph of the network in front of the layers.
 pub(crate) const BASE: &str = "base";
+const REFERENCE: &str = "reference";
 
 impl Card {
     /// As the metadata of a safetensors file.
@@ -66,6 +68,9 @@ impl Card {
         .map(|(key, value)| (key.to_string(), value))
         .to_vec();
         all.extend(base);
+        if let Some(reference) = &self.features.reference {
+            all.push((REFERENCE.to_string(), reference.to_json().to_string()));
+        }
         all
     }
 
@@ -105,8 +110,13 @@ impl Card {
             // The file that the recipe names may be gone: this is what it said.
             let _ = recipe.base.set(Ok(Arc::new(base)));
         }
-        let features = Features::restore(&recipe, &json("features")?, Path::new(""))
+        let mut features = Features::restore(&recipe, &json("features")?, Path::new(""))
             .map_err(|error| refuse(format!("`features` in the metadata: {error}")))?;
+        if get(REFERENCE).is_some() {
+            let reference = Reference::from_json(&json(REFERENCE)?)
+                .map_err(|error| refuse(format!("`{REFERENCE}` in the metadata: {error}")))?;
+            features.reference = Some(Arc::new(reference));
+        }
         Ok(Card { recipe, features, trained: json(TRAINED)? })
     }
 }

@@ -3,6 +3,7 @@
 use crate::data::{Data, Part, Rows};
 use crate::features::{Features, begin};
 use crate::recipe::Recipe;
+use crate::reference::Passing;
 use nerve_data::features::{Fitting, Role};
 use nerve_data::source::{self, Options, Source, TableStream};
 use nerve_data::split::{self, ByRow};
@@ -66,17 +67,19 @@ impl Recipe {
         let recipe = self.described_by(opened.whole.columns())?;
         // Where file names in cells start from is known with the first row.
         let first = opened.whole.chunks()?.next(1)?.unwrap_or_default();
+        let mut passing = Passing::default();
         let mut fittings: Vec<(String, Box<dyn Fitting>)> = Vec::new();
         for (role, columns) in [(Role::Input, &recipe.inputs), (Role::Output, &recipe.outputs)] {
             for column in columns {
                 let fitting = begin(column, role, &first.origin().folder)?;
-                fittings.push((column.name.clone(), fitting));
+                fittings.push((column.name.clone(), passing.beside(column, fitting)));
             }
         }
         let learned = source::fit_parts(&*opened.whole, fittings, |table, row| {
             opened.split.as_ref().map_or(Ok(0), |split| split.part(table, row))
         })?;
-        let features = Features::learned(&recipe, learned.features)?;
+        let mut features = Features::learned(&recipe, learned.features)?;
+        features.reference = Some(Arc::new(passing.reference(learned.rows[0])));
         let part = |number: usize| opened.part(number, &features, learned.rows[number]);
         let train = part(0)?.ok_or_else(|| DataError::Empty { what: "training data".into() })?;
         let (validation, test) = (part(VALIDATION)?, part(TEST)?);

@@ -329,11 +329,13 @@ fn binned(a: &NumberSummary, b: &NumberSummary) -> [Vec<f64>; 2] {
     let (least, greatest) = (a.least.min(b.least), a.greatest.max(b.greatest));
     let rows = (a.count + b.count) as f64;
     let count = (rows.log2() + 1.0).ceil().clamp(1.0, MOST_BINS) as usize;
+    // The edges are those of numpy's linspace, to the bit: rounded numbers often lie on one.
+    let step = (greatest - least) / count as f64;
+    let edges: Vec<f64> = (1..count).map(|at| at as f64 * step + least).collect();
     [a, b].map(|side| {
         let mut bins = vec![0.0; count];
         for (value, rows) in &side.points {
-            let place = (value - least) / (greatest - least) * count as f64;
-            bins[(place as usize).min(count - 1)] += rows / side.count as f64;
+            bins[edges.partition_point(|edge| edge <= value)] += rows / side.count as f64;
         }
         bins
     })
