@@ -4,6 +4,7 @@ mod bench;
 mod data;
 mod exchange;
 mod lr_find;
+mod monitor;
 mod runs;
 mod serve;
 mod tune;
@@ -15,6 +16,7 @@ pub use data::{
 };
 pub use exchange::{Embed, Export, ExportFormat, Import, Inspect};
 pub use lr_find::LrFind;
+pub use monitor::Monitor;
 pub use runs::{
     Across, Compare, ExportTo, Plot, Runs, RunsCommand, RunsExport, RunsList, RunsRm, RunsShow,
     RunsTag,
@@ -46,6 +48,7 @@ Examples:
   nerve list layers                        every layer, beside its names in PyTorch and Keras
   nerve ui                                 the runs in the browser, while they train
   nerve serve mnist                        answer requests over HTTP
+  nerve monitor titanic new.csv            whether new rows are like those of the training
 
 Results go to standard output, progress and errors to standard error.
 Exit codes: 0 done, 1 failure, 2 wrong usage or recipe, 3 wrong data, 4 a gate failed,
@@ -106,6 +109,8 @@ pub enum Command {
     New(New),
     /// Answer requests over HTTP with trained networks
     Serve(Serve),
+    /// Say whether data are still like those that a model was trained on
+    Monitor(Monitor),
     /// Watch and compare runs in the browser
     Ui(Ui),
     /// Write all about a run into one HTML file

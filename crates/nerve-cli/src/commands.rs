@@ -12,6 +12,7 @@ mod init;
 mod inspect;
 mod list;
 mod lr_find;
+mod monitor;
 mod plot;
 mod predict;
 mod resume;
@@ -53,6 +54,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Plot(args) => plot::run(&args),
         Command::Init(args) => init::init(&args),
         Command::New(args) => init::new(&args),
+        Command::Monitor(args) => monitor::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Ui(args) => ui::serve(&args),
         Command::Report(args) => ui::report(&args),

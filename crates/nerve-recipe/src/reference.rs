@@ -3,9 +3,11 @@
 use crate::data::Rows;
 use crate::features::{Features, Fitted};
 use crate::predictor::{ModelError, Predictor, Said};
+use crate::session::Session;
 use nerve_data::features::{Answer, Feature, Fitting, Refusal};
 use nerve_data::{Cells, DataError};
 use nerve_lens::drift::{Gauge, Measured, Names, Numbers, Observer, Reference, Sketch};
+use nerve_track::RunFolder;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -184,6 +186,26 @@ impl Predictor {
             Ok(())
         })?;
         Ok(predicted.measured())
+    }
+}
+
+impl Session {
+    /// Asks the model of a run about rows that watched its training, or else about those it learned from, and keeps in its
+    /// file what it says: the reference of its predictions. Rows that are streamed are not asked about.
+    ///
+    /// # Errors
+    /// Those of the file, and of [`Predictor::answers`].
+    pub fn remember_predictions(&self, run: &RunFolder) -> Result<(), ModelError> {
+        let part = self.data.validation.as_ref().unwrap_or(&self.data.train);
+        let Some(rows) = part.rows().filter(|_| !self.recipe.compares_examples()) else {
+            return Ok(());
+        };
+        let mut predictor = Predictor::open(&run.model())?;
+        let Some(reference) = predictor.card.features.reference.as_deref() else { return Ok(()) };
+        let mut reference = reference.clone();
+        reference.predictions = predictor.predicted(rows)?;
+        predictor.card.features.reference = Some(Arc::new(reference.condensed()));
+        Ok(predictor.save(&run.model())?)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::columns::{Holds, InputColumn};
 use crate::graph::Port;
 use crate::loaded::Loaded;
+use crate::repository::Repository;
 use crate::tensor::Datatype;
 use crate::watch::{Histogram, Timed};
 use nerve_data::features::Answer;
@@ -172,7 +173,13 @@ pub fn form(models: &[Loaded]) -> Value {
 }
 
 /// The text of `GET /metrics`: Prometheus' format 0.0.4.
-pub fn metrics(models: &[Loaded], open: u64, requests: &[(u16, u64)], triton: bool) -> String {
+pub fn metrics(
+    repository: &Repository,
+    open: u64,
+    requests: &[(u16, u64)],
+    triton: bool,
+) -> String {
+    let models = &repository.served()[..];
     let mut text = Text(String::new());
     text.head("nerve_build_info", "gauge", "The version of the server.");
     text.line("nerve_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -214,6 +221,7 @@ pub fn metrics(models: &[Loaded], open: u64, requests: &[(u16, u64)], triton: bo
         &w.compute_seconds
     });
     text.histogram("nerve_batch_rows", "Rows of a batch.", models, |w| &w.batch_rows);
+    drift(&mut text, repository, models);
     if triton {
         for (name, kind, help, read) in TRITON {
             text.head(name, kind, help);
@@ -236,6 +244,71 @@ pub fn metrics(models: &[Loaded], open: u64, requests: &[(u16, u64)], triton: bo
         }
     }
     text.0
+}
+
+/// What the rows are like, and what was said of them.
+fn drift(text: &mut Text, repository: &Repository, models: &[Loaded]) {
+    let watched: Vec<_> =
+        models.iter().filter_map(|model| Some((model, model.drifting()?))).collect();
+    text.head("nerve_prediction_total", "counter", "Rows by the class that was said.");
+    for (model, drifting) in &watched {
+        for output in &drifting.outputs {
+            for (class, count) in &output.classes {
+                let labels = [("output", &*output.name), ("class", class)];
+                text.of("nerve_prediction_total", model, &labels, count.get() as f64);
+            }
+        }
+    }
+    text.head(
+        "nerve_prediction_confidence",
+        "histogram",
+        "The probability of the class that was said.",
+    );
+    for (model, drifting) in &watched {
+        for output in drifting.outputs.iter().filter(|output| !output.classes.is_empty()) {
+            let labels = [("output", &*output.name)];
+            text.buckets("nerve_prediction_confidence", model, &labels, &output.sure);
+        }
+    }
+    type Count = fn(&crate::drift::Input) -> &crate::watch::Counter;
+    let counts: [(&str, &str, Count); 2] = [
+        ("nerve_input_missing_total", "Cells without a value.", |input| &input.missing),
+        (
+            "nerve_input_out_of_range_total",
+            "Numbers beyond those of the training rows, and names that these do not have.",
+            |input| &input.out_of_range,
+        ),
+    ];
+    for (name, help, count) in counts {
+        text.head(name, "counter", help);
+        for (model, drifting) in &watched {
+            for input in &drifting.inputs {
+                text.of(name, model, &[("feature", &*input.name)], count(input).get() as f64);
+            }
+        }
+    }
+    let found: Vec<_> =
+        models.iter().filter_map(|model| Some((model, repository.drift(model)?))).collect();
+    text.head(
+        "nerve_drift_score",
+        "gauge",
+        "A p-value (ks, chisquare, z) or a distance of the last rows from those of the training.",
+    );
+    for (model, drift) in &found {
+        for column in &drift.columns {
+            if let Ok(verdict) = &column.verdict {
+                let labels = [("feature", &*column.feature), ("test", verdict.test.name())];
+                text.of("nerve_drift_score", model, &labels, verdict.score);
+            }
+        }
+    }
+    text.head("nerve_drift_detected", "gauge", "Whether the last rows have drifted.");
+    for (model, drift) in &found {
+        for column in &drift.columns {
+            let drifted = f64::from(u8::from(column.drifted()));
+            text.of("nerve_drift_detected", model, &[("feature", &*column.feature)], drifted);
+        }
+    }
 }
 
 type Row = (&'static str, &'static str, &'static str, fn(&crate::watch::Watch) -> u64);
@@ -308,15 +381,25 @@ impl Text {
     ) {
         self.head(name, "histogram", help);
         for model in models {
-            let (buckets, count, sum) = of(model.watch()).read();
-            let bucket = format!("{name}_bucket");
-            for (bound, below) in buckets {
-                self.of(&bucket, model, &[("le", &bound.to_string())], below as f64);
-            }
-            self.of(&bucket, model, &[("le", "+Inf")], count as f64);
-            self.of(&format!("{name}_sum"), model, &[], sum);
-            self.of(&format!("{name}_count"), model, &[], count as f64);
+            self.buckets(name, model, &[], of(model.watch()));
         }
+    }
+
+    fn buckets<const N: usize>(
+        &mut self,
+        name: &str,
+        model: &Loaded,
+        more: &[(&str, &str)],
+        histogram: &Histogram<N>,
+    ) {
+        let (buckets, count, sum) = histogram.read();
+        let bucket = format!("{name}_bucket");
+        let bounds = buckets.into_iter().map(|(bound, below)| (bound.to_string(), below));
+        for (bound, below) in bounds.chain([("+Inf".to_string(), count)]) {
+            self.of(&bucket, model, &[more, &[("le", &bound)]].concat(), below as f64);
+        }
+        self.of(&format!("{name}_sum"), model, more, sum);
+        self.of(&format!("{name}_count"), model, more, count as f64);
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`plans`] | the network compiled for a few numbers of rows |
 //! | [`tensor`], `numbers.rs`, [`infer`] | the tensors and the requests of the protocol |
 //! | [`rows`] | `POST /predict`: JSON and CSV in the columns of the recipe |
+//! | `drift.rs` | what the rows of requests are like, beside those of the training |
 //! | [`watch`], `describe.rs` | counters, and what is said of them |
 //!
 //! # What it promises
@@ -28,6 +29,7 @@
 pub mod batch;
 pub mod columns;
 mod describe;
+mod drift;
 pub mod graph;
 pub mod infer;
 mod loaded;
@@ -52,6 +54,7 @@ mod tls;
 pub mod watch;
 
 pub use batch::Batching;
+pub use drift::Watching;
 pub use graph::Graph;
 pub use loaded::Loaded;
 pub use log::Log;

@@ -1,6 +1,7 @@
 //! A model of either kind: one with columns, from a recipe, or one with tensors, from an ONNX file.
 
 use crate::batch::Batching;
+use crate::drift::{Drifting, Watching};
 use crate::graph::{Graph, Port};
 use crate::model::{ServeError, Served};
 use crate::tensor::Datatype;
@@ -69,6 +70,27 @@ impl Loaded {
         match self {
             Loaded::Rows(served) => &served.watch,
             Loaded::Graph(graph) => &graph.watch,
+        }
+    }
+
+    /// The same, whose rows are watched in another way, or not at all; tensors are not watched.
+    #[must_use]
+    pub(crate) fn watching(self, watching: Option<Watching>) -> Loaded {
+        match self {
+            Loaded::Rows(served) => match Arc::try_unwrap(served) {
+                Ok(served) => served.watching(watching).into(),
+                // It answers already.
+                Err(served) => Loaded::Rows(served),
+            },
+            graph => graph,
+        }
+    }
+
+    /// What its rows are like, if somebody wants to know.
+    pub(crate) fn drifting(&self) -> Option<&Drifting> {
+        match self {
+            Loaded::Rows(served) => served.drifting.as_ref(),
+            Loaded::Graph(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner, Work};
 use crate::columns::{Cellar, InputColumn, OutputColumn};
+use crate::drift::{Drifting, Watching};
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
 use crate::watch::Watch;
@@ -48,6 +49,8 @@ pub struct Served {
     pub outputs: Vec<OutputColumn>,
     /// Columns that are no inputs and say in which order rows follow each other.
     pub order: Vec<String>,
+    /// What its rows are like; `None` where nobody wants to know.
+    pub(crate) drifting: Option<Drifting>,
     predictor: Predictor,
     fields: Vec<Field>,
     slots: Vec<Slot>,
@@ -120,12 +123,20 @@ impl Served {
             inputs,
             outputs,
             order,
+            drifting: Some(Drifting::new(&predictor, Watching::default())),
             fields: fields(&predictor),
             slots,
             places,
             predictor,
             batcher,
         })
+    }
+
+    /// The same, whose rows are watched in another way, or not at all.
+    #[must_use]
+    pub fn watching(mut self, watching: Option<Watching>) -> Served {
+        self.drifting = watching.map(|watching| Drifting::new(&self.predictor, watching));
+        self
     }
 
     /// What the model file says beside its numbers.
@@ -156,12 +167,18 @@ impl Served {
     /// # Errors
     /// 422 with the column and the row of a cell that its feature cannot take.
     pub fn encode(&self, cells: &[Cellar], rows: usize) -> Result<Vec<Examples>, Refusal> {
-        if self.predictor.reaches() {
-            return self.encode_series(cells);
+        let examples = match self.predictor.reaches() {
+            true => self.encode_series(cells),
+            false => {
+                let most = self.batcher.most_rows();
+                let starts = (0..rows).step_by(most);
+                starts.map(|from| self.piece(cells, from..(from + most).min(rows))).collect()
+            }
+        }?;
+        if let Some(drifting) = &self.drifting {
+            drifting.observe(cells, rows);
         }
-        let most = self.batcher.most_rows();
-        let starts = (0..rows).step_by(most);
-        starts.map(|from| self.piece(cells, from..(from + most).min(rows))).collect()
+        Ok(examples)
     }
 
     fn piece(&self, cells: &[Cellar], rows: std::ops::Range<usize>) -> Result<Examples, Refusal> {
@@ -260,6 +277,9 @@ impl Served {
         let mut answers: Vec<Vec<Answer>> = self.outputs.iter().map(|_| Vec::new()).collect();
         for done in collect(&self.batcher, &self.watch, pieces, until).await? {
             self.read(&done, &mut answers)?;
+        }
+        if let Some(drifting) = &self.drifting {
+            drifting.said(&self.predictor, &answers);
         }
         Ok(answers)
     }

@@ -15,6 +15,7 @@ pub(crate) enum Place<'p> {
     Control(&'p str, bool),
     Predict(Option<Named<'p>>),
     Metrics,
+    Drift(Option<Named<'p>>),
     OpenApi,
     Form,
     Page(&'p str),
@@ -70,6 +71,11 @@ impl Place<'_> {
                 Place::Predict(Some(named(model, Some(version))))
             }
             ["metrics"] => Place::Metrics,
+            ["drift"] => Place::Drift(None),
+            ["drift", model] if !model.is_empty() => Place::Drift(Some(named(model, None))),
+            ["drift", model, "versions", version] => {
+                Place::Drift(Some(named(model, Some(version))))
+            }
             ["openapi.json"] => Place::OpenApi,
             ["form"] => Place::Form,
             [file @ ("" | "page.css" | "page.js")] => Place::Page(file),

@@ -1,6 +1,7 @@
 //! The models that are served: their names, their versions, and how they come and go.
 
 use crate::batch::Batching;
+use crate::drift::Watching;
 use crate::loaded::Loaded;
 use crate::refusal::{Refusal, shown};
 use std::collections::BTreeMap;
@@ -127,6 +128,7 @@ pub struct Repository {
     /// Held while models are loaded: one at a time.
     loading: Mutex<()>,
     log: fn(&str),
+    watching: Option<Watching>,
 }
 
 /// What a client hears of a model that cannot be loaded; the cause has paths in it and goes to the log.
@@ -136,7 +138,25 @@ impl Repository {
     /// Nothing is loaded yet. What is wrong with a model that a request loads is told to `log`.
     pub fn new(sources: Sources, batching: Batching, log: fn(&str)) -> Repository {
         let (models, loading) = (RwLock::default(), Mutex::new(()));
-        Repository { sources, batching, models, loading, log }
+        Repository { sources, batching, models, loading, log, watching: Some(Watching::default()) }
+    }
+
+    /// The same, in which the rows of the models are watched in another way, or not at all.
+    #[must_use]
+    pub fn watching(self, watching: Option<Watching>) -> Repository {
+        Repository { watching, ..self }
+    }
+
+    /// Compares what the models were asked with what they were trained on, and tells what begins to drift.
+    pub(crate) fn look_at_drift(&self) {
+        self.served().iter().for_each(|model| drop(self.drift(model)));
+    }
+
+    /// What a model was asked beside what it was trained on.
+    pub(crate) fn drift(&self, model: &Loaded) -> Option<Arc<nerve_lens::drift::Drift>> {
+        let (name, version) = (shown(model.name()), model.version());
+        let tell = |text: &str| (self.log)(&format!("{name}, version {version}: {text}"));
+        Some(model.drifting()?.drift(tell))
     }
 
     /// With a model that no file has: it is not looked at again.
@@ -223,7 +243,11 @@ impl Repository {
     ) -> Option<String> {
         // A model that makes the compiler panic is refused like any other.
         let Source { name, version, file } = source;
-        let open = || Loaded::open(name, *version, file, self.batching, self.sources.external_data);
+        let open = || {
+            let external = self.sources.external_data;
+            let opened = Loaded::open(name, *version, file, self.batching, external)?;
+            Ok::<_, crate::ServeError>(opened.watching(self.watching))
+        };
         let opened = catch_unwind(AssertUnwindSafe(open));
         let opened = match opened {
             Ok(opened) => opened.map_err(|error| error.to_string()),

@@ -9,7 +9,7 @@ use crate::infer;
 use crate::loaded::Loaded;
 use crate::model::Served;
 use crate::openapi;
-use crate::place::{Place, What, steps};
+use crate::place::{Named, Place, What, steps};
 use crate::refusal::Refusal;
 use crate::rows::{self, Form};
 use crate::server::{Counted, Shared};
@@ -163,6 +163,7 @@ async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Sai
             };
             counted(shared, &model, predict(shared, &model, request)).await
         }
+        Place::Drift(named) => drift(shared, named, request.headers()),
         other => tell(shared, &other),
     }
 }
@@ -235,12 +236,7 @@ fn tell(shared: &Shared, place: &Place<'_>) -> Result<Said, Refusal> {
                 .filter(|(_, count)| *count > 0);
             let codes: Vec<(u16, u64)> = codes.collect();
             let open = shared.connections.get();
-            let text = describe::metrics(
-                &repository.served(),
-                open,
-                &codes,
-                shared.options.triton_metrics,
-            );
+            let text = describe::metrics(repository, open, &codes, shared.options.triton_metrics);
             Said::new("text/plain; version=0.0.4; charset=utf-8", text)
         }
         Place::Model(named, what) => {
@@ -263,6 +259,39 @@ fn tell(shared: &Shared, place: &Place<'_>) -> Result<Said, Refusal> {
         }
         _ => return Err(Refusal::missing("Not Found")),
     })
+}
+
+/// `GET /drift`: what a model was asked beside what it was trained on, as a page for browsers and JSON for all others.
+fn drift(shared: &Shared, named: Option<Named<'_>>, headers: &HeaderMap) -> Result<Said, Refusal> {
+    let repository = &shared.repository;
+    let model = match named {
+        Some(named) => repository.find(named.model, named.version)?,
+        None => repository.only()?,
+    };
+    let off = || Refusal::missing("the inputs of this model are not watched");
+    let watched = model.drifting().ok_or_else(off)?;
+    if !watched.has_reference {
+        return Err(Refusal::missing(
+            "the model file does not say what its training data were like: it was written by an older version",
+        ));
+    }
+    let found = repository.drift(&model).ok_or_else(off)?;
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        let rows = watched.rows().min(watched.watching.window as u64);
+        let title = format!("{}, the last {rows} rows", model.name());
+        let page = nerve_lens::drift::page(&title, &found);
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+        return Ok(Said::new("text/html; charset=utf-8", page)
+            .with(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)));
+    }
+    let mut json = found.to_json();
+    json["model"] = json!(model.name());
+    json["version"] = json!(model.version().to_string());
+    json["rows"] = json!(watched.rows());
+    json["window"] = json!(watched.watching.window);
+    json["least_rows"] = json!(crate::drift::LEAST);
+    Ok(Said::json(&json))
 }
 
 /// What the browser may load for the page: its own files, and answers of its own server.

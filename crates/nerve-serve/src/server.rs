@@ -56,6 +56,9 @@ pub(crate) struct Shared {
     pub codes: Vec<Counter>,
 }
 
+/// How often drift is looked for, so that the log tells of it.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// A server that listens.
 pub struct Server {
     listener: std::net::TcpListener,
@@ -129,8 +132,13 @@ impl Server {
             let serve = move || runtime.block_on(accept(listener, shared, phase));
             threads.push(std::thread::Builder::new().name("nerve-serve".into()).spawn(serve)?);
         }
+        let mut looked = Instant::now();
         while !stopped() {
             std::thread::sleep(Duration::from_millis(10));
+            if looked.elapsed() > LOOK {
+                self.shared.repository.look_at_drift();
+                looked = Instant::now();
+            }
         }
         self.shared.draining.store(true, Ordering::SeqCst);
         let _ = phase.send(Phase::Draining);

@@ -20,8 +20,9 @@ Examples:
 
 Speaks the Open Inference Protocol (version 2): POST /v2/models/NAME/infer. Rows in the columns of the
 recipe go to POST /predict or /predict/NAME, as JSON or CSV, pictures and WAV files as they are.
-Metrics for Prometheus: GET /metrics. SIGTERM and Ctrl-C let requests under way be answered, and exit 0;
-SIGHUP looks for models that changed, and reads the certificate again.")]
+Metrics for Prometheus: GET /metrics. What is asked beside what the model was trained on: GET /drift.
+SIGTERM and Ctrl-C let requests under way be answered, and exit 0; SIGHUP looks for models that changed,
+and reads the certificate again.")]
 pub struct Serve {
     /// Runs (name or folder), model files, ONNX files, NAME=any of these, or one folder of NAME/VERSION/model.safetensors
     /// or NAME/VERSION/model.onnx
@@ -81,6 +82,15 @@ pub struct Serve {
     /// Metrics also under the names of another server
     #[arg(long, value_name = "SERVER", value_enum)]
     pub metrics_compat: Option<Compat>,
+    /// How many of the last rows are compared with those of the training: GET /drift, /metrics, a warning in the log
+    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(200..=100_000))]
+    pub drift_window: u32,
+    /// From which score on a column has drifted [default: p below 0.05, distances from 0.1]
+    #[arg(long, value_name = "X", value_parser = score)]
+    pub drift_threshold: Option<f64>,
+    /// Do not compare rows with those of the training
+    #[arg(long, conflicts_with_all = ["drift_window", "drift_threshold"])]
+    pub no_drift: bool,
     /// Write a line of JSON for each request into this file, - for standard error
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -103,6 +113,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let expected = "expected an address and a port: 127.0.0.1:8000, [::1]:8000, localhost:0";
     let mut found = text.to_socket_addrs().map_err(|_| expected.to_string())?;
     found.next().ok_or_else(|| expected.to_string())
+}
+
+/// A score: a number from 0.
+fn score(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| *x >= 0.0 && x.is_finite());
+    number.ok_or_else(|| "expected a number from 0".to_string())
 }
 
 /// `500us`, `2ms`, `30s`.

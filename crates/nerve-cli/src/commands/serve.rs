@@ -8,6 +8,7 @@ use crate::signals::Signals;
 use nerve_recipe::source::escape;
 use nerve_serve::{
     Batching, BindError, Limits, Log, Options, Repository, Server, Source, Sources, Tls, Token,
+    Watching,
 };
 use nerve_track::RunFolder;
 use serde_json::json;
@@ -32,7 +33,9 @@ pub fn run(args: &Serve) -> Result<(), Failure> {
         queue: args.queue as usize,
         exact: args.exact,
     };
-    let repository = Arc::new(Repository::new(sources, batching, complain));
+    let watching = Watching { window: args.drift_window as usize, threshold: args.drift_threshold };
+    let repository = Repository::new(sources, batching, complain);
+    let repository = Arc::new(repository.watching((!args.no_drift).then_some(watching)));
     // The address first: a server that cannot listen need not load anything.
     let log = log(args.log.as_deref())?;
     let server = Server::bind(repository.clone(), options, log).map_err(refused)?;

@@ -188,6 +188,7 @@ fn train(
     let seconds = began.elapsed().as_secs_f64();
     end(&fit, session, folder, signals)?;
     thresholds(session, folder)?;
+    session.remember_predictions(folder)?;
     let test = session.test().map_err(|error| train_failure(&error))?;
     if let Err(problem) = looks::last(session, folder, &recorder.log(), fit.steps) {
         complain(&format!("warning: {problem}"));
