@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Plot(args) => args.within.json,
         Command::Init(args) => args.json,
         Command::New(args) => args.json,
+        Command::Monitor(args) => args.common.json,
         Command::Serve(args) => args.common.json,
         Command::Ui(args) => args.json,
         Command::Report(args) => args.within.json,
