@@ -82,9 +82,9 @@ impl Features {
     pub fn fit(recipe: &Recipe, train: &Rows) -> Result<Features, DataError> {
         let own_scales = per_series::fit(recipe, train)?;
         let table = per_series::applied(&own_scales, recipe.columns(), &train.table)?;
-        let train = &Rows { table, rows: train.rows.clone() };
+        let scaled = &Rows { table, rows: train.rows.clone() };
         let all = |columns: &[Column], role| -> Result<Vec<Fitted>, DataError> {
-            columns.iter().map(|column| fit(column, role, train)).collect()
+            columns.iter().map(|column| fit(column, role, scaled)).collect()
         };
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
