@@ -232,6 +232,8 @@ impl Drifting {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = self.series().map(|series| series.ring.added()).sum();
         if let Some((then, when, drift)) = &state.computed
+            // While there is nothing to compare, it costs nothing.
+            && !drift.columns.is_empty()
             && (*then == rows || when.elapsed() < AGAIN)
         {
             return drift.clone();

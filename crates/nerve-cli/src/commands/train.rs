@@ -188,7 +188,10 @@ fn train(
     let seconds = began.elapsed().as_secs_f64();
     end(&fit, session, folder, signals)?;
     thresholds(session, folder)?;
-    session.remember_predictions(folder)?;
+    // A model without it is as good, it is only watched less well.
+    if let Err(problem) = session.remember_predictions(folder) {
+        complain(&format!("warning: {problem}"));
+    }
     let test = session.test().map_err(|error| train_failure(&error))?;
     if let Err(problem) = looks::last(session, folder, &recorder.log(), fit.steps) {
         complain(&format!("warning: {problem}"));
