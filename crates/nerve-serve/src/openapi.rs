@@ -27,8 +27,10 @@ pub fn describe(models: &[Loaded], token: bool) -> Value {
         get(format!("{place}/ready"), "Whether the model answers.", object());
         get(format!("{place}/config"), "How the model is run.", object());
         get(format!("{place}/stats"), "What the model has done.", object());
-        let drift = format!("/drift/{}", escaped(&model.name));
-        get(drift, "What the model was asked beside what it was trained on.", object());
+        if model.drifting().is_some() {
+            let drift = format!("/drift/{}", escaped(model.name()));
+            get(drift, "What the model was asked beside what it was trained on.", object());
+        }
     }
     for model in models {
         let name = escaped(model.name());
