@@ -257,7 +257,7 @@ test("a real training: it grows, is killed, is resumed, ends, and its mistakes c
   await page.waitForFunction((first) => window.__nerve.charts["curves/loss"].points > first && window.__nerve.tags.checkpoints.length > 0, first, { timeout: 60000 });
   // Its mistakes so far, while it trains.
   await page.tab("Evaluation");
-  await page.waitForFunction(() => window.__nerve.charts.confusion, null, { timeout: 60000 });
+  await page.waitForFunction(() => window.__nerve.charts.confusion, null, { timeout: 120000 });
   await cell(page);
   assert.equal(await page.evaluate(() => window.__nerve.status), "running");
   await page.tab("Curves");
