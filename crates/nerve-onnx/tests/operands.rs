@@ -240,3 +240,28 @@ fn images_and_boxes_that_do_not_fit() {
     refused(&plane(&[1, 1, 1, 1]), node, constants, "99");
     refused(&plane(&[3]), Node::new("Det", ["x"], ["y"]), vec![], "square");
 }
+
+#[test]
+fn weights_of_four_bits_are_read_where_they_become_numbers() {
+    use nerve_formats::onnx::DataType;
+    let packed = || onnx::Tensor::new("w", DataType::Int4, &[2, 2], vec![0x21, 0xf8]);
+    let build = |nodes: Vec<Node>| {
+        let mut all = Model::new(21);
+        let named = |name: &str| ValueInfo { name: name.into(), kind: None };
+        all.graph.inputs = vec![named("x")];
+        all.graph.outputs = vec![named("y")];
+        all.graph.initializers = vec![packed(), onnx::Tensor::floats("s", &[], &[0.5])];
+        all.graph.nodes = nodes;
+        Network::new("m", all, Options::default()).map_err(|error| error.to_string())
+    };
+    let network = build(vec![
+        Node::new("DequantizeLinear", ["w", "s"], ["v"]),
+        Node::new("MatMul", ["x", "v"], ["y"]),
+    ]);
+    let x = Tensor::from_slice(&[2.0f32, 4.0], [1, 2]);
+    let y = network.unwrap().run(&[x.into()]).unwrap();
+    // 1, 2 and -8, -1 in halves.
+    assert_eq!(y[0].tensor().unwrap().to_vec::<f32>(), [-15.0, 0.0]);
+    let why = build(vec![Node::new("Add", ["w", "w"], ["y"])]).err().unwrap();
+    assert!(why.contains("int4") && why.contains("operand 0 of Add"), "{why}");
+}

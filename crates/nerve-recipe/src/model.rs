@@ -83,7 +83,8 @@ impl Card {
         let text = |key: &str| {
             get(key).ok_or_else(|| {
                 refuse(format!(
-                    "no `{key}` in the metadata: this is not a model that nerve trained"
+                    "no `{key}` in the metadata: this is not a model that nerve trained (a file of weights alone has no \
+                     network in it; an ONNX file has)"
                 ))
             })
         };

@@ -68,6 +68,13 @@ impl InputColumn {
                 _ => return Err("a picture that is not [channels, height, width]".into()),
             },
             "audio" => Holds::Sound(fitted.column.feature.args.usize("rate") as u32),
+            "mask" => {
+                let name = shown(&fitted.column.name);
+                return Err(format!(
+                    "`{name}` is a mask that goes in: no request can say which pixel is of which class, so it cannot be \
+                     served; masks that come out can"
+                ));
+            }
             other => {
                 let name = shown(&fitted.column.name);
                 return Err(format!(

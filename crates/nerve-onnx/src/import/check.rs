@@ -6,7 +6,7 @@ use nerve_formats::onnx::{AttributeValue, Graph, Model, Node};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The nodes of a graph and of the graphs within them.
-fn each_node<'a>(nodes: &'a [Node], see: &mut dyn FnMut(&'a Node)) {
+pub(super) fn each_node<'a>(nodes: &'a [Node], see: &mut dyn FnMut(&'a Node)) {
     for node in nodes {
         see(node);
         for attribute in &node.attributes {

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `check.rs` | operators that there are, names that lead somewhere |
 //! | `network.rs` | the model, its weights as parameters |
+//! | `narrow.rs` | weights of types that are only read |
 //! | `scope.rs` | names and values; walking over the nodes |
 //! | `call.rs` | one node, as its operator sees it |
 //! | `run.rs` | plans for the shapes of inputs |
@@ -23,6 +24,7 @@
 mod call;
 mod check;
 mod error;
+mod narrow;
 mod network;
 mod ops;
 mod run;

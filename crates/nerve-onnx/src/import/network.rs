@@ -2,6 +2,7 @@
 
 use super::check::{sort, supported};
 use super::error::{ImportError, ImportErrorKind};
+use super::narrow;
 use super::run::Plans;
 use super::scope::{Budget, Scope, normal};
 use super::value::Value;
@@ -241,10 +242,12 @@ impl Network {
         variances(&model.graph.nodes, &initializers)
             .map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
         let given = initializers.iter().map(|tensor| {
-            Value::from_onnx(tensor).map(|value| (tensor.name.clone(), value)).map_err(|message| {
-                let message = format!("initializer {:?}: {message}", tensor.name);
-                refuse(ImportErrorKind::Unsupported, message)
-            })
+            initial(tensor, &model.graph).map(|value| (tensor.name.clone(), value)).map_err(
+                |message| {
+                    let message = format!("initializer {:?}: {message}", tensor.name);
+                    refuse(ImportErrorKind::Unsupported, message)
+                },
+            )
         });
         // Not evaluated here: a variable takes the memory of a tensor that nobody else has.
         let filled = filled.into_iter().map(|(name, t)| Ok((name, Value::Tensor(t))));
@@ -367,6 +370,21 @@ fn filled(graph: &mut Graph, limit: u64) -> Vec<(String, Tensor)> {
     let gone: HashSet<&str> = filled.iter().map(|(name, _)| name.as_str()).collect();
     graph.nodes.retain(|node| !node.outputs.first().is_some_and(|name| gone.contains(&**name)));
     filled
+}
+
+/// The value of an initializer, which may be of a type that is only read.
+fn initial(tensor: &onnx::Tensor, graph: &Graph) -> Result<Value, String> {
+    if !narrow::is_narrow(tensor.data_type) {
+        return Value::from_onnx(tensor);
+    }
+    match narrow::misused(graph, &tensor.name) {
+        None => narrow::widened(tensor).map(Value::Tensor),
+        Some((operator, at)) => Err(format!(
+            "elements of type {} are read where DequantizeLinear or Cast makes other numbers of them; this is operand \
+             {at} of {operator}",
+            tensor.data_type.name()
+        )),
+    }
 }
 
 /// Checks that no variance is negative: its root would not be a number.
