@@ -7,7 +7,7 @@ mod onto;
 mod scatter;
 
 pub use onto::{Meeting, ScatterElements};
-pub use scatter::{ScatterAdd, ScatterAddElements};
+pub use scatter::ScatterAdd;
 
 use crate::bounds::{apart, holds, indexable, product};
 use crate::kernel::{Fault, Kernel, Operand, Scratch};

@@ -48,9 +48,7 @@ pub use conv::{Conv, ConvShape, ConvWeightGrad, WinogradFilter};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};
-pub use gather::{
-    Gather, GatherElements, Meeting, ScatterAdd, ScatterAddElements, ScatterElements,
-};
+pub use gather::{Gather, GatherElements, Meeting, ScatterAdd, ScatterElements};
 pub use gemm::{Activation, Gemm, GemmKernel, PackB, SumParts};
 pub use int_matmul::IntMatmul;
 pub use kernel::{Access, Fault, Float, Kernel, Operand, Precision, Scratch};

@@ -9,7 +9,7 @@ use crate::conv::{Conv, ConvWeightGrad, WinogradFilter};
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
-use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterAddElements, ScatterElements};
+use crate::gather::{Gather, GatherElements, ScatterAdd, ScatterElements};
 use crate::gemm::{Gemm, GemmKernel, PackB, SumParts};
 use crate::int_matmul::IntMatmul;
 use crate::kernel::{Access, Fault, Kernel, Operand, Scratch};
@@ -89,9 +89,7 @@ instructions! {
     GatherElements(GatherElements),
     /// Rows added at numbered places.
     ScatterAdd(ScatterAdd),
-    /// Elements added at numbered places.
-    ScatterAddElements(ScatterAddElements),
-    /// Elements stored at numbered places.
+    /// Elements stored or added at numbered places.
     ScatterElements(ScatterElements),
     /// Sorted lines.
     Sort(Sort),

@@ -124,12 +124,13 @@ impl Lower for ScatterAddElements {
         let ty = expect_number(src).expect("checked by infer");
         let (from, places) = (cx.contiguous(src), cx.contiguous(index));
         let dst = cx.output_region(node);
-        cx.emit(nerve_cpu::ScatterAddElements {
-            ty,
+        cx.emit(nerve_cpu::ScatterElements {
+            meeting: nerve_cpu::Meeting::Add(ty),
             outer,
             axis: self.extent,
             count,
             inner,
+            x: None,
             index: places,
             src: from,
             dst,

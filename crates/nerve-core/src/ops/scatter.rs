@@ -123,7 +123,7 @@ impl Lower for Scatter {
             axis,
             count: index.shape()[self.axis],
             inner,
-            x: from,
+            x: Some(from),
             index: places,
             src: new,
             dst,

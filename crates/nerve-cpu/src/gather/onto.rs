@@ -1,4 +1,4 @@
-//! Storing at places that an operand names, over what is there.
+//! Storing at places that an operand names, over what is there, or over zeros.
 
 use super::scatter::{Cut, Part};
 use super::{check_sizes, place};
@@ -12,6 +12,8 @@ use crate::real::{Num, Number};
 pub enum Meeting {
     /// It becomes the new one, the last of several. Of elements of 1, 2, 4 or 8 bytes.
     Replace(usize),
+    /// The new one is added.
+    Add(Number),
     /// It is multiplied.
     Mul(Number),
     /// It becomes the larger of both; NaN if either is NaN.
@@ -25,12 +27,13 @@ impl Meeting {
     pub const fn bytes(self) -> usize {
         match self {
             Meeting::Replace(bytes) => bytes,
-            Meeting::Mul(ty) | Meeting::Max(ty) | Meeting::Min(ty) => ty.bytes(),
+            Meeting::Add(ty) | Meeting::Mul(ty) | Meeting::Max(ty) | Meeting::Min(ty) => ty.bytes(),
         }
     }
 }
 
-/// `dst = x`, but where indices point: `dst[o, index[o, j, i], i]` meets `src[o, j, i]`.
+/// `dst = x`, but where indices point: `dst[o, index[o, j, i], i]` meets `src[o, j, i]`. Over zeros and with
+/// [`Meeting::Add`] it is the gradient of [`GatherElements`](super::GatherElements).
 ///
 /// Elements that meet at one place do so in the order of j, so the result does not depend on the
 /// number of threads. An index outside `0..axis` is reported with its linear position, and its
@@ -47,8 +50,8 @@ pub struct ScatterElements {
     pub count: usize,
     /// Product of the extents after the axis.
     pub inner: usize,
-    /// What is there before, `[outer, axis, inner]`.
-    pub x: Region,
+    /// What is there before, `[outer, axis, inner]`; zeros if absent.
+    pub x: Option<Region>,
     /// Indices, `[outer, count, inner]` of i32.
     pub index: Region,
     /// What is stored, `[outer, count, inner]`.
@@ -90,7 +93,7 @@ impl ScatterElements {
         }
     }
 
-    unsafe fn run_as<T: Plain>(
+    unsafe fn run_as<T: Plain + Default>(
         &self,
         chunk: usize,
         memory: &Memory,
@@ -104,10 +107,13 @@ impl ScatterElements {
         }
         // SAFETY: `check` saw the sizes of all four; the parts of chunks are disjoint.
         let (x, index, src, dst) = unsafe {
-            let (x, index) = (memory.read::<T>(self.x), memory.read(self.index));
+            let (x, index) = (self.x.map(|x| memory.read::<T>(x)), memory.read(self.index));
             (x, index, memory.read::<T>(self.src), memory.write(self.dst, part.clone()))
         };
-        dst.copy_from_slice(&x[part]);
+        match x {
+            Some(x) => dst.copy_from_slice(&x[part]),
+            None => dst.fill(T::default()),
+        }
         self.walk(&own, (index, src, dst), fault, meet);
     }
 
@@ -115,28 +121,21 @@ impl ScatterElements {
         // SAFETY: by contract.
         unsafe {
             match self.meeting {
+                Meeting::Add(_) => self.run_as(chunk, memory, fault, T::plus),
                 Meeting::Mul(_) => self.run_as(chunk, memory, fault, T::times),
-                Meeting::Max(_) => {
-                    self.run_as(
-                        chunk,
-                        memory,
-                        fault,
-                        |a: T, b| {
-                            if a > b || a.is_nan() { a } else { b }
-                        },
-                    )
-                }
-                _ => self.run_as(
-                    chunk,
-                    memory,
-                    fault,
-                    |a: T, b| {
-                        if a < b || a.is_nan() { a } else { b }
-                    },
-                ),
+                Meeting::Max(_) => self.run_as(chunk, memory, fault, larger::<T>),
+                _ => self.run_as(chunk, memory, fault, smaller::<T>),
             }
         }
     }
+}
+
+fn larger<T: Num>(a: T, b: T) -> T {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+fn smaller<T: Num>(a: T, b: T) -> T {
+    if a < b || a.is_nan() { a } else { b }
 }
 
 impl Kernel for ScatterElements {
@@ -145,7 +144,7 @@ impl Kernel for ScatterElements {
     }
 
     fn operands(&self, visit: &mut dyn FnMut(Operand)) {
-        visit(Operand::read(self.x));
+        self.x.into_iter().for_each(|x| visit(Operand::read(x)));
         visit(Operand::read(self.index));
         visit(Operand::read(self.src));
         visit(Operand::write(self.dst));
@@ -155,7 +154,8 @@ impl Kernel for ScatterElements {
         let bytes = self.meeting.bytes();
         let index = (self.index, product(&[self.outer, self.count, self.inner])?);
         check_sizes(self.sizes(), bytes, index, ("scatter dst", self.dst), ("src", self.src))?;
-        holds("scatter x", self.x, product(&[self.outer, self.axis, self.inner])?, bytes)?;
+        let size = product(&[self.outer, self.axis, self.inner])?;
+        self.x.map_or(Ok(()), |x| holds("scatter x", x, size, bytes))?;
         apart(self)
     }
 
@@ -176,12 +176,14 @@ impl Kernel for ScatterElements {
                 Meeting::Replace(2) => self.run_as(chunk, memory, fault, |_: u16, b| b),
                 Meeting::Replace(4) => self.run_as(chunk, memory, fault, |_: u32, b| b),
                 Meeting::Replace(_) => self.run_as(chunk, memory, fault, |_: u64, b| b),
-                Meeting::Mul(ty) | Meeting::Max(ty) | Meeting::Min(ty) => match ty {
-                    Number::F32 => self.run_number::<f32>(chunk, memory, fault),
-                    Number::F64 => self.run_number::<f64>(chunk, memory, fault),
-                    Number::I32 => self.run_number::<i32>(chunk, memory, fault),
-                    Number::I64 => self.run_number::<i64>(chunk, memory, fault),
-                },
+                Meeting::Add(ty) | Meeting::Mul(ty) | Meeting::Max(ty) | Meeting::Min(ty) => {
+                    match ty {
+                        Number::F32 => self.run_number::<f32>(chunk, memory, fault),
+                        Number::F64 => self.run_number::<f64>(chunk, memory, fault),
+                        Number::I32 => self.run_number::<i32>(chunk, memory, fault),
+                        Number::I64 => self.run_number::<i64>(chunk, memory, fault),
+                    }
+                }
             }
         }
     }
@@ -214,8 +216,17 @@ mod tests {
             let (src, dst) = (Buffer::from_slice(&new), Buffer::zeroed(size * size_of::<T>()));
             let buffers = [&x, &index, &src, &dst];
             let [x, index, src, to] = [0, 1, 2, 3].map(|i| whole(i, buffers[i as usize]));
-            let kernel =
-                ScatterElements { meeting, outer, axis, count, inner, x, index, src, dst: to };
+            let kernel = ScatterElements {
+                meeting,
+                outer,
+                axis,
+                count,
+                inner,
+                x: Some(x),
+                index,
+                src,
+                dst: to,
+            };
             run_alone(&kernel, &buffers);
             assert_eq!(dst.to_vec::<T>(0..size), want, "{kernel:?}");
             assert_eq!(run_backwards(&kernel, &buffers), None);
@@ -227,6 +238,7 @@ mod tests {
     fn what_meets_at_a_place_does_so_in_order() {
         agrees::<i64>(Meeting::Replace(8), |_, b| b, |rng| rng.bits() as i64);
         agrees::<i32>(Meeting::Replace(4), |_, b| b, |rng| rng.bits() as i32);
+        agrees::<f32>(Meeting::Add(Number::F32), |a, b| a + b, |rng| rng.real() as f32);
         agrees::<f64>(Meeting::Mul(Number::F64), |a, b| a * b, |rng| rng.real());
         agrees::<f32>(Meeting::Max(Number::F32), f32::max, |rng| rng.real() as f32);
         agrees::<i64>(Meeting::Min(Number::I64), i64::min, |rng| rng.bits() as i64);
@@ -244,6 +256,7 @@ mod tests {
         let [x, index, src, dst] = [0, 1, 2, 3].map(|i| whole(i, buffers[i as usize]));
         let meeting = Meeting::Replace(1);
         let (outer, axis, count, inner) = (1, 3, 4, 1);
+        let x = Some(x);
         let kernel = ScatterElements { meeting, outer, axis, count, inner, x, index, src, dst };
         assert_eq!(run_backwards(&kernel, &buffers), Some((1, 3)));
         assert_eq!(buffers[3].to_vec::<u8>(0..3), [6, 2, 7]);
@@ -258,12 +271,15 @@ mod tests {
             axis: 3,
             count: 4,
             inner: 5,
-            x: at(0, 240),
+            x: Some(at(0, 240)),
             index: at(1, 160),
             src: at(2, 320),
             dst: at(3, 240),
         };
-        refuses_short(&kernel, &[|k| &mut k.x, |k| &mut k.index, |k| &mut k.src, |k| &mut k.dst]);
+        refuses_short(
+            &kernel,
+            &[|k| k.x.as_mut().unwrap(), |k| &mut k.index, |k| &mut k.src, |k| &mut k.dst],
+        );
         assert!(ScatterElements { dst: at(0, 240), ..kernel.clone() }.check().is_err());
         assert!(ScatterElements { meeting: Meeting::Replace(3), ..kernel }.check().is_err());
     }

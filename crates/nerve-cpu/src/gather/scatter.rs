@@ -5,7 +5,7 @@
 //! two threads write one element.
 
 use super::{check_sizes, place};
-use crate::bounds::{apart, product};
+use crate::bounds::apart;
 use crate::kernel::{Fault, Kernel, Operand, Scratch};
 use crate::memory::{Memory, Region};
 use crate::real::{Num, Number, RunOn, per_isa};
@@ -28,29 +28,6 @@ pub struct ScatterAdd {
     /// Product of the extents after the axis.
     pub inner: usize,
     /// Indices, `[count]` of i32.
-    pub index: Region,
-    /// What is added, `[outer, count, inner]`.
-    pub src: Region,
-    /// Output, `[outer, axis, inner]`; what it held before does not matter.
-    pub dst: Region,
-}
-
-/// `dst[o, index[o, j, i], i] = sum over j of src[o, j, i]`, and 0 where no index points.
-///
-/// An index outside `0..axis` is reported with its linear position, and its element is left out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScatterAddElements {
-    /// Element type of `src` and `dst`.
-    pub ty: Number,
-    /// Product of the extents before the axis.
-    pub outer: usize,
-    /// Extent of the axis in `dst`.
-    pub axis: usize,
-    /// Extent of the axis in `index` and `src`.
-    pub count: usize,
-    /// Product of the extents after the axis.
-    pub inner: usize,
-    /// Indices, `[outer, count, inner]` of i32.
     pub index: Region,
     /// What is added, `[outer, count, inner]`.
     pub src: Region,
@@ -147,136 +124,75 @@ fn scatter_body<T: Num>(
     }
 }
 
-#[inline(always)]
-fn scatter_elements_body<T: Num>(
-    s: &ScatterAddElements,
-    Part { outers, places }: &Part,
-    index: &[i32],
-    src: &[T],
-    dst: &mut [T],
-    fault: &Fault,
-) {
-    let (inner, size) = (s.inner, s.count * s.inner);
-    dst.fill(T::default());
-    if size == 0 {
-        return;
-    }
-    for (o, dst) in outers.clone().zip(dst.chunks_exact_mut(places.len() * inner)) {
-        let rows = index[o * size..][..size].chunks_exact(inner);
-        for (j, (index, src)) in rows.zip(src[o * size..].chunks_exact(inner)).enumerate() {
-            for (i, (&k, &src)) in index.iter().zip(src).enumerate() {
-                let Some(k) = place(k, s.axis) else {
-                    fault.report(o * size + j * inner + i, k.into());
-                    continue;
-                };
-                if places.contains(&k) {
-                    let dst = &mut dst[(k - places.start) * inner + i];
-                    *dst = dst.plus(src);
-                }
-            }
-        }
-    }
-}
-
 per_isa!(
     fn scatter<T: Num>(s: &ScatterAdd, part: &Part, index: &[i32], src: &[T], dst: &mut [T], fault: &Fault) => scatter_body
 );
-per_isa!(
-    fn scatter_elements<T: Num>(s: &ScatterAddElements, part: &Part, index: &[i32], src: &[T], dst: &mut [T], fault: &Fault)
-        => scatter_elements_body
-);
+impl ScatterAdd {
+    fn sizes(&self) -> [usize; 4] {
+        [self.outer, self.axis, self.count, self.inner]
+    }
 
-/// What the two instructions share but the fields' meaning: the kernel around `$run`.
-macro_rules! scatter_kernel {
-    ($kernel:ident, $name:literal, $run:ident, $each:expr, $indices:expr) => {
-        impl $kernel {
-            fn sizes(&self) -> [usize; 4] {
-                [self.outer, self.axis, self.count, self.inner]
-            }
+    fn cut(&self) -> Cut {
+        Cut::new(self.sizes(), self.inner)
+    }
 
-            fn cut(&self) -> Cut {
-                let each: fn(&Self) -> usize = $each;
-                Cut::new(self.sizes(), each(self))
-            }
-
-            unsafe fn run_as<T: Num>(
-                &self,
-                isa: Isa,
-                chunk: usize,
-                memory: &Memory,
-                fault: &Fault,
-            ) {
-                let own = self.cut().part(chunk, self.outer, self.axis);
-                let part = own.elements(self.axis, self.inner);
-                if part.is_empty() {
-                    return;
-                }
-                // SAFETY: `check` saw the sizes of all three; the parts of chunks are disjoint.
-                let (index, src, dst) = unsafe {
-                    let (index, src) = (memory.read(self.index), memory.read::<T>(self.src));
-                    (index, src, memory.write(self.dst, part))
-                };
-                $run(isa, self, &own, index, src, dst, fault);
-            }
+    unsafe fn run_as<T: Num>(&self, isa: Isa, chunk: usize, memory: &Memory, fault: &Fault) {
+        let own = self.cut().part(chunk, self.outer, self.axis);
+        let part = own.elements(self.axis, self.inner);
+        if part.is_empty() {
+            return;
         }
-
-        impl RunOn for $kernel {
-            unsafe fn run_on(
-                &self,
-                isa: Isa,
-                chunk: usize,
-                memory: &Memory,
-                scratch: &mut Scratch<'_>,
-            ) {
-                // SAFETY: by contract.
-                unsafe {
-                    match self.ty {
-                        Number::F32 => self.run_as::<f32>(isa, chunk, memory, scratch.fault),
-                        Number::F64 => self.run_as::<f64>(isa, chunk, memory, scratch.fault),
-                        Number::I32 => self.run_as::<i32>(isa, chunk, memory, scratch.fault),
-                        Number::I64 => self.run_as::<i64>(isa, chunk, memory, scratch.fault),
-                    }
-                }
-            }
-        }
-
-        impl Kernel for $kernel {
-            fn name(&self) -> &'static str {
-                $name
-            }
-
-            fn operands(&self, visit: &mut dyn FnMut(Operand)) {
-                visit(Operand::read(self.index));
-                visit(Operand::read(self.src));
-                visit(Operand::write(self.dst));
-            }
-
-            fn check(&self) -> Result<(), String> {
-                let indices: fn(&Self) -> Result<usize, String> = $indices;
-                let index = (self.index, indices(self)?);
-                let (src, dst) =
-                    ((concat!($name, " src"), self.src), (concat!($name, " dst"), self.dst));
-                check_sizes(self.sizes(), self.ty.bytes(), index, dst, src)?;
-                apart(self)
-            }
-
-            fn chunks(&self) -> usize {
-                self.cut().chunks(self.outer)
-            }
-
-            fn flops(&self) -> u64 {
-                (self.outer * self.count * self.inner) as u64
-            }
-
-            unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-                // SAFETY: by contract.
-                unsafe { self.run_on(isa(), chunk, memory, scratch) }
-            }
-        }
-    };
+        // SAFETY: `check` saw the sizes of all three; the parts of chunks are disjoint.
+        let (index, src, dst) = unsafe {
+            let (index, src) = (memory.read(self.index), memory.read::<T>(self.src));
+            (index, src, memory.write(self.dst, part))
+        };
+        scatter(isa, self, &own, index, src, dst, fault);
+    }
 }
 
-scatter_kernel!(ScatterAdd, "scatter_add", scatter, |s| s.inner, |s| Ok(s.count));
-scatter_kernel!(ScatterAddElements, "scatter_add_elements", scatter_elements, |_| 1, |s| product(
-    &[s.outer, s.count, s.inner]
-));
+impl RunOn for ScatterAdd {
+    unsafe fn run_on(&self, isa: Isa, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        // SAFETY: by contract.
+        unsafe {
+            match self.ty {
+                Number::F32 => self.run_as::<f32>(isa, chunk, memory, scratch.fault),
+                Number::F64 => self.run_as::<f64>(isa, chunk, memory, scratch.fault),
+                Number::I32 => self.run_as::<i32>(isa, chunk, memory, scratch.fault),
+                Number::I64 => self.run_as::<i64>(isa, chunk, memory, scratch.fault),
+            }
+        }
+    }
+}
+
+impl Kernel for ScatterAdd {
+    fn name(&self) -> &'static str {
+        "scatter_add"
+    }
+
+    fn operands(&self, visit: &mut dyn FnMut(Operand)) {
+        visit(Operand::read(self.index));
+        visit(Operand::read(self.src));
+        visit(Operand::write(self.dst));
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let index = (self.index, self.count);
+        let (src, dst) = (("scatter_add src", self.src), ("scatter_add dst", self.dst));
+        check_sizes(self.sizes(), self.ty.bytes(), index, dst, src)?;
+        apart(self)
+    }
+
+    fn chunks(&self) -> usize {
+        self.cut().chunks(self.outer)
+    }
+
+    fn flops(&self) -> u64 {
+        (self.outer * self.count * self.inner) as u64
+    }
+
+    unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
+        // SAFETY: by contract.
+        unsafe { self.run_on(isa(), chunk, memory, scratch) }
+    }
+}

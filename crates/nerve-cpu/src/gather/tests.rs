@@ -86,15 +86,18 @@ fn scatter_agrees<T: Num>(ty: Number, make: fn(&mut Rng) -> T) {
                 *want = want.plus(src);
             }
             let [i, s, d] = [whole(0, &index_in), whole(1, &src_in), whole(2, &dst)];
-            let look = |_| assert_eq!(dst.to_vec::<T>(0..size), want);
+            let look = || assert_eq!(dst.to_vec::<T>(0..size), want);
             if by_element {
+                let meeting = Meeting::Add(ty);
+                let (x, index, src, dst) = (None, i, s, d);
                 let kernel =
-                    ScatterAddElements { ty, outer, axis, count, inner, index: i, src: s, dst: d };
-                run_each(&kernel, &buffers, look);
+                    ScatterElements { meeting, outer, axis, count, inner, x, index, src, dst };
+                run_alone(&kernel, &buffers);
+                look();
                 assert_eq!(run_backwards(&kernel, &buffers), None);
             } else {
                 let kernel = ScatterAdd { ty, outer, axis, count, inner, index: i, src: s, dst: d };
-                run_each(&kernel, &buffers, look);
+                run_each(&kernel, &buffers, |_| look());
                 assert_eq!(run_backwards(&kernel, &buffers), None);
             }
             assert_eq!(dst.to_vec::<T>(0..size), want);
@@ -152,8 +155,18 @@ fn indices_out_of_range_are_reported() {
         dst: d,
     };
     assert_eq!(run_backwards(&each, &buffers), Some((0, 2)));
-    let add =
-        ScatterAddElements { ty, outer: 3, axis: 2, count: 1, inner: 1, index: i, src: s, dst: d };
+    let (meeting, x, index, src, dst_at) = (Meeting::Add(ty), None, i, s, d);
+    let add = ScatterElements {
+        meeting,
+        outer: 3,
+        axis: 2,
+        count: 1,
+        inner: 1,
+        x,
+        index,
+        src,
+        dst: dst_at,
+    };
     assert_eq!(run_backwards(&add, &buffers), Some((0, 2)));
     assert_eq!(dst.to_vec::<f32>(0..6), [0.0; 6]);
 }
@@ -184,8 +197,7 @@ fn check_refuses_what_does_not_fit() {
     let add = ScatterAdd { ty: Number::F64, outer, axis, count, inner, index, src, dst };
     refuses_short(&add, &[|k| &mut k.src, |k| &mut k.index, |k| &mut k.dst]);
     assert!(ScatterAdd { dst: at(0, 240), ..add }.check().is_err());
-    let index = at(1, 160);
-    let ty = Number::F64;
-    let add = ScatterAddElements { ty, outer, axis, count, inner, index, src, dst };
+    let (meeting, x, index) = (Meeting::Add(Number::F64), None, at(1, 160));
+    let add = ScatterElements { meeting, outer, axis, count, inner, x, index, src, dst };
     refuses_short(&add, &[|k| &mut k.src, |k| &mut k.index, |k| &mut k.dst]);
 }
