@@ -12,6 +12,7 @@
 mod border;
 mod few;
 mod forward;
+mod plan;
 mod rounded;
 #[cfg(test)]
 mod tests;
