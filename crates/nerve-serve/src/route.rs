@@ -311,7 +311,7 @@ fn page(file: &str) -> Said {
 }
 
 fn statistics(models: &[Loaded]) -> Said {
-    let all: Vec<Value> = models.iter().map(|model| describe::statistics(model)).collect();
+    let all: Vec<Value> = models.iter().map(describe::statistics).collect();
     Said::json(&json!({ "model_stats": all }))
 }
 

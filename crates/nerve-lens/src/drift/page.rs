@@ -128,7 +128,7 @@ fn picture(column: &ColumnDrift) -> String {
 
 fn histograms(a: &NumberSummary, b: &NumberSummary) -> (Vec<String>, Vec<[f64; 2]>) {
     let (least, greatest) = (a.least.min(b.least), a.greatest.max(b.greatest));
-    if !(greatest > least) || !(greatest - least).is_finite() {
+    if greatest <= least || !(greatest - least).is_finite() {
         let share = |side: &NumberSummary| if side.count > 0 { 1.0 } else { 0.0 };
         return (vec![format!("{least}")], vec![[share(a), share(b)]]);
     }
