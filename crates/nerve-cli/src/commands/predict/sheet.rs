@@ -31,6 +31,17 @@ pub fn table(names: &Writer<'_>, table: &Table, said: &[Said]) -> io::Result<Tab
                 columns.push(Column { name: name.clone(), cells: texts(&words) });
                 columns.extend(numbers(&name, names.classes(k), answers()));
             }
+            Answer::Quantiles { at, values } => {
+                let fields = |answer: &Answer| match answer {
+                    Answer::Quantiles { at, values } => quantile_fields(&name, at, values),
+                    _ => Vec::new(),
+                };
+                let all: Vec<Vec<(String, f64)>> = answers().map(fields).collect();
+                for (i, (name, _)) in quantile_fields(&name, at, values).into_iter().enumerate() {
+                    let numbers = all.iter().map(|fields| fields[i].1).collect();
+                    columns.push(Column { name, cells: Cells::Numbers(numbers) });
+                }
+            }
             Answer::Number(_) | Answer::Numbers(_) => {
                 columns.extend(numbers(&name, &[], answers()))
             }
@@ -134,7 +145,7 @@ mod tests {
         let said = [Answer::Classes(vec![0.1, 0.9]), Answer::Classes(vec![0.7, 0.3])];
         let columns = numbers("y", &classes, said.iter());
         assert_eq!(names(&columns), ["y_p_no", "y_p_yes"]);
-        assert_eq!(columns[0].cells, Cells::Numbers(vec![0.1, 0.7]));
+        assert_eq!(columns[0].cells.get(1), nerve::data::Cell::Number(0.7));
         let columns = numbers("y", &[], [Answer::Numbers(vec![1.0, 2.0])].iter());
         assert_eq!(names(&columns), ["y_1", "y_2"]);
         assert_eq!(names(&numbers("y", &[], [Answer::Number(1.0)].iter())), ["y"]);
