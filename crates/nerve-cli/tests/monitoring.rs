@@ -17,7 +17,11 @@ fn write(path: &Path, rows: usize, seed: usize, older: usize, port: &str, gaps: 
             true => String::new(),
             false => format!("{}", 1 + older + r % 61),
         };
-        let port = if !port.is_empty() && r % 2 == 0 { port } else { ["S", "C", "Q"][r / 61 % 3] };
+        let port = if r.is_multiple_of(2) && !port.is_empty() {
+            port
+        } else {
+            ["S", "C", "Q"][r / 61 % 3]
+        };
         let note = ["came late", "with two children", "a cook"][r / 183 % 3];
         text += &format!("P{seed}-{i},{age},{port},{note},{}\n", ["no", "yes"][r / 7 % 2]);
     }
