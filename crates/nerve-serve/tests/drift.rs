@@ -71,7 +71,7 @@ fn tell(text: &str) {
 fn rows_that_have_moved_do_and_the_log_says_so_once() {
     let (_folder, path) = common::folder();
     save(MIXED, &path.join("m/1/model.safetensors"));
-    let sources = nerve_serve::Sources { files: Vec::new(), folder: Some(path) };
+    let sources = nerve_serve::Sources { folder: Some(path), ..Default::default() };
     let repository = nerve_serve::Repository::new(sources, Batching::default(), tell);
     assert!(repository.look().unwrap().is_empty());
     let server = start(repository, options());

@@ -89,8 +89,9 @@ fn a_network_from_elsewhere_gets_a_new_last_layer() {
             values(&session, "base.w")
         );
         let x = Tensor::from_slice(&[0.5f32; 32], [2, 1, 4, 4]);
-        let said =
-            |model: &dyn Model| model.outputs(&[x.clone()], &Context::eval())[0].to_vec::<f32>();
+        let said = |model: &dyn Model| {
+            model.outputs(std::slice::from_ref(&x), &Context::eval())[0].to_vec::<f32>()
+        };
         assert_eq!(said(&*saved.network.model), said(&*session.network.model));
         assert_eq!(saved.card.metadata(), saved.card.metadata());
         let wanted = crate::onnx::Wanted { options: Options::default(), preprocessing: true };
