@@ -161,6 +161,31 @@ fn a_picture_that_is_drawn_again_is_judged_by_its_looks() {
 }
 
 #[test]
+fn pictures_of_a_folder_are_found_from_anywhere() {
+    let here = folder();
+    let here = here.path();
+    for (class, level) in [("dark", 0), ("light", 120)] {
+        fs::create_dir_all(here.join("photos").join(class)).unwrap();
+        for i in 0..30u32 {
+            let pixel =
+                |x: u32, y: u32| image::Luma([(level + (x * 7 + y * 3 + i * 11) % 90) as u8]);
+            let name = here.join(format!("photos/{class}/{i}.png"));
+            image::GrayImage::from_fn(8, 8, pixel).save(name).unwrap();
+        }
+    }
+    let recipe = "[data]\npath = \"photos\"\n[[input]]\nname = \"image\"\ntype = \"image\"\n\
+        [[output]]\nname = \"label\"\ntype = \"category\"\n[model]\nlayers = [\"Flatten\"]\n[trainer]\nepochs = 4\n";
+    assert_eq!(judged(here, recipe)["kind"], "binary");
+    let elsewhere = here.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    nerve(&elsewhere, &["evaluate", "../runs/it", "--json"]).ends(0);
+    let said = nerve(&elsewhere, &["predict", "../runs/it", "--data", "../photos"]).ends(0).out;
+    assert_eq!(said.lines().count(), 61, "{said}");
+    let watched = nerve(&elsewhere, &["monitor", "../runs/it", "../photos"]).ends(0).out;
+    assert!(watched.contains("image.brightness"), "{watched}");
+}
+
+#[test]
 fn large_pictures_are_kept_and_change_nothing() {
     let here = folder();
     let here = here.path();

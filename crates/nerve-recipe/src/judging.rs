@@ -282,9 +282,10 @@ fn values((shape, element): (Vec<usize>, Element)) -> (Values, usize) {
 
 /// What is true of rows of the training part.
 fn truths(fitted: &Fitted, train: &Rows) -> Result<Vec<Answer>, DataError> {
-    let (feature, name) = (&fitted.feature, &fitted.column.name);
+    let (table, name): (&Table, _) = (&train.table, &fitted.column.name);
+    let within = fitted.feature.within(&table.origin().folder);
+    let feature = within.as_ref().unwrap_or(&fitted.feature);
     let Some(output) = feature.output() else { return Ok(Vec::new()) };
-    let table: &Table = &train.table;
     let cells = &table.column(name)?.cells;
     let (mut stored, width) = values(feature.stored());
     let (mut delivered, wide) = values(feature.delivered());

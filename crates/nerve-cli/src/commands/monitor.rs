@@ -206,6 +206,7 @@ fn observe(
     let mut chunks = source.chunks().map_err(data)?;
     let mut rows = 0;
     while let Some(table) = chunks.next(CHUNK).map_err(data)? {
+        observer.within(&table.origin().folder);
         for (at, name) in names.iter().enumerate() {
             let cells = &table.column(name).map_err(data)?.cells;
             (0..table.rows()).for_each(|row| observer.observe(at, cells, row));

@@ -134,6 +134,7 @@ fn restore(args: &Args, setting: &Setting, state: &Json) -> Result<Arc<dyn Featu
 }
 
 /// What the recipe says.
+#[derive(Clone)]
 struct Plan {
     folder: PathBuf,
     rate: u32,
@@ -275,7 +276,7 @@ impl Fitting for Fit {
 ///
 /// While training changes the wave at random, the wave is what is stored, and each sample's spectrum is computed when it
 /// is delivered; otherwise the spectrum is stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Audio {
     plan: Plan,
     /// Samples.
@@ -334,6 +335,11 @@ impl Feature for Audio {
         let sample: usize = self.stored().0.iter().product();
         // With validation and test there are somewhat more than the training split has.
         sample.saturating_mul(4).saturating_mul(self.seen).saturating_mul(3) / 2 <= KEPT_BYTES
+    }
+
+    fn within(&self, folder: &Path) -> Option<Arc<dyn Feature>> {
+        let plan = Plan { folder: folder.to_path_buf(), ..self.plan.clone() };
+        Some(Arc::new(Audio { plan, ..self.clone() }))
     }
 
     fn store(&self, cells: &Cells, row: usize, mut out: Slice<'_>) -> Result<(), Refusal> {

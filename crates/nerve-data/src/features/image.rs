@@ -415,7 +415,7 @@ pub(super) fn refusal(name: &str, error: &FormatError) -> Refusal {
 }
 
 /// A picture on its way to the network.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Picture {
     wanted: Wanted,
     size: [usize; 2],
@@ -467,6 +467,11 @@ impl Feature for Picture {
 
     fn kept(&self) -> bool {
         self.kept
+    }
+
+    fn within(&self, folder: &Path) -> Option<Arc<dyn Feature>> {
+        let wanted = Wanted { folder: folder.to_path_buf(), ..self.wanted.clone() };
+        Some(Arc::new(Picture { wanted, ..self.clone() }))
     }
 
     fn store(&self, cells: &Cells, row: usize, mut out: Slice<'_>) -> Result<(), Refusal> {

@@ -331,7 +331,7 @@ fn numbers_of(cells: &Cells, row: usize) -> Result<Numbers, Refusal> {
 }
 
 /// The classes of pixels on their way to the network.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Mask {
     wanted: Wanted,
     size: [usize; 2],
@@ -433,6 +433,11 @@ impl Feature for Mask {
 
     fn kept(&self) -> bool {
         self.kept
+    }
+
+    fn within(&self, folder: &Path) -> Option<Arc<dyn Feature>> {
+        let wanted = Wanted { folder: folder.to_path_buf(), ..self.wanted.clone() };
+        Some(Arc::new(Mask { wanted, ..self.clone() }))
     }
 
     fn store(&self, cells: &Cells, row: usize, mut out: Slice<'_>) -> Result<(), Refusal> {

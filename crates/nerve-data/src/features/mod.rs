@@ -39,7 +39,7 @@ pub use timeseries::PER_SERIES;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nerve_formats::Meaning;
@@ -179,6 +179,13 @@ pub trait Feature: Debug + Send + Sync {
     fn leaves_out(&self, cells: &Cells, row: usize) -> bool {
         let _ = (cells, row);
         false
+    }
+
+    /// The same with names of files that start from `folder`, of a feature whose cells may be such: those of the training
+    /// data start from where these were.
+    fn within(&self, folder: &Path) -> Option<Arc<dyn Feature>> {
+        let _ = folder;
+        None
     }
 
     /// Writes the stored values of a row.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::features::Feature;
@@ -50,6 +51,16 @@ impl Slot {
         self.parts.iter().all(|(_, feature)| feature.kept())
     }
 
+    /// The same with names of files that start from `folder`.
+    fn within(mut self, folder: &Path) -> Slot {
+        for (_, feature) in &mut self.parts {
+            if let Some(within) = feature.within(folder) {
+                *feature = within;
+            }
+        }
+        self
+    }
+
     /// The rows that a sample needs, relative to its own.
     pub fn reach(&self) -> Range<isize> {
         self.parts.first().map_or(0..1, |(_, feature)| feature.reach())
@@ -76,6 +87,8 @@ impl Prepared {
     /// # Errors
     /// [`DataError::UnknownColumn`]; [`DataError::Cell`] for the first cell that its feature cannot take.
     pub fn new(table: Arc<Table>, slots: Vec<Slot>, used: &[usize]) -> Result<Prepared, DataError> {
+        let folder = &table.origin().folder;
+        let slots: Vec<Slot> = slots.into_iter().map(|slot| slot.within(folder)).collect();
         let fields: Vec<Field> = slots.iter().map(Slot::field).collect();
         let columns = slots
             .iter()

@@ -5,6 +5,7 @@ use super::sketch::{Names, Numbers, Sketch};
 use super::summary::Summary;
 use nerve_data::Cells;
 use serde_json::{Value as Json, json};
+use std::path::Path;
 
 /// The version of the form in files.
 const VERSION: u64 = 1;
@@ -67,6 +68,17 @@ impl Observer {
     /// Without such a column.
     pub fn gauge(&self, column: usize) -> &Gauge {
         &self.columns[column].gauge
+    }
+
+    /// From now on names of files in cells start from `folder`.
+    pub fn within(&mut self, folder: &Path) {
+        for gauge in self.columns.iter_mut().map(|observed| &mut observed.gauge) {
+            if let Gauge::Stored(feature) = gauge
+                && let Some(within) = feature.within(folder)
+            {
+                *feature = within;
+            }
+        }
     }
 
     /// Measures the cell of a row of a column. What is nothing of its type counts as missing.
