@@ -8,8 +8,6 @@ The run has number columns in and one category out; the file is its export.
 """
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import tritonclient.http as triton
 
@@ -21,26 +19,33 @@ assert client.get_model_config(file)["max_batch_size"] > 0
 rows = 40
 
 
-def ask(client, model, kind, rows, binary=True):
+def tensors(model, kind, rows, binary=True):
     made = []
     for at, tensor in enumerate(client.get_model_metadata(model)["inputs"]):
         shape = [rows if extent == -1 else extent for extent in tensor["shape"]]
         values = (np.arange(rows) % (5 + at)).reshape(shape).astype(kind)
         part = triton.InferInput(tensor["name"], shape, tensor["datatype"])
         made.append(part.set_data_from_numpy(values, binary_data=binary))
-    answer = client.infer(model, made)
+    return made
+
+
+def shares_of(answer):
     shares = [o["name"] for o in answer.get_response()["outputs"] if o["name"].endswith("probabilities")]
     return answer.as_numpy(shares[0])
 
 
+def ask(model, kind, rows, binary=True):
+    return shares_of(client.infer(model, tensors(model, kind, rows, binary)))
+
+
 kinds = {"FP64": np.float64, "FP32": np.float32}
 kind = {model: kinds[client.get_model_metadata(model)["inputs"][0]["datatype"]] for model in [run, file]}
-expected = ask(client, run, kind[run], rows)
+expected = ask(run, kind[run], rows)
 for binary in [True, False]:
-    found = ask(client, file, kind[file], rows, binary)
+    found = ask(file, kind[file], rows, binary)
     assert found.shape == expected.shape and np.abs(found - expected).max() < 1e-5, np.abs(found - expected).max()
-with ThreadPoolExecutor(4) as pool:
-    clients = [triton.InferenceServerClient(address) for _ in range(4)]
-    some = list(pool.map(lambda i: ask(clients[i % 4], file, kind[file], 1 + i % 7), range(40)))
+# Four at a time, which the server may run together.
+under_way = [client.async_infer(file, tensors(file, kind[file], 1 + i % 7)) for i in range(40)]
+some = [shares_of(request.get_result()) for request in under_way]
 assert all(np.abs(one - expected[: len(one)]).max() < 1e-5 for one in some)
 print("an exported network answers as it did before")
