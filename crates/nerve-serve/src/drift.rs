@@ -10,6 +10,7 @@ use nerve_lens::drift::{self, Drift, Gauge, Measured, Options, Reading, Referenc
 use nerve_recipe::Predictor;
 use nerve_recipe::reference::gauge;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub const LEAST: u64 = 200;
 pub const SURE: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 /// Pictures, sounds and vectors of a request that are measured at most: a measurement looks at each of their values.
 const COSTLY: usize = 4;
+/// How many times as long as it takes to measure those of a request the next are passed over.
+const RESTS: u32 = 100;
 /// How often the drift is computed at most.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a warning is not repeated.
@@ -52,6 +55,8 @@ pub(crate) struct Input {
     pub missing: Counter,
     /// Numbers beyond those of the training rows, and names that these do not have.
     pub out_of_range: Counter,
+    /// Until when its cells are passed over.
+    rest: Rest,
 }
 
 /// A column that comes out.
@@ -135,6 +140,35 @@ impl Series {
     }
 }
 
+/// Measuring a picture takes as long as a small network does, so it rests a hundred times as long as it worked.
+struct Rest {
+    since: Instant,
+    /// Microseconds after `since`.
+    until: AtomicU64,
+}
+
+impl Default for Rest {
+    fn default() -> Rest {
+        Rest { since: Instant::now(), until: AtomicU64::new(0) }
+    }
+}
+
+impl Rest {
+    /// Now, if the rest is over.
+    fn over(&self) -> Option<Instant> {
+        let now = Instant::now();
+        (now.duration_since(self.since).as_micros() as u64 >= self.until.load(Relaxed))
+            .then_some(now)
+    }
+
+    /// After work that began then.
+    fn after(&self, begun: Instant) {
+        let rested = begun.elapsed() * RESTS;
+        let until = (self.since.elapsed() + rested).as_micros() as u64;
+        self.until.store(until, Relaxed);
+    }
+}
+
 impl Drifting {
     pub fn new(predictor: &Predictor, watching: Watching) -> Drifting {
         let empty = Reference::default();
@@ -150,7 +184,8 @@ impl Drifting {
                 aspects.map(|(aspect, _)| find(&reference.features, &format!("{name}{aspect}")));
             let aspects = aspects.collect();
             let (missing, out_of_range) = (Counter::default(), Counter::default());
-            Some(Input { name, at, gauge, aspects, missing, out_of_range })
+            let rest = Rest::default();
+            Some(Input { name, at, gauge, aspects, missing, out_of_range, rest })
         };
         let output = |fitted: &nerve_recipe::features::Fitted| {
             let name = fitted.column.name.clone();
@@ -177,6 +212,10 @@ impl Drifting {
         for input in &self.inputs {
             let Some(cellar) = cells.get(input.at) else { continue };
             let most = if input.gauge.costly() { COSTLY } else { self.watching.window };
+            let begun = input.gauge.costly().then(|| input.rest.over());
+            if begun == Some(None) {
+                continue;
+            }
             for row in rows.saturating_sub(most)..rows {
                 let (cells, place) = cellar.at(row);
                 input.gauge.read(cells, place, |aspect, reading| {
@@ -187,6 +226,9 @@ impl Drifting {
                         input.out_of_range.add(u64::from(unknown));
                     }
                 });
+            }
+            if let Some(begun) = begun.flatten() {
+                input.rest.after(begun);
             }
         }
     }
