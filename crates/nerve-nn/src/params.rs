@@ -3,6 +3,7 @@
 use crate::init::{Draw, Initializer};
 use crate::pattern;
 use nerve_core::{DType, Shape, Tensor, Var};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,6 +41,8 @@ struct Store {
     seed: u64,
     dtype: DType,
     entries: Vec<Parameter>,
+    /// Where the entry of a path stands.
+    places: HashMap<String, usize>,
 }
 
 /// One entry of [`Params`].
@@ -82,7 +85,7 @@ impl Params {
     #[track_caller]
     pub fn with_dtype(seed: u64, dtype: DType) -> Params {
         assert!(dtype.is_float(), "parameters are f32 or f64, not {dtype}");
-        let store = Store { seed, dtype, entries: Vec::new() };
+        let store = Store { seed, dtype, entries: Vec::new(), places: HashMap::new() };
         Params { store: Arc::new(Mutex::new(store)), scope: String::new(), derivation: None }
     }
 
@@ -173,13 +176,19 @@ impl Params {
 
     #[track_caller]
     fn insert(&self, var: Var, role: Role) -> Var {
-        let taken = self.lock().entries.iter().any(|entry| entry.path() == var.name());
+        let mut store = self.lock();
+        let place = store.entries.len();
+        let taken = store.places.contains_key(var.name());
+        if !taken {
+            store.places.insert(var.name().to_string(), place);
+            store.entries.push(Parameter { var: var.clone(), role });
+        }
+        drop(store);
         assert!(
             !taken,
             "there are two parameters `{}`: give each layer a path of its own",
             var.name()
         );
-        self.lock().entries.push(Parameter { var: var.clone(), role });
         var
     }
 
@@ -211,7 +220,8 @@ impl Params {
     /// The entry of this path, counted from here.
     pub fn get(&self, path: &str) -> Option<Parameter> {
         let path = self.path(&path);
-        self.lock().entries.iter().find(|entry| entry.path() == path).cloned()
+        let store = self.lock();
+        store.places.get(&path).map(|&place| store.entries[place].clone())
     }
 
     /// Number of parameters, frozen ones too, without statistics.

@@ -7,6 +7,7 @@
 
 use nerve_core::{DType, Tensor, compile};
 use nerve_formats::onnx::{DataType, Type, read_value};
+use nerve_nn::Context;
 use nerve_onnx::import::{Network, Options, Value};
 use std::path::Path;
 
@@ -17,13 +18,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::open(model, Options::default())?;
     let kind = Type::Tensor(DataType::Undefined, None);
     let mut inputs = Vec::new();
-    for i in 0..network.inputs().count() {
+    for i in 0..network.input_infos().count() {
         let value = Value::from_file(&read_value(folder.join(format!("input_{i}.pb")), &kind)?)?;
         inputs.push(value.tensor().ok_or("an array of numbers")?.clone());
     }
     let step = compile(|arguments: &[Tensor]| {
         let values: Vec<Value> = arguments.iter().cloned().map(Value::Tensor).collect();
-        let outputs = network.forward(&values).unwrap_or_else(|error| panic!("{error}"));
+        let outputs =
+            network.forward(&values, &Context::eval()).unwrap_or_else(|error| panic!("{error}"));
         outputs.iter().filter_map(|value| value.tensor().cloned()).collect()
     });
     let signature: Vec<_> = inputs.iter().map(|t| (t.shape().clone(), t.dtype())).collect();

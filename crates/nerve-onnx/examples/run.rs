@@ -23,8 +23,8 @@ fn main() -> Result<(), Failure> {
     let start = Instant::now();
     let network = Network::open(model, Options::default())?;
     let load = milliseconds(start);
-    let inputs = values(folder, "input", network.inputs().count())?;
-    let expected = values(folder, "output", network.outputs().len())?;
+    let inputs = values(folder, "input", network.input_infos().count())?;
+    let expected = values(folder, "output", network.output_infos().len())?;
     let start = Instant::now();
     let outputs = network.run(&inputs)?;
     let first = milliseconds(start);

@@ -4,6 +4,7 @@ use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::{
     self, AttributeValue, DataType, Dim, Function, Graph, Model, Node, Type, ValueInfo,
 };
+use nerve_nn::Context;
 use nerve_onnx::import::{ImportErrorKind as Kind, Limits, Network, Options, Value};
 
 fn named(name: &str) -> ValueInfo {
@@ -367,7 +368,7 @@ fn weights_are_parameters_and_have_gradients() {
     assert_eq!((params.trainable().len(), params.count()), (2, 3));
     let x = Tensor::from_slice(&[1.0f32, 10.0], [1, 2]);
     let w = params.get("w").expect("a parameter").var.clone();
-    let y = network.forward(&[x.into()]).unwrap().remove(0);
+    let y = network.forward(&[x.into()], &Context::eval()).unwrap().remove(0);
     let gradient = nerve_core::grad(&y.tensor().unwrap().sum(), &[&w]);
     assert_eq!(gradient[0].to_vec::<f32>(), [1.0, 10.0]);
 }

@@ -2,6 +2,7 @@
 
 use nerve_core::{DType, Tensor, grad};
 use nerve_formats::onnx::{self, DataType, Dim, Graph, Model, Node, Type, ValueInfo};
+use nerve_nn::Context;
 use nerve_onnx::import::{ImportErrorKind as Kind, Limits, Network, Options, Value};
 
 fn named(name: &&str) -> ValueInfo {
@@ -145,7 +146,7 @@ fn branches_of_one_shape_are_chosen_while_it_runs() {
     // As a graph that is trained, both are part of it.
     let network = Network::new("m", with(branch("Neg")), Options::default()).unwrap();
     let slope = nerve_core::compile(move |x: &[Tensor]| {
-        let y = network.forward(&[x[0].clone().into()]).unwrap().remove(0);
+        let y = network.forward(&[x[0].clone().into()], &Context::eval()).unwrap().remove(0);
         grad(&y.tensor().unwrap().sum(), &[&x[0]])
     });
     let down = Tensor::from_slice(&[-3.0f32, 1.0], [2]);
@@ -198,7 +199,7 @@ fn recurrent_layers_are_the_same_whole_and_step_by_step() {
 fn recurrent_weights_have_gradients() {
     let network = Network::new("m", recurrent("LSTM", 4, ""), Options::default()).unwrap();
     let x = Tensor::from_slice(&sample(24, 4), [4, 2, 3]);
-    let y = network.forward(&[x.into()]).unwrap().remove(0);
+    let y = network.forward(&[x.into()], &Context::eval()).unwrap().remove(0);
     let weight = network.params().get("w").expect("a parameter").var.clone();
     let slope = grad(&y.tensor().unwrap().sum(), &[&weight]).remove(0);
     assert!(slope.shape().to_vec() == [2, 8, 3] && slope.to_vec::<f32>().iter().all(|&v| v != 0.0));

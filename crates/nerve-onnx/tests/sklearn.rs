@@ -18,10 +18,10 @@ fn difference(name: &str) -> f64 {
         let found = values.graph.initializers.iter().find(|tensor| tensor.name == name);
         Value::from_onnx(found.unwrap_or_else(|| panic!("{name} among the values"))).unwrap()
     };
-    let inputs: Vec<Value> = network.inputs().map(|info| value(&info.name)).collect();
+    let inputs: Vec<Value> = network.input_infos().map(|info| value(&info.name)).collect();
     let outputs = network.run(&inputs).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut largest = 0f64;
-    for (info, found) in network.outputs().iter().zip(&outputs) {
+    for (info, found) in network.output_infos().iter().zip(&outputs) {
         match (found, &value(&info.name)) {
             (Value::Strings(found), Value::Strings(expected)) => {
                 assert_eq!(found, expected, "{name}")

@@ -131,7 +131,7 @@ impl Base {
         if network.params().vars().iter().any(|var| var.dtype() != DType::F32) {
             return Err("its weights are double; a network of a recipe is of float".into());
         }
-        let input = network.inputs().next().ok_or("nothing goes in")?;
+        let input = network.input_infos().next().ok_or("nothing goes in")?;
         let (element, dims) = match &input.kind {
             Some(Type::Tensor(element, dims)) => (*element, dims.as_deref()),
             _ => return Err(format!("its input {:?} is no array", input.name)),
@@ -171,12 +171,12 @@ impl Base {
         let shape: Shape = [&[TRIED], feed].concat().into();
         // Nothing is computed: the shapes are those of the graph, and its cost that of its plan.
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            let run = compile(|x: &[Tensor]| match front.apply(&x[0]) {
+            let run = compile(|x: &[Tensor]| match front.apply(&x[0], &Context::eval()) {
                 Ok(y) => vec![y],
                 Err(error) => std::panic::resume_unwind(Box::new(error)),
             });
             let plan = run.plan(&[(shape.clone(), DType::F32)]);
-            let y = front.apply(&Tensor::zeros(shape.clone()));
+            let y = front.apply(&Tensor::zeros(shape.clone()), &Context::eval());
             (y, plan.flops(), plan.arena_bytes())
         }));
         let (y, flops, bytes) = tried.map_err(|panic| match panic.downcast::<String>() {
@@ -209,12 +209,12 @@ impl Base {
 }
 
 impl Front {
-    fn apply(&self, x: &Tensor) -> Result<Tensor, String> {
+    fn apply(&self, x: &Tensor, cx: &Context) -> Result<Tensor, String> {
         let x = match self.channels_last {
             true => x.permute(&[0, 2, 3, 1]),
             false => x.clone(),
         };
-        let outputs = self.network.forward(&[Value::Tensor(x.to_dtype(self.dtype))]);
+        let outputs = self.network.forward(&[Value::Tensor(x.to_dtype(self.dtype))], cx);
         let outputs = outputs.map_err(|error| error.to_string())?;
         let y = outputs.first().and_then(Value::tensor).ok_or("what comes out is no array")?;
         Ok(y.to_dtype(DType::F32))
@@ -231,7 +231,7 @@ impl<M: Model> Model for Behind<M> {
     #[track_caller]
     fn outputs(&self, inputs: &[Tensor], cx: &Context) -> Vec<Tensor> {
         let [x] = inputs else { panic!("a base has one input, not {}", inputs.len()) };
-        let y = nerve_core::scope("base", || self.front.apply(x));
+        let y = nerve_core::scope("base", || self.front.apply(x, cx));
         self.model.outputs(&[y.unwrap_or_else(|error| panic!("{error}"))], cx)
     }
 }

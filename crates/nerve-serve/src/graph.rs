@@ -113,9 +113,13 @@ impl Graph {
         let network = Network::new(name, model, Options { external_data, limits })
             .map_err(|error| refuse(error.to_string()))?;
         let inputs: Vec<Port> =
-            network.inputs().map(Port::new).collect::<Result<_, _>>().map_err(&refuse)?;
-        let outputs: Vec<Port> =
-            network.outputs().iter().map(Port::new).collect::<Result<_, _>>().map_err(&refuse)?;
+            network.input_infos().map(Port::new).collect::<Result<_, _>>().map_err(&refuse)?;
+        let outputs: Vec<Port> = network
+            .output_infos()
+            .iter()
+            .map(Port::new)
+            .collect::<Result<_, _>>()
+            .map_err(&refuse)?;
         let least = if batching.exact { EXACT_ROWS } else { 1 };
         let mut graphs = Graphs { network, rows: None };
         let apart = match together(&graphs, &inputs, &outputs) {

@@ -10,7 +10,7 @@ use nerve_core::{DType, Tensor, Var};
 use nerve_formats::onnx::{
     self, Attribute, AttributeValue, DataType, Dim, Function, Graph, Model, Node, Type, ValueInfo,
 };
-use nerve_nn::Params;
+use nerve_nn::{Context, Params, Role as Kept};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +67,6 @@ pub struct Options {
 /// ```
 pub struct Network {
     pub(super) inner: Arc<Inner>,
-    params: Params,
     pub(super) plans: Plans,
 }
 
@@ -82,6 +81,8 @@ pub(crate) struct Inner {
     /// The other initializers: settings, indices, what is not trained.
     pub constants: HashMap<String, Value>,
     pub limits: Limits,
+    /// Where the weights live, and which of them are trained.
+    params: Params,
     /// Arrays of graphs within nodes, by their places in `graph`: decoded once, however often a loop comes by.
     decoded: Mutex<HashMap<usize, Value>>,
 }
@@ -107,6 +108,11 @@ impl Inner {
         }
     }
 
+    /// Whether the weight of that name is changed by training.
+    pub fn is_trained(&self, name: &str) -> bool {
+        self.params.get(name).is_some_and(|entry| entry.role == Kept::Trainable)
+    }
+
     pub fn function(&self, domain: &str, name: &str, overload: &str) -> Option<&Function> {
         if self.functions.is_empty() {
             return None;
@@ -122,10 +128,10 @@ impl Inner {
     }
 
     /// See [`Network::forward`].
-    pub fn forward(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
+    pub fn forward(&self, inputs: &[Value], cx: &Context) -> Result<Vec<Value>, ImportError> {
         self.check(inputs)?;
         let budget = Budget::new(self);
-        let mut scope = Scope::new(self, &budget);
+        let mut scope = Scope::new(self, &budget, cx);
         for (info, value) in self.inputs().zip(inputs) {
             scope.set(&info.name, value.clone());
         }
@@ -281,33 +287,38 @@ impl Network {
             vars,
             constants,
             limits: options.limits,
+            params: params.clone(),
             decoded: Mutex::default(),
         };
-        Ok(Network { inner: Arc::new(inner), params: params.clone(), plans: Plans::default() })
+        Ok(Network { inner: Arc::new(inner), plans: Plans::default() })
     }
 
     /// What has to be given, in its order.
-    pub fn inputs(&self) -> impl Iterator<Item = &ValueInfo> {
+    pub fn input_infos(&self) -> impl Iterator<Item = &ValueInfo> {
         self.inner.inputs()
     }
 
     /// What is computed.
-    pub fn outputs(&self) -> &[ValueInfo] {
+    pub fn output_infos(&self) -> &[ValueInfo] {
         &self.inner.graph.outputs
     }
 
     /// The weights: trained, saved and frozen like those of any network.
     pub fn params(&self) -> &Params {
-        &self.params
+        &self.inner.params
     }
 
     /// The outputs for these inputs, as a graph: to be used while a function is compiled, as a layer is.
     ///
+    /// While it is trained, `Dropout` drops, with random numbers of `cx`, whether or not the file was written for use; and
+    /// `BatchNormalization` whose scale or shift is trained normalises by the batch, and its statistics follow, as
+    /// [`BatchNorm`](nerve_nn::layers::BatchNorm) does it. Frozen, it keeps its statistics.
+    ///
     /// # Errors
     /// The inputs do not fit; the network uses what nerve does not have; or the shape of a result depends on
     /// a value that is not known yet ([`ImportErrorKind::Value`]).
-    pub fn forward(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
-        self.inner.forward(inputs)
+    pub fn forward(&self, inputs: &[Value], cx: &Context) -> Result<Vec<Value>, ImportError> {
+        self.inner.forward(inputs, cx)
     }
 }
 
@@ -480,13 +491,13 @@ pub(crate) fn with_attributes(function: &Function, call: &Node) -> Vec<Node> {
 
 impl nerve_nn::Model for Network {
     fn input_count(&self) -> usize {
-        self.inputs().count()
+        self.input_infos().count()
     }
 
     #[track_caller]
-    fn outputs(&self, inputs: &[Tensor], _: &nerve_nn::Context) -> Vec<Tensor> {
+    fn outputs(&self, inputs: &[Tensor], cx: &Context) -> Vec<Tensor> {
         let values: Vec<Value> = inputs.iter().cloned().map(Value::Tensor).collect();
-        let outputs = self.forward(&values).unwrap_or_else(|error| panic!("{error}"));
+        let outputs = self.forward(&values, cx).unwrap_or_else(|error| panic!("{error}"));
         let tensor = |value: &Value| value.tensor().expect("an output that is an array").clone();
         outputs.iter().map(tensor).collect()
     }

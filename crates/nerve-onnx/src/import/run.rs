@@ -5,6 +5,7 @@ use super::network::Network;
 use super::scope::message;
 use super::value::Value;
 use nerve_core::{Compiled, DType, RunError, Shape, Tensor, compile};
+use nerve_nn::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,7 +82,7 @@ impl Network {
 
     /// Every value is there, and shapes may depend on any.
     fn pieces(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
-        let mut outputs = self.forward(inputs)?;
+        let mut outputs = self.forward(inputs, &Context::eval())?;
         outputs.iter_mut().try_for_each(evaluate).map_err(|error| {
             let model = &self.inner.name;
             ImportError::new(ImportErrorKind::Invalid, model, None, error.to_string())
@@ -146,7 +147,7 @@ impl Network {
                 None => Value::Tensor(arguments.next().expect("one for each").clone()),
             };
             let values: Vec<Value> = fixed.iter().map(next).collect();
-            let outputs = match network.forward(&values) {
+            let outputs = match network.forward(&values, &Context::eval()) {
                 Ok(outputs) => outputs,
                 Err(error) => resume_unwind(Box::new(error)),
             };

@@ -7,6 +7,7 @@ use super::ops;
 use super::value::Value;
 use nerve_core::DType;
 use nerve_formats::onnx::{self, Function, Graph, Node};
+use nerve_nn::Context;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +41,8 @@ impl Budget {
 pub(crate) struct Scope<'a> {
     pub network: &'a Inner,
     pub budget: &'a Budget,
+    /// Whether the network is trained, and where random numbers come from then.
+    pub cx: &'a Context,
     outer: Option<&'a Scope<'a>>,
     values: HashMap<&'a str, Value>,
     opsets: &'a [(String, i64)],
@@ -52,10 +55,10 @@ pub(crate) struct Scope<'a> {
 const MAX_DEPTH: usize = 100;
 
 impl<'a> Scope<'a> {
-    pub fn new(network: &'a Inner, budget: &'a Budget) -> Scope<'a> {
+    pub fn new(network: &'a Inner, budget: &'a Budget, cx: &'a Context) -> Scope<'a> {
         let opsets = &network.opsets;
         let values = HashMap::new();
-        Scope { network, budget, outer: None, values, opsets, depth: 0, weights: true }
+        Scope { network, budget, cx, outer: None, values, opsets, depth: 0, weights: true }
     }
 
     /// The scope of a graph within a node, which sees the values around it.
@@ -63,9 +66,9 @@ impl<'a> Scope<'a> {
         if outer.depth >= MAX_DEPTH {
             return Err(Stop::Limit(format!("more than {MAX_DEPTH} graphs within each other")));
         }
-        let (network, budget, opsets) = (outer.network, outer.budget, outer.opsets);
+        let (network, budget, cx, opsets) = (outer.network, outer.budget, outer.cx, outer.opsets);
         let (values, depth, weights) = (HashMap::new(), outer.depth + 1, outer.weights);
-        Ok(Scope { network, budget, outer: Some(outer), values, opsets, depth, weights })
+        Ok(Scope { network, budget, cx, outer: Some(outer), values, opsets, depth, weights })
     }
 
     pub fn set(&mut self, name: &'a str, value: Value) {
@@ -128,6 +131,7 @@ impl<'a> Scope<'a> {
         let mut scope = Scope {
             network: self.network,
             budget: self.budget,
+            cx: self.cx,
             outer: None,
             values: HashMap::new(),
             opsets: &function.opsets,

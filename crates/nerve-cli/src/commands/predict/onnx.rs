@@ -26,7 +26,7 @@ pub fn run(args: &Predict, model: &Path) -> Result<(), Failure> {
     let inputs = inputs(&network, data)?;
     let outputs = network.run(&inputs)?;
     let mut arrays = Vec::new();
-    for (info, value) in network.outputs().iter().zip(&outputs) {
+    for (info, value) in network.output_infos().iter().zip(&outputs) {
         let array = value.to_npy().ok_or_else(|| {
             Failure::Data(format!(
                 "output {:?} is no array of numbers; it cannot be written",
@@ -46,7 +46,7 @@ impl From<ImportError> for Failure {
 
 /// The arrays of the file, in the order and of the types of the inputs.
 fn inputs(network: &Network, data: &Path) -> Result<Vec<Value>, Failure> {
-    let given: Vec<&ValueInfo> = network.inputs().collect();
+    let given: Vec<&ValueInfo> = network.input_infos().collect();
     let arrays: Vec<(String, Npy)> = match (Kind::of(data)?, &given[..]) {
         (Kind::Npy, [one]) => vec![(one.name.clone(), Npy::read(data, &Limits::default())?)],
         (Kind::Npz, _) => {

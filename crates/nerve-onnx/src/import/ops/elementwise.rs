@@ -241,14 +241,10 @@ pub(super) fn cast(x: &Tensor, to: DType) -> Tensor {
     if to == DType::Bool && x.dtype() != DType::Bool { x.ne(0) } else { x.to_dtype(to) }
 }
 
-/// Networks are used here, not trained as the file says: nothing is dropped unless the model asks for
-/// it with a mask that nobody could compare.
+/// In training a share of the values becomes 0 and the others grow by as much; in use nothing happens, even if the file was
+/// written in the middle of training. Only who feeds `training_mode` as an input decides for himself.
 fn dropout(call: &Call<'_>) -> Results {
     let x = call.tensor(0)?;
-    let training = match call.inputs.get(2) {
-        Some(Some(_)) => call.known_scalar(2)? == Some(1.0),
-        _ => call.opset < 7 && !call.flag("is_test", false)?,
-    };
     let ratio = match call.known_scalar(1)? {
         Some(ratio) => ratio,
         None => call.float("ratio", 0.5)?,
@@ -256,7 +252,16 @@ fn dropout(call: &Call<'_>) -> Results {
     if !(0.0..1.0).contains(&ratio) {
         return Err(format!("ratio: expected a number from 0 to less than 1, found {ratio}").into());
     }
-    if training && ratio > 0.0 {
+    let mode = call.node.inputs.get(2).filter(|name| !name.is_empty());
+    let fed = mode.is_some_and(|name| !call.scope.network.constants.contains_key(name));
+    let asked = !fed || call.known_scalar(2)? == Some(1.0);
+    if call.scope.cx.is_training() && asked && ratio > 0.0 {
+        let keep = 1.0 - ratio;
+        let mask = call.scope.cx.bernoulli(x.shape(), keep);
+        let y = mask.select(&(x * (1.0 / keep)), &x.zeros_like());
+        return Ok(vec![y.into(), mask.into()]);
+    }
+    if fed && asked && ratio > 0.0 {
         return Err(Stop::Unsupported("dropping in a model that is used".into()));
     }
     Ok(vec![x.clone().into(), Tensor::full(x.shape().clone(), 1.0, DType::Bool).into()])

@@ -4,7 +4,7 @@ use super::Operator;
 use super::elementwise::one;
 use crate::import::call::{Call, Results, axes, axis, extent};
 use crate::import::error::Stop;
-use nerve_core::{Shape, Tensor};
+use nerve_core::{Shape, Tensor, Var};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("BatchNormalization", batch_norm),
@@ -28,7 +28,7 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("LogSoftmax", |call| softmax(call, |x, axis| x.log_softmax(axis))),
 ];
 
-/// With the statistics of the file: (x − mean) / √(variance + ε) · scale + bias for each channel.
+/// In use with the statistics of the file: (x − mean) / √(variance + ε) · scale + bias for each channel.
 fn batch_norm(call: &Call<'_>) -> Results {
     let x = call.tensor(0)?;
     if x.rank() < 2 {
@@ -47,6 +47,9 @@ fn batch_norm(call: &Call<'_>) -> Results {
         ..=6 => !call.flag("is_test", false)? && call.wanted() > 1,
         _ => call.flag("training_mode", false)?,
     };
+    if let (false, Some([mean, variance])) = (training, followed(call)) {
+        return one(by_batch(call, x, eps, &mean, &variance)?);
+    }
     if !training {
         let factor = scale * (each(4)? + eps).rsqrt();
         let shift = bias - each(3)? * &factor;
@@ -61,6 +64,43 @@ fn batch_norm(call: &Call<'_>) -> Results {
         Ok(call.tensor(i)? * momentum + flat(new.clone()) * (1.0 - momentum))
     };
     Ok(vec![y.into(), moved(3, &mean)?.into(), moved(4, &variance)?.into()])
+}
+
+/// The running statistics, if the network is trained and so are the scale or the shift that they stand beside.
+fn followed(call: &Call<'_>) -> Option<[Var; 2]> {
+    let network = call.scope.network;
+    let name = |i: usize| call.node.inputs.get(i).map_or("", String::as_str);
+    let trained = call.scope.cx.is_training() && (1..3).any(|i| network.is_trained(name(i)));
+    let var = |i: usize| network.vars.get(name(i)).cloned();
+    trained.then(|| Some([var(3)?, var(4)?])).flatten()
+}
+
+/// By mean and variance of the batch, which the running ones follow: the variance over n − 1, as in PyTorch, where most
+/// files come from. One value a channel has no variance, and nothing follows.
+fn by_batch(
+    call: &Call<'_>,
+    x: &Tensor,
+    eps: f64,
+    running_mean: &Var,
+    running_variance: &Var,
+) -> Result<Tensor, Stop> {
+    let channels = x.shape()[1];
+    if [running_mean, running_variance].iter().any(|running| **running.shape() != [channels]) {
+        return Err(format!("running statistics that are not those of {channels} channels").into());
+    }
+    let n = x.numel() / channels.max(1);
+    if n > 1 {
+        let momentum = call.float("momentum", 0.9)?;
+        let (mean, variance) = x.batch_moments(1);
+        let follow = |running: &Var, new: &Tensor, scale: f64| {
+            let new = new.to_dtype(running.dtype()) * (scale * (1.0 - momentum));
+            running.set(running.get() * momentum + new);
+        };
+        follow(running_mean, &mean, 1.0);
+        follow(running_variance, &variance, n as f64 / (n as f64 - 1.0));
+    }
+    let parameter = |i: usize| -> Result<Tensor, Stop> { Ok(call.tensor(i)?.to_dtype(x.dtype())) };
+    Ok(x.batch_norm(&parameter(1)?, &parameter(2)?, 1, eps))
 }
 
 /// x / (bias + alpha/size · sum of squares over `size` neighbouring channels)^beta.
