@@ -130,7 +130,7 @@ fn values(folder: &Path, what: &str, kinds: &[Option<Type>]) -> Result<Vec<Value
 
 fn same(expected: &Value, found: &Value, case: &Case) -> Result<(), String> {
     match (expected, found) {
-        (Value::Tensor(e), Value::Tensor(f)) => same_numbers(e, f, case),
+        (Value::Tensor(e) | Value::Narrow(_, e), Value::Tensor(f)) => same_numbers(e, f, case),
         (Value::Strings(e), Value::Strings(f)) if e == f => Ok(()),
         (Value::Sequence(e), Value::Sequence(f)) if e.len() == f.len() => {
             e.iter().zip(f).try_for_each(|(e, f)| same(e, f, case))

@@ -45,8 +45,17 @@ impl<'a> Call<'a> {
     /// Operand `i` as numbers.
     pub fn tensor(&self, i: usize) -> Result<&Tensor, Stop> {
         match self.value(i)? {
-            Value::Tensor(tensor) => Ok(tensor),
+            Value::Tensor(tensor) | Value::Narrow(_, tensor) => Ok(tensor),
+            Value::Picked(_) => Err(Stop::Value("texts that are picked by a value".into())),
             other => Err(format!("operand {i}: expected numbers, found {}", kind(other)).into()),
+        }
+    }
+
+    /// The type of operand `i`, if it is one of those that are held in wider ones.
+    pub fn narrow(&self, i: usize) -> Option<onnx::DataType> {
+        match self.inputs.get(i) {
+            Some(Some(Value::Narrow(data_type, _))) => Some(*data_type),
+            _ => None,
         }
     }
 
@@ -234,8 +243,8 @@ fn missing(i: usize) -> String {
 
 fn kind(value: &Value) -> &'static str {
     match value {
-        Value::Tensor(_) => "numbers",
-        Value::Strings(_) => "texts",
+        Value::Tensor(_) | Value::Narrow(..) => "numbers",
+        Value::Strings(_) | Value::Picked(_) => "texts",
         Value::Sequence(_) => "a list",
         Value::Optional(_) => "an optional value",
     }

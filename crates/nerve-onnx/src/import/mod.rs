@@ -14,7 +14,8 @@
 //! |---|---|
 //! | `check.rs` | operators that there are, names that lead somewhere |
 //! | `network.rs` | the model, its weights as parameters |
-//! | `narrow.rs` | weights of types that are only read |
+//! | `narrow.rs` | types that are held in wider ones |
+//! | `tagged.rs` | how operators treat them, and texts that are picked by number |
 //! | `scope.rs` | names and values; walking over the nodes |
 //! | `call.rs` | one node, as its operator sees it |
 //! | `run.rs` | plans for the shapes of inputs |
@@ -29,9 +30,10 @@ mod network;
 mod ops;
 mod run;
 mod scope;
+mod tagged;
 mod value;
 
 pub use error::{ImportError, ImportErrorKind};
 pub use network::{Limits, Network, Options, show};
 pub use ops::{operators, supports};
-pub use value::{Strings, Value, dtype};
+pub use value::{Picked, Strings, Value, dtype};

@@ -1,55 +1,172 @@
-//! Weights of types that nerve does not compute in, read as wider ones of the same values: 4 and 2 bits as bytes, 16 bits as
-//! 32, unsigned 32 and 64 bits as 64, and floating-point numbers of 8 and 4 bits as single precision.
+//! Types that nerve does not compute in, held in wider ones of the same values: 4 and 2 bits in bytes, 16 bits in 32, unsigned 32
+//! and 64 bits in 64, and floating-point numbers of 8 and 4 bits in single precision.
 //!
-//! That is right where a value is only read, and wrong where results wrap or saturate at the bounds of the type; so it is done
-//! for initializers whose every use turns them into numbers of another type, or counts.
+//! Unsigned numbers of 64 bits are the same bits with a sign. Where the bounds of the type matter, `tagged.rs` brings results
+//! back into them.
 
-use super::check::each_node;
-use nerve_core::Tensor;
-use nerve_formats::onnx::{self, DataType, Graph};
+use super::error::Stop;
+use super::value::{Value, ordinary};
+use nerve_core::{DType, Tensor};
+use nerve_formats::onnx::{self, DataType};
 
-/// Whether the type is one of those that are widened.
-pub(super) fn is_narrow(data_type: DataType) -> bool {
+/// The type that elements of that type are held in; none if it is not one of those that are widened.
+pub(crate) fn held_in(data_type: DataType) -> Option<DType> {
     use DataType::*;
-    matches!(
-        data_type,
-        Uint4
-            | Int4
-            | Uint2
-            | Int2
-            | Uint16
-            | Int16
-            | Uint32
-            | Uint64
-            | Float8E4M3Fn
-            | Float8E4M3Fnuz
-            | Float8E5M2
-            | Float8E5M2Fnuz
-            | Float8E8M0
-            | Float4E2M1
-    )
+    Some(match data_type {
+        Uint4 | Uint2 => DType::U8,
+        Int4 | Int2 => DType::I8,
+        Uint16 | Int16 => DType::I32,
+        Uint32 | Uint64 => DType::I64,
+        Float8E4M3Fn | Float8E4M3Fnuz | Float8E5M2 | Float8E5M2Fnuz | Float8E8M0 | Float4E2M1 => {
+            DType::F32
+        }
+        _ => return None,
+    })
 }
 
-/// A use of the initializer that depends on the bounds of its type, as operator and place; graphs within nodes are looked at too.
-pub(super) fn misused(graph: &Graph, name: &str) -> Option<(String, usize)> {
-    if graph.outputs.iter().any(|info| info.name == name) {
-        return Some(("the outputs of the graph".into(), 0));
+/// Of a type of whole numbers how many bits it has, and whether one of them is a sign.
+pub(super) fn whole(data_type: DataType) -> Option<(u32, bool)> {
+    Some(match data_type {
+        DataType::Uint2 => (2, false),
+        DataType::Int2 => (2, true),
+        DataType::Uint4 => (4, false),
+        DataType::Int4 => (4, true),
+        DataType::Uint16 => (16, false),
+        DataType::Int16 => (16, true),
+        DataType::Uint32 => (32, false),
+        DataType::Uint64 => (64, false),
+        _ => return None,
+    })
+}
+
+/// The smallest and the largest value of a type of whole numbers; those of 64 bits as far as they are held with a sign.
+pub(crate) fn range(data_type: DataType) -> Option<(f64, f64)> {
+    whole(data_type).map(|(bits, signed)| match (bits, signed) {
+        (64, _) => (0.0, 2f64.powi(63)),
+        (bits, true) => (-2f64.powi(bits as i32 - 1), 2f64.powi(bits as i32 - 1) - 1.0),
+        (bits, false) => (0.0, 2f64.powi(bits as i32) - 1.0),
+    })
+}
+
+/// The low bits of whole numbers, as numbers of that type.
+pub(super) fn wrapped(data_type: DataType, x: &Tensor) -> Tensor {
+    let (Some((bits, signed)), Some(held)) = (whole(data_type), held_in(data_type)) else {
+        return x.clone();
+    };
+    let wide = if x.dtype() == DType::I64 || held == DType::I64 { DType::I64 } else { DType::I32 };
+    let x = x.to_dtype(wide);
+    if bits == 64 {
+        return x;
     }
-    let mut found = None;
-    each_node(&graph.nodes, &mut |node| {
-        for at in (0..node.inputs.len()).filter(|&at| node.inputs[at] == name) {
-            let read = match node.op_type.as_str() {
-                "DequantizeLinear" | "Cast" => true,
-                // A place in a table.
-                "Gather" | "GatherElements" | "GatherND" => at == 1,
-                _ => false,
-            };
-            if !read && found.is_none() {
-                found = Some((node.op_type.clone(), at));
-            }
+    let number = |value: f64| x.full_like(value);
+    let low = x.bitwise_and(&number(2f64.powi(bits as i32) - 1.0));
+    let top = number(2f64.powi(bits as i32 - 1));
+    let value = if signed { low.bitwise_xor(&top) - top } else { low };
+    value.to_dtype(held)
+}
+
+/// Small floating-point numbers.
+struct Format {
+    /// Binary digits, the first one, which is not stored, among them.
+    digits: i32,
+    /// The exponent of the smallest number that has all of them.
+    lowest: i32,
+    largest: f64,
+    /// What a number above the largest becomes.
+    above: f64,
+}
+
+fn format(data_type: DataType) -> Option<Format> {
+    use DataType::*;
+    let (digits, lowest, largest, above) = match data_type {
+        Float16 => (11, -14, 65504.0, f64::INFINITY),
+        Bfloat16 => (8, -126, (2.0 - 2f64.powi(-7)) * 2f64.powi(127), f64::INFINITY),
+        Float8E4M3Fn => (4, -6, 448.0, f64::NAN),
+        Float8E4M3Fnuz => (4, -7, 240.0, f64::NAN),
+        Float8E5M2 => (3, -14, 57344.0, f64::INFINITY),
+        Float8E5M2Fnuz => (3, -15, 57344.0, f64::NAN),
+        Float4E2M1 => (2, 0, 6.0, 6.0),
+        _ => return None,
+    };
+    Some(Format { digits, lowest, largest, above })
+}
+
+/// The nearest numbers of that floating-point type, ties to even; what is too large becomes the largest if it `saturates`.
+pub(crate) fn rounded(data_type: DataType, x: &Tensor, saturates: bool) -> Option<Tensor> {
+    let Format { digits, lowest, largest, above } = format(data_type)?;
+    let x = x.to_dtype(DType::F64);
+    let size = x.abs();
+    // The power of two below each number, from the smallest normal one on: found by halving what is left of its exponent.
+    let steps = ((largest.log2().floor() as i32 - lowest + 1) as f64).log2().ceil() as u32;
+    let most = 2f64.powi(1 << steps);
+    let mut rest = (&size * 2f64.powi(-lowest)).minimum(most);
+    let mut power = rest.full_like(2f64.powi(lowest));
+    for step in (0..steps).rev() {
+        let factor = 2f64.powi(1 << step);
+        let above = rest.ge(factor);
+        power = above.select(&(&power * factor), &power);
+        rest = above.select(&(&rest * factor.recip()), &rest);
+    }
+    let unit = power * 2f64.powi(1 - digits);
+    let y = (size / &unit).round() * unit;
+    let limit = y.full_like(if saturates { largest } else { above });
+    let y = y.gt(largest).select(&limit, &y);
+    let y = x.lt(0.0).select(&-&y, &y);
+    // The smallest type has no place for what is no number.
+    let nan = if data_type == DataType::Float4E2M1 { 0.0 } else { f64::NAN };
+    Some(x.is_nan().select(&y.full_like(nan), &y).to_dtype(DType::F32))
+}
+
+/// Results of 16 bits, which are computed in single precision, as they would be stored; gradients go through.
+pub(super) fn stored_half(data_type: DataType, x: &Tensor) -> Tensor {
+    let half = matches!(data_type, DataType::Float16 | DataType::Bfloat16);
+    match rounded(data_type, x, false).filter(|_| half && x.dtype() == DType::F32) {
+        Some(y) => x.is_finite().select(&(x + (&y - x).detach()), &y),
+        None => x.clone(),
+    }
+}
+
+/// Numbers, of the type `from` if that is one of those that are widened, as numbers of the type `to`: whole ones keep their low
+/// bits.
+pub(crate) fn cast(
+    x: &Tensor,
+    from: Option<DataType>,
+    to: DataType,
+    saturates: bool,
+) -> Result<Value, Stop> {
+    if let Some(dtype) = ordinary(to) {
+        if from == Some(DataType::Uint64) && dtype.is_float() {
+            let y = x.to_dtype(DType::F64);
+            let y = x.lt(0).select(&(&y + 2f64.powi(64)), &y);
+            return Ok(y.to_dtype(dtype).into());
         }
-    });
-    found
+        return Ok(super::ops::cast(x, dtype).into());
+    }
+    if whole(to).is_some() {
+        let x = if x.dtype().is_float() { x.to_dtype(DType::I64) } else { x.clone() };
+        return Ok(Value::Narrow(to, wrapped(to, &x)));
+    }
+    match rounded(to, x, saturates) {
+        Some(y) => Ok(Value::Narrow(to, y)),
+        None => Err(Stop::Unsupported(format!("Cast to {}", to.name()))),
+    }
+}
+
+/// An element that is none of the type, if there is one.
+pub(super) fn misfit(data_type: DataType, x: &Tensor) -> Option<f64> {
+    let values = || x.to_dtype(DType::F64).to_vec::<f64>().into_iter();
+    if let Some((low, high)) = range(data_type) {
+        return values().find(|v| !(low..=high).contains(v));
+    }
+    held_in(data_type)?;
+    let packed: Vec<u8> = match data_type {
+        DataType::Float4E2M1 => (0..8).map(|pair| (2 * pair + 1) << 4 | 2 * pair).collect(),
+        _ => (0..=255).collect(),
+    };
+    let count = if packed.len() == 8 { 16 } else { 256 };
+    let all = widened(&onnx::Tensor::new("", data_type, &[count], packed)).ok()?;
+    let all: Vec<f64> = all.to_dtype(DType::F64).to_vec();
+    values().find(|v| !all.iter().any(|known| known == v || (known.is_nan() && v.is_nan())))
 }
 
 /// The elements in the wider type.
@@ -96,8 +213,7 @@ pub(super) fn widened(tensor: &onnx::Tensor) -> Result<Tensor, String> {
         }
         DataType::Uint64 => {
             let words = bytes.as_chunks::<8>().0.iter().map(|&b| u64::from_le_bytes(b));
-            let values = words.map(|v| i64::try_from(v).map_err(|_| format!("{v} is above 2^63")));
-            Tensor::from_slice(&values.collect::<Result<Vec<_>, _>>()?, dims)
+            Tensor::from_slice(&words.map(|v| v as i64).collect::<Vec<_>>(), dims)
         }
         DataType::Float8E4M3Fn => {
             eight(|b| if b & 0x7f == 0x7f { f32::NAN } else { tiny(b, 4, 7) })
@@ -160,8 +276,7 @@ mod tests {
         assert_eq!(read(DataType::Uint16, &[1], &[0xff, 0xff]), [65535.0]);
         assert_eq!(read(DataType::Int16, &[1], &[0xff, 0xff]), [-1.0]);
         assert_eq!(read(DataType::Uint32, &[1], &[0xff; 4]), [4_294_967_295.0]);
-        let large = onnx::Tensor::new("w", DataType::Uint64, &[1], vec![0xff; 8]);
-        assert!(widened(&large).unwrap_err().contains("above 2^63"));
+        assert_eq!(read(DataType::Uint64, &[1], &[0xff; 8]), [-1.0], "the same bits");
     }
 
     #[test]
@@ -177,5 +292,49 @@ mod tests {
         assert_eq!(read(DataType::Float8E8M0, &[2], &[127, 130]), [1.0, 8.0]);
         assert!(read(DataType::Float8E5M2, &[1], &[0x7e])[0].is_nan());
         assert_eq!(read(DataType::Float8E5M2, &[1], &[0xfc])[0], f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn every_small_float_is_its_own_nearest_and_ties_go_to_even() {
+        use DataType::*;
+        for data_type in [Float8E4M3Fn, Float8E4M3Fnuz, Float8E5M2, Float8E5M2Fnuz] {
+            let all = onnx::Tensor::new("w", data_type, &[256], (0..=255).collect());
+            let all = widened(&all).unwrap();
+            let again = rounded(data_type, &all, false).unwrap().to_vec::<f32>();
+            let mut numbers: Vec<f32> = all.to_vec();
+            for (a, b) in numbers.iter().zip(&again) {
+                assert!(a == b || (a.is_nan() && b.is_nan()), "{data_type:?}: {a} became {b}");
+            }
+            // Half way between two neighbours lies a tie; of these every other one has a zero as its last digit.
+            numbers.retain(|v| v.is_finite() && *v >= 0.0);
+            numbers.sort_by(f32::total_cmp);
+            numbers.dedup();
+            let middle: Vec<f32> = numbers.windows(2).map(|w| (w[0] + w[1]) / 2.0).collect();
+            let found = rounded(data_type, &Tensor::from_slice(&middle, [middle.len()]), true);
+            for (i, found) in found.unwrap().to_vec::<f32>().into_iter().enumerate() {
+                assert_eq!(found, numbers[i + i % 2], "{data_type:?}: of {}", middle[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn halves_round_as_the_bits_say() {
+        let x = [0.8191054f32, 65519.9, 65520.0, 5.9e-8, 2.9e-8, -1.0 - 2f32.powi(-11), f32::NAN];
+        let half = rounded(DataType::Float16, &Tensor::from_slice(&x, [7]), false).unwrap();
+        let half = half.to_vec::<f32>();
+        assert_eq!(half[..6], [0.81933594, 65504.0, f32::INFINITY, 2f32.powi(-24), 0.0, -1.0]);
+        assert!(half[6].is_nan());
+        let brain = rounded(DataType::Bfloat16, &Tensor::from_slice(&x[..1], [1]), false).unwrap();
+        assert_eq!(brain.to_vec::<f32>(), [0.8203125]);
+    }
+
+    #[test]
+    fn whole_numbers_keep_their_low_bits() {
+        let x = Tensor::from_slice(&[70000i32, -1, 40000], [3]);
+        let as_type = |t| wrapped(t, &x).to_dtype(DType::F64).to_vec::<f64>();
+        assert_eq!(as_type(DataType::Uint16), [4464.0, 65535.0, 40000.0]);
+        assert_eq!(as_type(DataType::Int16), [4464.0, -1.0, -25536.0]);
+        assert_eq!(as_type(DataType::Uint32), [70000.0, 4294967295.0, 40000.0]);
+        assert_eq!(as_type(DataType::Int4), [0.0, -1.0, 0.0]);
     }
 }

@@ -5,6 +5,7 @@ use super::error::{ImportError, ImportErrorKind};
 use super::narrow;
 use super::run::Plans;
 use super::scope::{Budget, Scope, normal};
+use super::tagged;
 use super::value::Value;
 use nerve_core::{DType, Tensor, Var};
 use nerve_formats::onnx::{
@@ -127,20 +128,57 @@ impl Inner {
         self.graph.inputs.iter().filter(given)
     }
 
+    /// Refuses numbers that are none of the narrow type of their input: held in a wider one, they would give other results.
+    pub fn in_bounds(&self, values: &[Value]) -> Result<(), ImportError> {
+        for (info, value) in self.inputs().zip(values) {
+            let (Some(Type::Tensor(element, _)), Some(x)) = (&info.kind, value.tensor()) else {
+                continue;
+            };
+            if let Some(number) = narrow::misfit(*element, x) {
+                let message = format!("input {:?}: {number} is no {}", info.name, element.name());
+                return Err(ImportError::new(ImportErrorKind::Input, &self.name, None, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses results that would leave as other numbers than they are: unsigned ones from 2^63 on.
+    pub fn out_of_bounds(&self, values: &[Value]) -> Result<(), ImportError> {
+        for (info, value) in self.graph.outputs.iter().zip(values) {
+            let (Some(Type::Tensor(DataType::Uint64, _)), Some(x)) = (&info.kind, value.tensor())
+            else {
+                continue;
+            };
+            if x.to_vec::<i64>().iter().any(|&v| v < 0) {
+                let message = format!(
+                    "output {:?}: a number from 2^63 on; nerve gives uint64 as int64",
+                    info.name
+                );
+                return Err(ImportError::new(ImportErrorKind::Limit, &self.name, None, message));
+            }
+        }
+        Ok(())
+    }
+
     /// See [`Network::forward`].
     pub fn forward(&self, inputs: &[Value], cx: &Context) -> Result<Vec<Value>, ImportError> {
         self.check(inputs)?;
         let budget = Budget::new(self);
         let mut scope = Scope::new(self, &budget, cx);
         for (info, value) in self.inputs().zip(inputs) {
-            scope.set(&info.name, value.clone());
+            let value = match &info.kind {
+                Some(Type::Tensor(element, _)) => tagged::declared(*element, value),
+                _ => value.clone(),
+            };
+            scope.set(&info.name, value);
         }
         scope.walk(&self.graph.nodes)?;
         let output = |info: &ValueInfo| {
-            scope.output(&info.name).ok_or_else(|| {
+            let value = scope.output(&info.name).ok_or_else(|| {
                 let message = format!("nothing produces output {:?}", info.name);
                 ImportError::new(ImportErrorKind::Invalid, &self.name, None, message)
-            })
+            })?;
+            Ok(given(info, value, cx))
         };
         self.graph.outputs.iter().map(output).collect()
     }
@@ -248,12 +286,10 @@ impl Network {
         variances(&model.graph.nodes, &initializers)
             .map_err(|m| refuse(ImportErrorKind::Invalid, m))?;
         let given = initializers.iter().map(|tensor| {
-            initial(tensor, &model.graph).map(|value| (tensor.name.clone(), value)).map_err(
-                |message| {
-                    let message = format!("initializer {:?}: {message}", tensor.name);
-                    refuse(ImportErrorKind::Unsupported, message)
-                },
-            )
+            Value::from_onnx(tensor).map(|value| (tensor.name.clone(), value)).map_err(|message| {
+                let message = format!("initializer {:?}: {message}", tensor.name);
+                refuse(ImportErrorKind::Unsupported, message)
+            })
         });
         // Not evaluated here: a variable takes the memory of a tensor that nobody else has.
         let filled = filled.into_iter().map(|(name, t)| Ok((name, Value::Tensor(t))));
@@ -322,6 +358,17 @@ impl Network {
     }
 }
 
+/// A result as it leaves: numbers as they are held, and in use those of 16 bits as such, although they were computed in more.
+fn given(info: &ValueInfo, value: Value, cx: &Context) -> Value {
+    match (value, &info.kind) {
+        (picked @ Value::Picked(_), _) => picked,
+        (Value::Tensor(x), Some(Type::Tensor(element, _))) if !cx.is_training() => {
+            narrow::stored_half(*element, &x).into()
+        }
+        (value, _) => tagged::bare(&value),
+    }
+}
+
 /// A shape as `[batch, 3, 224, 224]`.
 pub fn show(dims: &[Dim]) -> String {
     let each = |dim: &Dim| match dim {
@@ -381,21 +428,6 @@ fn filled(graph: &mut Graph, limit: u64) -> Vec<(String, Tensor)> {
     let gone: HashSet<&str> = filled.iter().map(|(name, _)| name.as_str()).collect();
     graph.nodes.retain(|node| !node.outputs.first().is_some_and(|name| gone.contains(&**name)));
     filled
-}
-
-/// The value of an initializer, which may be of a type that is only read.
-fn initial(tensor: &onnx::Tensor, graph: &Graph) -> Result<Value, String> {
-    if !narrow::is_narrow(tensor.data_type) {
-        return Value::from_onnx(tensor);
-    }
-    match narrow::misused(graph, &tensor.name) {
-        None => narrow::widened(tensor).map(Value::Tensor),
-        Some((operator, at)) => Err(format!(
-            "elements of type {} are read where DequantizeLinear or Cast makes other numbers of them; this is operand \
-             {at} of {operator}",
-            tensor.data_type.name()
-        )),
-    }
 }
 
 /// Checks that no variance is negative: its root would not be a number.

@@ -3,8 +3,9 @@
 use super::error::{ImportError, ImportErrorKind};
 use super::network::Network;
 use super::scope::message;
-use super::value::Value;
-use nerve_core::{Compiled, DType, RunError, Shape, Tensor, compile};
+use super::tagged;
+use super::value::{Picked, Value};
+use nerve_core::{Compiled, DType, Shape, Tensor, compile};
 use nerve_nn::Context;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +58,13 @@ impl Network {
     /// # Errors
     /// The inputs do not fit; the model uses what nerve does not have, or takes more than its limits.
     pub fn run(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
+        self.inner.in_bounds(inputs)?;
+        let outputs = self.in_mode(inputs)?;
+        self.inner.out_of_bounds(&outputs)?;
+        Ok(outputs)
+    }
+
+    fn in_mode(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
         loop {
             let mode = self.lock().mode;
             let result = match mode {
@@ -80,13 +88,14 @@ impl Network {
         self.plans.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn failed(&self, why: impl std::fmt::Display) -> ImportError {
+        ImportError::new(ImportErrorKind::Invalid, &self.inner.name, None, why.to_string())
+    }
+
     /// Every value is there, and shapes may depend on any.
     fn pieces(&self, inputs: &[Value]) -> Result<Vec<Value>, ImportError> {
         let mut outputs = self.forward(inputs, &Context::eval())?;
-        outputs.iter_mut().try_for_each(evaluate).map_err(|error| {
-            let model = &self.inner.name;
-            ImportError::new(ImportErrorKind::Invalid, model, None, error.to_string())
-        })?;
+        outputs.iter_mut().try_for_each(evaluate).map_err(|error| self.failed(error))?;
         Ok(outputs)
     }
 
@@ -105,12 +114,10 @@ impl Network {
                 let outputs = planned.outputs.lock().unwrap_or_else(PoisonError::into_inner);
                 let mut results = results.into_iter();
                 let put = |value: &Value| fill(value, &mut results);
-                Ok(outputs.iter().map(put).collect())
+                let filled: Result<_, String> = outputs.iter().map(put).collect();
+                filled.map_err(|error| self.failed(error))
             }
-            Ok(Err(error)) => {
-                let model = &self.inner.name;
-                Err(ImportError::new(ImportErrorKind::Invalid, model, None, error.to_string()))
-            }
+            Ok(Err(error)) => Err(self.failed(error)),
             Err(panic) => {
                 self.lock().plans.retain(|(known, _)| *known != key);
                 Err(match panic.downcast::<ImportError>() {
@@ -140,13 +147,14 @@ impl Network {
             .zip(inputs)
             .map(|((.., values), input)| values.as_ref().map(|_| constant(input)))
             .collect();
+        let kinds: Vec<Value> = inputs.iter().map(outline).collect();
         let function: Function = Box::new(move |arguments| {
             let mut arguments = arguments.iter();
-            let next = |fixed: &Option<Value>| match fixed {
+            let next = |(fixed, like): (&Option<Value>, &Value)| match fixed {
                 Some(value) => value.clone(),
-                None => Value::Tensor(arguments.next().expect("one for each").clone()),
+                None => tagged::alike(like, arguments.next().expect("one for each").clone()),
             };
-            let values: Vec<Value> = fixed.iter().map(next).collect();
+            let values: Vec<Value> = fixed.iter().zip(&kinds).map(next).collect();
             let outputs = match network.forward(&values, &Context::eval()) {
                 Ok(outputs) => outputs,
                 Err(error) => resume_unwind(Box::new(error)),
@@ -187,13 +195,15 @@ fn key(inputs: &[Value], mode: Mode) -> Option<Key> {
 fn constant(value: &Value) -> Value {
     match value {
         Value::Tensor(tensor) => Value::Tensor(tensor.evaluated()),
+        Value::Narrow(data_type, tensor) => Value::Narrow(*data_type, tensor.evaluated()),
         other => other.clone(),
     }
 }
 
 fn flatten(value: &Value, tensors: &mut Vec<Tensor>) {
     match value {
-        Value::Tensor(tensor) => tensors.push(tensor.clone()),
+        Value::Tensor(tensor) | Value::Narrow(_, tensor) => tensors.push(tensor.clone()),
+        Value::Picked(picked) => tensors.push(picked.places.clone()),
         Value::Strings(_) | Value::Optional(None) => {}
         Value::Sequence(values) => values.iter().for_each(|value| flatten(value, tensors)),
         Value::Optional(Some(value)) => flatten(value, tensors),
@@ -204,28 +214,47 @@ fn flatten(value: &Value, tensors: &mut Vec<Tensor>) {
 fn outline(value: &Value) -> Value {
     match value {
         Value::Tensor(tensor) => Value::Tensor(Tensor::full([0], 0.0, tensor.dtype())),
+        Value::Narrow(data_type, tensor) => {
+            Value::Narrow(*data_type, Tensor::full([0], 0.0, tensor.dtype()))
+        }
+        Value::Picked(Picked { list, .. }) => {
+            Value::Picked(Picked { list: list.clone(), places: Tensor::full([0], 0.0, DType::I64) })
+        }
         Value::Strings(strings) => Value::Strings(strings.clone()),
         Value::Sequence(values) => Value::Sequence(values.iter().map(outline).collect()),
         Value::Optional(value) => Value::Optional(value.as_ref().map(|v| Box::new(outline(v)))),
     }
 }
 
-fn fill(outline: &Value, results: &mut impl Iterator<Item = Tensor>) -> Value {
-    match outline {
-        Value::Tensor(_) => Value::Tensor(results.next().expect("as many as were flattened")),
+fn fill(outline: &Value, results: &mut impl Iterator<Item = Tensor>) -> Result<Value, String> {
+    let mut next = || results.next().expect("as many as were flattened");
+    Ok(match outline {
+        Value::Tensor(_) | Value::Narrow(..) => Value::Tensor(next()),
+        Value::Picked(picked) => looked_up(picked, &next())?,
         Value::Strings(strings) => Value::Strings(strings.clone()),
         Value::Sequence(values) => {
-            Value::Sequence(values.iter().map(|v| fill(v, results)).collect())
+            Value::Sequence(values.iter().map(|v| fill(v, results)).collect::<Result<_, _>>()?)
         }
         Value::Optional(None) => Value::Optional(None),
-        Value::Optional(Some(v)) => Value::Optional(Some(Box::new(fill(v, results)))),
-    }
+        Value::Optional(Some(v)) => Value::Optional(Some(Box::new(fill(v, results)?))),
+    })
 }
 
-fn evaluate(value: &mut Value) -> Result<(), RunError> {
+/// The texts at the places that were computed.
+fn looked_up(picked: &Picked, places: &Tensor) -> Result<Value, String> {
+    let none = |at| format!("a text at place {at} of {}", picked.list.len());
+    picked.texts(places).map(Value::Strings).map_err(none)
+}
+
+fn evaluate(value: &mut Value) -> Result<(), String> {
     match value {
-        Value::Tensor(tensor) => {
-            if let Some(known) = tensor.known()? {
+        Value::Picked(picked) => {
+            let places = picked.places.known().map_err(|error| error.to_string())?;
+            *value = looked_up(picked, &places.ok_or("places that are not known")?)?;
+            Ok(())
+        }
+        Value::Tensor(tensor) | Value::Narrow(_, tensor) => {
+            if let Some(known) = tensor.known().map_err(|error| error.to_string())? {
                 *tensor = known;
             }
             Ok(())
@@ -233,5 +262,46 @@ fn evaluate(value: &mut Value) -> Result<(), RunError> {
         Value::Strings(_) | Value::Optional(None) => Ok(()),
         Value::Sequence(values) => values.iter_mut().try_for_each(evaluate),
         Value::Optional(Some(value)) => evaluate(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::{Options, Strings};
+    use nerve_formats::onnx::{self, DataType, Model, Node, TensorData, ValueInfo};
+
+    #[test]
+    fn names_of_classes_are_looked_up_after_one_plan() {
+        let mut model = Model::new(17);
+        let named = |name: &str| ValueInfo { name: name.into(), kind: None };
+        model.graph.inputs = vec![named("x")];
+        model.graph.outputs = vec![named("name"), named("again")];
+        let names = ["cat", "dog", "owl"].map(|name| name.as_bytes().to_vec());
+        let data = TensorData::Strings(names.into());
+        let names =
+            onnx::Tensor { data, ..onnx::Tensor::new("names", DataType::String, &[3], vec![]) };
+        model.graph.initializers = vec![names, onnx::Tensor::ints("column", &[2], &[-1, 1])];
+        model.graph.nodes = vec![
+            Node::new("ArgMax", ["x"], ["which"]).with("axis", 1i64).with("keepdims", 0i64),
+            Node::new("Gather", ["names", "which"], ["name"]),
+            Node::new("Reshape", ["name", "column"], ["again"]),
+        ];
+        let network = Network::new("m", model, Options::default()).unwrap();
+        let x = Tensor::from_slice(&[0.1f32, 0.2, 0.7, 0.9, 0.1, 0.0], [2, 3]);
+        let outputs = network.run(&[x.into()]).unwrap();
+        let texts: std::sync::Arc<[String]> = ["owl", "cat"].map(String::from).to_vec().into();
+        for (output, dims) in outputs.iter().zip([vec![2], vec![2, 1]]) {
+            let Value::Strings(found) = output else { panic!("{output:?}") };
+            assert_eq!(*found, Strings { dims, texts: texts.clone() });
+        }
+        assert!(network.lock().mode == Mode::Shapes, "it is not run piece by piece");
+    }
+
+    #[test]
+    fn a_place_without_a_name_is_an_error() {
+        let picked = Picked { list: ["a".to_string()].into(), places: Tensor::zeros([1]) };
+        let places = Tensor::from_slice(&[0i64, -1], [2]);
+        assert!(looked_up(&picked, &places).unwrap_err().contains("place -1 of 1"));
     }
 }

@@ -4,6 +4,7 @@ use super::call::{Call, Results};
 use super::error::{ImportError, ImportErrorKind, Stop};
 use super::network::Inner;
 use super::ops;
+use super::tagged;
 use super::value::Value;
 use nerve_core::DType;
 use nerve_formats::onnx::{self, Function, Graph, Node};
@@ -188,7 +189,9 @@ impl<'a> Scope<'a> {
             .ok_or_else(|| Stop::Unsupported(format!("operator {} of {domain:?}", node.op_type)))?;
         // The operators check what they are given, and so do the operations of tensors, which panic: what the
         // former let through ends here.
-        let results = catch_unwind(AssertUnwindSafe(|| operator(&call)))
+        let tagged = call.inputs.iter().flatten().any(tagged::is_tagged);
+        let apply = || if tagged { tagged::apply(&call, operator) } else { operator(&call) };
+        let results = catch_unwind(AssertUnwindSafe(apply))
             .unwrap_or_else(|panic| Err(Stop::Wrong(message(&*panic))))?;
         self.check(node, &results)?;
         Ok(results)

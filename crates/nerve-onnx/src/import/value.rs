@@ -1,6 +1,7 @@
 //! What flows between nodes.
 
 use super::error::Stop;
+use super::narrow;
 use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::{self, DataType, TensorData};
 use nerve_formats::{Npy, NpyData};
@@ -9,10 +10,16 @@ use std::sync::Arc;
 /// What flows between nodes.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Numbers. Half-precision ones of the file are single precision here, the only types that change.
+    /// Numbers. Half-precision ones of the file are single precision here.
     Tensor(Tensor),
+    /// Numbers of a type that nerve does not compute in, held in a wider one of the same values. What goes into a network may be
+    /// one or a plain array of the wider type; what comes out is always the latter.
+    Narrow(DataType, Tensor),
     /// Texts.
     Strings(Strings),
+    /// Texts whose places in a list are computed: they are looked up when the numbers are there. What comes out of
+    /// [`Network::run`](super::Network::run) are the texts.
+    Picked(Picked),
     /// A list.
     Sequence(Vec<Value>),
     /// A value that may be missing.
@@ -28,6 +35,35 @@ pub struct Strings {
     pub texts: Arc<[String]>,
 }
 
+/// Texts of a list, by their places in it.
+#[derive(Clone, Debug)]
+pub struct Picked {
+    /// The list.
+    pub list: Arc<[String]>,
+    /// Which of them: whole numbers from 0.
+    pub places: Tensor,
+}
+
+impl Picked {
+    /// The texts at these places, which are the values of [`places`](Picked::places).
+    ///
+    /// # Errors
+    /// The place that there is none at.
+    pub fn texts(&self, places: &Tensor) -> Result<Strings, i64> {
+        let numbers: Vec<i64> = places.to_dtype(DType::I64).to_vec();
+        let text = |at: i64| usize::try_from(at).ok().and_then(|i| self.list.get(i)).ok_or(at);
+        let texts: Result<Vec<String>, i64> =
+            numbers.into_iter().map(|at| text(at).cloned()).collect();
+        Ok(Strings { dims: places.shape().to_vec(), texts: texts?.into() })
+    }
+}
+
+impl From<&Tensor> for Value {
+    fn from(tensor: &Tensor) -> Value {
+        Value::Tensor(tensor.clone())
+    }
+}
+
 impl From<Tensor> for Value {
     fn from(tensor: Tensor) -> Value {
         Value::Tensor(tensor)
@@ -37,7 +73,10 @@ impl From<Tensor> for Value {
 impl Value {
     /// The numbers, if it is an array of such.
     pub fn tensor(&self) -> Option<&Tensor> {
-        if let Value::Tensor(tensor) = self { Some(tensor) } else { None }
+        match self {
+            Value::Tensor(tensor) | Value::Narrow(_, tensor) => Some(tensor),
+            _ => None,
+        }
     }
 
     /// Whether there is anything: an optional value may be empty.
@@ -54,7 +93,10 @@ impl Value {
             let texts = texts.iter().map(|t| String::from_utf8_lossy(t).into_owned()).collect();
             return Ok(Value::Strings(Strings { dims: tensor.dims.clone(), texts }));
         }
-        array(tensor).map(Value::Tensor)
+        match narrow::held_in(tensor.data_type) {
+            Some(_) => Ok(Value::Narrow(tensor.data_type, narrow::widened(tensor)?)),
+            None => array(tensor).map(Value::Tensor),
+        }
     }
 
     /// Of an array of NumPy.
@@ -103,8 +145,14 @@ impl Value {
     }
 }
 
-/// The type here of elements of that type there; half precision is computed in single.
+/// The type here of elements of that type there: half precision is computed in single, and what else nerve does not compute in
+/// is held in a wider type.
 pub fn dtype(data_type: DataType) -> Option<DType> {
+    ordinary(data_type).or_else(|| narrow::held_in(data_type))
+}
+
+/// The same for types that nerve computes in.
+pub(crate) fn ordinary(data_type: DataType) -> Option<DType> {
     Some(match data_type {
         DataType::Float | DataType::Float16 | DataType::Bfloat16 => DType::F32,
         DataType::Double => DType::F64,
@@ -117,11 +165,16 @@ pub fn dtype(data_type: DataType) -> Option<DType> {
     })
 }
 
-/// As [`dtype`], with what is wrong.
+/// The type of that number.
+pub(crate) fn type_of(data_type: i64) -> Result<DataType, Stop> {
+    DataType::from_number(data_type)
+        .ok_or_else(|| format!("expected a type from 0 to 26, found {data_type}").into())
+}
+
+/// As [`dtype`], of types that are computed in, with what is wrong.
 pub(crate) fn dtype_of(data_type: i64) -> Result<DType, Stop> {
-    let known = DataType::from_number(data_type)
-        .ok_or_else(|| format!("expected a type from 0 to 26, found {data_type}"))?;
-    dtype(known).ok_or_else(|| Stop::Unsupported(unsupported(known)))
+    let known = type_of(data_type)?;
+    ordinary(known).ok_or_else(|| Stop::Unsupported(unsupported(known)))
 }
 
 fn unsupported(data_type: DataType) -> String {

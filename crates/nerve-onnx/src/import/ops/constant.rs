@@ -4,6 +4,7 @@ use super::Operator;
 use super::elementwise::one;
 use crate::import::call::{Call, Results, shape};
 use crate::import::error::Stop;
+use crate::import::tagged;
 use crate::import::value::{Strings, Value};
 use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::AttributeValue;
@@ -13,13 +14,13 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("ConstantOfShape", |call| {
         let dims = shape(&call.known_ints(0)?)?;
         let value = match call.array("value")? {
-            None => Tensor::scalar(0.0f32),
-            Some(array) => match Value::from_onnx(array).map_err(Stop::Unsupported)? {
-                Value::Tensor(tensor) if tensor.numel() == 1 => tensor.reshape([]),
-                _ => return Err("value: expected one number".into()),
-            },
+            None => Tensor::scalar(0.0f32).into(),
+            Some(array) => Value::from_onnx(array).map_err(Stop::Unsupported)?,
         };
-        one(value.broadcast_to(dims))
+        match value.tensor().filter(|number| number.numel() == 1) {
+            Some(number) => Ok(vec![tagged::alike(&value, number.reshape([]).broadcast_to(dims))]),
+            None => Err("value: expected one number".into()),
+        }
     }),
     ("Range", range),
 ];

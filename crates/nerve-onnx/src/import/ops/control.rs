@@ -6,6 +6,7 @@
 use super::Operator;
 use crate::import::call::{Call, Results, axis, extent};
 use crate::import::error::Stop;
+use crate::import::tagged;
 use crate::import::value::{Value, dtype};
 use nerve_core::{DType, Op, Tensor};
 use nerve_formats::onnx::{Dim, Graph, Type, ValueInfo};
@@ -69,9 +70,9 @@ fn settled(tensor: &Tensor) -> bool {
 
 /// One of two values that are alike.
 fn choose(condition: &Tensor, a: &Value, b: &Value) -> Option<Value> {
-    let (a, b) = (a.tensor()?, b.tensor()?);
-    let alike = a.shape() == b.shape() && a.dtype() == b.dtype();
-    alike.then(|| condition.reshape([]).select(a, b).into())
+    let (x, y) = (a.tensor()?, b.tensor()?);
+    let alike = x.shape() == y.shape() && x.dtype() == y.dtype();
+    alike.then(|| tagged::alike(a, condition.reshape([]).select(x, y)))
 }
 
 /// What goes from round to round.
@@ -91,7 +92,7 @@ impl Carried {
     fn take(&mut self, values: Vec<Value>) -> Result<(), Stop> {
         self.values = values;
         for (value, constant) in self.values.iter_mut().zip(&mut self.constant) {
-            let Value::Tensor(tensor) = value else { continue };
+            let (Value::Tensor(tensor) | Value::Narrow(_, tensor)) = value else { continue };
             let small = !tensor.dtype().is_float() && tensor.numel() <= SMALL;
             if !*constant && !small {
                 continue;
@@ -156,6 +157,9 @@ fn repeat(call: &Call<'_>) -> Results {
 fn stacked(rows: &[Value], info: &ValueInfo, along: i64) -> Result<Value, Stop> {
     let mut tensors = Vec::new();
     for row in rows {
+        if matches!(row, Value::Picked(_)) {
+            return Err(Stop::Value("texts that are picked by a value".into()));
+        }
         let row = row.tensor().ok_or("what is collected must be arrays of numbers")?;
         let first: &Tensor = tensors.first().unwrap_or(row);
         if first.shape() != row.shape() || first.dtype() != row.dtype() {
@@ -167,7 +171,7 @@ fn stacked(rows: &[Value], info: &ValueInfo, along: i64) -> Result<Value, Stop> 
     match tensors.first() {
         Some(first) => {
             let at = axis(along, first.rank() + 1)?;
-            Ok(Tensor::stack(&tensors, at).into())
+            Ok(tagged::alike(&rows[0], Tensor::stack(&tensors, at)))
         }
         None => nothing(info, along).map(Value::Tensor),
     }

@@ -3,7 +3,8 @@
 use super::Operator;
 use crate::import::call::{Call, Results};
 use crate::import::error::Stop;
-use crate::import::value::{Value, dtype_of};
+use crate::import::narrow;
+use crate::import::value::{Value, type_of};
 use nerve_core::{DType, Tensor};
 
 /// A function of one tensor.
@@ -118,10 +119,16 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
         one(x * (x * alpha).sigmoid())
     }),
     ("Cast", |call| {
-        let to = dtype_of(call.required_int("to")?)?;
-        one(cast(call.tensor(0)?, to))
+        let (to, saturates) = (type_of(call.required_int("to")?)?, call.flag("saturate", true)?);
+        Ok(vec![narrow::cast(call.tensor(0)?, call.narrow(0), to, saturates)?])
     }),
-    ("CastLike", |call| one(cast(call.tensor(0)?, call.tensor(1)?.dtype()))),
+    ("CastLike", |call| match call.narrow(1) {
+        Some(to) => {
+            let saturates = call.flag("saturate", true)?;
+            Ok(vec![narrow::cast(call.tensor(0)?, call.narrow(0), to, saturates)?])
+        }
+        None => one(cast(call.tensor(0)?, call.tensor(1)?.dtype())),
+    }),
     ("Identity", |call| Ok(vec![call.value(0)?.clone()])),
     ("Dropout", dropout),
 ];
@@ -144,7 +151,7 @@ pub(super) fn binary(call: &Call<'_>, f: fn(&Tensor, &Tensor) -> Tensor) -> Resu
 }
 
 /// Checks that two tensors meet in one shape and are of one type.
-pub(super) fn fits(a: &Tensor, b: &Tensor) -> Result<(), Stop> {
+pub(in crate::import) fn fits(a: &Tensor, b: &Tensor) -> Result<(), Stop> {
     if a.dtype() != b.dtype() {
         return Err(format!("operands of types {} and {}", a.dtype(), b.dtype()).into());
     }
@@ -237,7 +244,7 @@ fn prelu(call: &Call<'_>) -> Results {
 }
 
 /// To `bool` everything but zero is true; floats lose what stands behind the point.
-pub(super) fn cast(x: &Tensor, to: DType) -> Tensor {
+pub(in crate::import) fn cast(x: &Tensor, to: DType) -> Tensor {
     if to == DType::Bool && x.dtype() != DType::Bool { x.ne(0) } else { x.to_dtype(to) }
 }
 

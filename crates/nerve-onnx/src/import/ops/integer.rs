@@ -6,7 +6,8 @@ use super::elementwise::{binary, fits, one};
 use super::linear::product;
 use crate::import::call::{Call, Results, axis, extent, numbers};
 use crate::import::error::Stop;
-use crate::import::value::dtype_of;
+use crate::import::narrow;
+use crate::import::value::{Value, dtype_of, ordinary, type_of};
 use nerve_core::{DType, Tensor};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
@@ -113,7 +114,16 @@ fn scale_fits(scale: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Result<(),
 
 /// The nearest integers, ties to even, moved by the zero point and kept in the range of the type.
 fn stored(x: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Result<Tensor, Stop> {
-    let (low, high) = range(dtype)?;
+    within(x, zero, dtype, range(dtype)?)
+}
+
+/// The same within other bounds.
+fn within(
+    x: &Tensor,
+    zero: Option<&Tensor>,
+    dtype: DType,
+    (low, high): (f64, f64),
+) -> Result<Tensor, Stop> {
     let x = x.round();
     let x = match zero {
         Some(zero) => {
@@ -129,10 +139,16 @@ fn stored(x: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Result<Tensor, Sto
 fn quantize(call: &Call<'_>) -> Results {
     let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
     let zero = call.optional(2)?;
-    let dtype = match (zero, call.int("output_dtype", 0)?) {
-        (Some(zero), 0) => zero.dtype(),
-        (None, 0) => DType::U8,
-        (_, named) => dtype_of(named)?,
+    let narrow = match (zero, call.int("output_dtype", 0)?) {
+        (Some(_), 0) => call.narrow(2),
+        (None, 0) => None,
+        (_, named) => Some(type_of(named)?).filter(|&named| ordinary(named).is_none()),
+    };
+    let dtype = match (narrow.and_then(narrow::held_in), zero, call.int("output_dtype", 0)?) {
+        (Some(held), ..) => held,
+        (None, Some(zero), 0) => zero.dtype(),
+        (None, None, 0) => DType::U8,
+        (None, _, named) => dtype_of(named)?,
     };
     scale_fits(scale, zero, dtype)?;
     let wide = if scale.dtype().is_float() { scale.dtype() } else { DType::F32 };
@@ -140,17 +156,28 @@ fn quantize(call: &Call<'_>) -> Results {
     let zero = zero.map(|zero| spread(call, x, zero)).transpose()?;
     let x = x.to_dtype(wide);
     fits(&x, &each)?;
-    one(stored(&(x / each), zero.as_ref(), dtype)?)
+    let x = x / each;
+    let Some(data_type) = narrow else { return one(stored(&x, zero.as_ref(), dtype)?) };
+    let y = match narrow::range(data_type) {
+        Some(bounds) => within(&x, zero.as_ref(), dtype, bounds)?,
+        // The zero point of floats is 0.
+        None => narrow::rounded(data_type, &x, call.flag("saturate", true)?)
+            .ok_or_else(|| Stop::Unsupported(format!("numbers stored as {}", data_type.name())))?,
+    };
+    Ok(vec![Value::Narrow(data_type, y)])
 }
 
 fn dequantize(call: &Call<'_>) -> Results {
     let (x, scale) = (call.tensor(0)?, call.tensor(1)?);
-    range(x.dtype())?;
+    let wide = if x.dtype() == DType::F32 { DType::F32 } else { DType::I32 };
+    if wide != DType::F32 {
+        range(x.dtype())?;
+    }
     scale_fits(scale, call.optional(2)?, x.dtype())?;
-    let whole = x.to_dtype(DType::I32);
+    let whole = x.to_dtype(wide);
     let centred = match call.optional(2)? {
         Some(zero) => {
-            let zero = spread(call, x, &zero.to_dtype(DType::I32))?;
+            let zero = spread(call, x, &zero.to_dtype(wide))?;
             fits(&whole, &zero)?;
             whole - zero
         }

@@ -31,6 +31,8 @@ mod strings;
 mod training;
 mod trees;
 
+pub(super) use elementwise::{cast, fits};
+
 use super::call::{Call, Results};
 use super::scope::normal;
 use std::collections::HashMap;

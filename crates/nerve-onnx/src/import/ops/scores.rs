@@ -4,7 +4,7 @@ use super::Operator;
 use super::elementwise::one;
 use crate::import::call::{Call, Results, extent};
 use crate::import::error::Stop;
-use crate::import::value::{Strings, Value};
+use crate::import::value::Value;
 use nerve_core::{DType, Tensor};
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
@@ -142,13 +142,7 @@ pub(super) fn classes(call: &Call<'_>, labels: &Labels, y: &Tensor, positive: bo
         Labels::Ints(ints) => {
             Value::from(Tensor::from_slice(ints, [ints.len()]).index_select(0, &places))
         }
-        Labels::Texts(texts) => {
-            let known = places.known()?;
-            let known = known.ok_or_else(|| Stop::Value("which of its texts is said".into()))?;
-            let texts: Vec<String> =
-                known.to_vec::<i64>().iter().map(|&at| texts[at as usize].clone()).collect();
-            Value::Strings(Strings { dims: vec![texts.len()], texts: texts.into() })
-        }
+        Labels::Texts(texts) => super::shape::picked(texts.clone().into(), &places)?,
     };
     Ok(vec![label, scores.into()])
 }

@@ -62,7 +62,9 @@ pub(super) const OPERATORS: &[(&str, Operator)] = &[
 /// An element of a list: lists within lists could grow without end.
 fn element(value: &Value) -> Result<Value, Stop> {
     match value {
-        Value::Tensor(_) | Value::Strings(_) => Ok(value.clone()),
+        Value::Tensor(_) | Value::Narrow(..) | Value::Strings(_) | Value::Picked(_) => {
+            Ok(value.clone())
+        }
         _ => Err("expected arrays as elements of a list".into()),
     }
 }

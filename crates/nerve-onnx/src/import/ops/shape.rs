@@ -4,8 +4,9 @@ use super::Operator;
 use super::elementwise::one;
 use crate::import::call::{self, Call, Results, axes, axis, extent};
 use crate::import::error::Stop;
-use crate::import::value::{Strings, Value};
+use crate::import::value::{Picked, Strings, Value};
 use nerve_core::{DType, Tensor};
+use std::sync::Arc;
 
 pub(super) const OPERATORS: &[(&str, Operator)] = &[
     ("Shape", shape_of),
@@ -347,17 +348,32 @@ fn gather(call: &Call<'_>) -> Results {
 }
 
 /// Of texts their places are gathered, which are numbers.
+/// The texts at these places: now, if they are known, else when the numbers are there.
+pub(super) fn picked(list: Arc<[String]>, places: &Tensor) -> Result<Value, Stop> {
+    let known = places.known()?;
+    let picked = Picked { list, places: places.clone() };
+    match known {
+        Some(known) => picked
+            .texts(&known)
+            .map(Value::Strings)
+            .map_err(|at| format!("place {at} of {} texts", picked.list.len()).into()),
+        None => Ok(Value::Picked(picked)),
+    }
+}
+
 fn gather_strings(call: &Call<'_>, strings: &Strings) -> Results {
     let along = axis(call.int("axis", 0)?, strings.dims.len())?;
     let places: Vec<i64> = (0..strings.texts.len() as i64).collect();
     let places = Tensor::from_slice(&places, strings.dims.clone());
-    let index = from_end(&call.known(1)?, strings.dims[along])?;
+    let index = from_end(call.tensor(1)?, strings.dims[along])?;
     let dims = [&strings.dims[..along], &index.shape()[..], &strings.dims[along + 1..]].concat();
     call.scope.afford(&dims, DType::I64)?;
-    let places = places.index_select(along as isize, &index.reshape([index.numel()]));
-    let texts = call::numbers::<i64>(&places)?;
-    let texts = texts.iter().map(|&at| strings.texts[at as usize].clone()).collect();
-    Ok(vec![Value::Strings(Strings { dims, texts })])
+    // In a list they are what they are.
+    let places = match strings.dims.len() {
+        1 => index.to_dtype(DType::I64),
+        _ => places.index_select(along as isize, &index.reshape([index.numel()])),
+    };
+    Ok(vec![picked(strings.texts.clone(), &places.reshape(dims))?])
 }
 
 /// Indices counted from the front: negative ones count from the end. Known ones are checked here.

@@ -4,6 +4,7 @@ use super::Operator;
 use super::elementwise::one;
 use crate::import::call::{Call, Results, extent};
 use crate::import::error::Stop;
+use crate::import::tagged;
 use crate::import::value::{Strings, Value};
 use nerve_core::{DType, Shape, Tensor};
 use std::collections::{HashMap, HashSet};
@@ -168,10 +169,10 @@ impl Key {
     fn list(value: &Value) -> Result<Vec<Key>, Stop> {
         match value {
             Value::Strings(s) => Ok(s.texts.iter().cloned().map(Key::Text).collect()),
-            Value::Tensor(t) if t.dtype().is_float() => {
+            Value::Tensor(t) | Value::Narrow(_, t) if t.dtype().is_float() => {
                 Ok(crate::import::call::numbers::<f64>(t)?.into_iter().map(Key::float).collect())
             }
-            Value::Tensor(t) => {
+            Value::Tensor(t) | Value::Narrow(_, t) => {
                 Ok(crate::import::call::numbers::<i64>(t)?.into_iter().map(Key::Int).collect())
             }
             _ => Err("expected texts or numbers".into()),
@@ -232,9 +233,11 @@ fn encode(call: &Call<'_>) -> Results {
             let texts = places.iter().map(text).collect();
             Ok(vec![Value::Strings(Strings { dims, texts })])
         }
-        Value::Tensor(values) => {
+        Value::Tensor(ref values) | Value::Narrow(_, ref values) => {
             let default = match (setting(call, "default")?, values.dtype()) {
-                (Some(Value::Tensor(default)), _) if default.numel() == 1 => {
+                (Some(Value::Tensor(default) | Value::Narrow(_, default)), _)
+                    if default.numel() == 1 =>
+                {
                     default.reshape([1]).to_dtype(values.dtype())
                 }
                 (_, DType::I64) => Tensor::from_slice(&[call.int("default_int64", -1)?], [1]),
@@ -243,7 +246,7 @@ fn encode(call: &Call<'_>) -> Results {
             let all = Tensor::concat(&[values.reshape([count]), default], 0);
             let index: Vec<i64> = places.iter().map(|at| at.unwrap_or(count) as i64).collect();
             let index = Tensor::from_slice(&index, [index.len()]);
-            one(all.index_select(0, &index).reshape(dims))
+            Ok(vec![tagged::alike(&to, all.index_select(0, &index).reshape(dims))])
         }
         _ => Err("expected texts or numbers".into()),
     }
