@@ -59,7 +59,7 @@ pub(super) fn wrapped(data_type: DataType, x: &Tensor) -> Tensor {
         return x;
     }
     let number = |value: f64| x.full_like(value);
-    let low = x.bitwise_and(&number(2f64.powi(bits as i32) - 1.0));
+    let low = x.bitwise_and(number(2f64.powi(bits as i32) - 1.0));
     let top = number(2f64.powi(bits as i32 - 1));
     let value = if signed { low.bitwise_xor(&top) - top } else { low };
     value.to_dtype(held)
@@ -160,7 +160,7 @@ pub(super) fn misfit(data_type: DataType, x: &Tensor) -> Option<f64> {
     }
     held_in(data_type)?;
     let packed: Vec<u8> = match data_type {
-        DataType::Float4E2M1 => (0..8).map(|pair| (2 * pair + 1) << 4 | 2 * pair).collect(),
+        DataType::Float4E2M1 => (0..8).map(|pair| ((2 * pair + 1) << 4) | (2 * pair)).collect(),
         _ => (0..=255).collect(),
     };
     let count = if packed.len() == 8 { 16 } else { 256 };

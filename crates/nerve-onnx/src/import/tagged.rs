@@ -183,7 +183,7 @@ fn texts(
 
 /// The other half of the numbers first: as unsigned ones those of 64 bits are ordered as these with a sign.
 fn turned(x: &Tensor) -> Tensor {
-    x.bitwise_xor(&x.full_like(i64::MIN as f64))
+    x.bitwise_xor(x.full_like(i64::MIN as f64))
 }
 
 fn numbers(
@@ -244,7 +244,7 @@ fn unsigned(call: &Call<'_>, class: Class) -> Result<Tensor, Stop> {
     let (a, b) = (call.tensor(0)?, call.tensor(1)?);
     super::ops::fits(a, b)?;
     let halved = |x: &Tensor| {
-        turned(&x.shift_right(&x.full_like(1.0)).bitwise_or(&x.full_like(i64::MIN as f64)))
+        turned(&x.shift_right(x.full_like(1.0)).bitwise_or(x.full_like(i64::MIN as f64)))
     };
     if class == Class::Shifts {
         let moved = halved(a).shift_right(&(b - b.full_like(1.0)));
