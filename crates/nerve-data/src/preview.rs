@@ -137,6 +137,7 @@ pub fn words(feature: &dyn Feature, stored: &Values) -> Option<String> {
                 there.filter_map(|i| Some(&**output.classes().get(i)?)).collect();
             names.join(", ")
         }
+        Answer::Text(text) => text,
         Answer::Numbers(_) | Answer::Quantiles { .. } | Answer::Pixels(_) => return None,
     })
 }

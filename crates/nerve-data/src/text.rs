@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-use nerve_formats::spec::{Args, Spec};
+use nerve_formats::spec::{Args, Kind, Param, Spec};
 use serde_json::Value as Json;
 
 pub(crate) use counts::Sample;
@@ -82,6 +82,13 @@ pub trait Tokenizer: Debug + Send + Sync {
     /// All that was learned, for the model file.
     fn state(&self) -> Json;
 }
+
+/// Another column whose texts the tokenizer is trained on too.
+pub(crate) const SHARED_WITH: Param = Param::optional(
+    "shared_with",
+    Kind::Text,
+    "another column of texts, which then has the same tokenizer: it is trained on both",
+);
 
 /// All kinds of tokenizers.
 ///

@@ -1,6 +1,7 @@
 //! `Model`: a network of several inputs and outputs.
 
 use crate::context::Context;
+use crate::generate::Autoregressive;
 use crate::layers::Layer;
 use nerve_core::Tensor;
 
@@ -27,6 +28,11 @@ pub trait Model: Send + Sync {
     /// If there are more or fewer inputs than [`input_count`](Model::input_count), or one is of a shape
     /// that does not fit.
     fn outputs(&self, inputs: &[Tensor], cx: &Context) -> Vec<Tensor>;
+
+    /// The network as what writes its output token by token, if that is what it does.
+    fn writer(&self) -> Option<&dyn Autoregressive> {
+        None
+    }
 }
 
 impl<L: Layer + ?Sized> Model for L {

@@ -309,7 +309,7 @@ impl Recipe {
     /// The same for data with these columns.
     pub(crate) fn described_by(&self, names: &[String]) -> Result<Recipe, DataError> {
         let mut recipe = self.clone();
-        if !self.inputs.is_empty() {
+        if !self.inputs.is_empty() || !self.outputs.is_empty() {
             return Ok(recipe);
         }
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();

@@ -4,7 +4,7 @@ use crate::columns::{self, Column};
 use crate::data::Rows;
 use crate::per_series;
 use crate::recipe::Recipe;
-use nerve_data::features::{self, Feature, Fitting, Head, Role, Setting};
+use nerve_data::features::{self, Feature, Fitting, Head, Output, Role, Setting};
 use nerve_data::series::PerSeries;
 use nerve_data::table::Slot;
 use nerve_data::transform::Pipeline;
@@ -43,10 +43,13 @@ pub struct Features {
     pub inputs: Vec<Fitted>,
     /// The columns that should come out.
     pub outputs: Vec<Fitted>,
-    /// The fields: first the inputs, of which plain numbers lie side by side in one, then the outputs.
+    /// The fields: first the inputs, of which plain numbers lie side by side in one, then what stands before each token of a
+    /// text that is written, then the outputs.
     pub slots: Vec<Slot>,
-    /// How many of the fields are inputs.
+    /// How many of the fields go into the network while it is trained.
     pub fed: usize,
+    /// How many of them are known when it is asked: the inputs.
+    pub asked: usize,
     /// The columns of which each series has a scale of its own.
     pub(crate) own_scales: Vec<PerSeries>,
     /// What the training rows were like; `None` in old model files.
@@ -84,7 +87,7 @@ impl Features {
         let table = per_series::applied(&own_scales, recipe.columns(), &train.table)?;
         let scaled = &Rows { table, rows: train.rows.clone() };
         let all = |columns: &[Column], role| -> Result<Vec<Fitted>, DataError> {
-            columns.iter().map(|column| fit(column, role, scaled)).collect()
+            columns.iter().map(|column| fit(recipe, column, role, scaled)).collect()
         };
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
@@ -139,6 +142,13 @@ impl Features {
             return Err(whole(&it.column, message));
         }
         let mut slots = side_by_side(&inputs);
+        let asked = slots.len();
+        // What a text was before each of its tokens goes in beside the inputs, so that the text is learned in one step.
+        slots.extend(outputs.iter().filter_map(|it| {
+            let writing = it.feature.output().and_then(Output::writing)?;
+            let parts = vec![(it.column.name.clone(), writing.past())];
+            Some(Slot { name: format!("{} (past)", it.column.name), parts })
+        }));
         let fed = slots.len();
         slots.extend(outputs.iter().map(|it| Slot::one(&*it.column.name, it.feature.clone())));
         // A column may go in and come out: a picture that is to be drawn again, a series.
@@ -147,7 +157,7 @@ impl Features {
                 slots[slot].name.push_str(" (target)");
             }
         }
-        Ok(Features { inputs, outputs, slots, fed, own_scales: Vec::new(), reference: None })
+        Ok(Features { inputs, outputs, slots, fed, asked, own_scales: Vec::new(), reference: None })
     }
 
     /// Whether series have scales of their own, from which answers must be brought back.
@@ -182,7 +192,7 @@ impl Features {
             };
             Feed { name: slot.name.clone(), shape, meaning, widths }
         };
-        self.slots[..self.fed].iter().map(feed).collect()
+        self.slots[..self.asked].iter().map(feed).collect()
     }
 
     /// What is done to each example on its way to the network, from the stored `fields`; in `training` it is augmented.
@@ -251,13 +261,24 @@ pub(crate) fn begin(
 }
 
 /// Learns from the training rows what the feature of a column must know.
-fn fit(column: &Column, role: Role, train: &Rows) -> Result<Fitted, DataError> {
-    let cells = &train.table.column(&column.name)?.cells;
+fn fit(recipe: &Recipe, column: &Column, role: Role, train: &Rows) -> Result<Fitted, DataError> {
     let refuse = |message| whole(column, message);
     let mut fitting = begin(column, role, &train.table.origin().folder)?;
-    for &row in &train.rows {
-        let observed = fitting.observe(cells, row);
-        observed.map_err(|refusal| train.table.refuse(row, &column.name, refusal))?;
+    // Columns that share a tokenizer look at the same texts in the same order.
+    let shared = crate::sequences::partner(column);
+    let names = recipe.inputs.iter().chain(&recipe.outputs).map(|column| column.name.as_str());
+    let mut names: Vec<&str> =
+        names.filter(|name| *name == column.name || Some(*name) == shared).collect();
+    names.dedup();
+    for name in names {
+        let cells = &train.table.column(name)?.cells;
+        for &row in &train.rows {
+            let observed = match name == column.name {
+                true => fitting.observe(cells, row),
+                false => fitting.observe_beside(cells, row),
+            };
+            observed.map_err(|refusal| train.table.refuse(row, name, refusal))?;
+        }
     }
     let feature = fitting.finish().map_err(refuse)?;
     Ok(Fitted { column: column.clone(), feature })

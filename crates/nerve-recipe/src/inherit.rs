@@ -7,12 +7,15 @@
 //! | one that is known ahead | `horizon` | the forecast |
 //! | a forecast | `quantiles` | its loss, or the loss from them |
 //! | `split = { type = "time" }` | `column` | `time` of `[data]` |
+//!
+//! What texts and sequences that come out take is in [`sequences`](crate::sequences).
 
 use crate::columns::Column;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::recipe::{item_of, path};
 use crate::tree::Node;
-use crate::vocabulary::{DATA, OUTPUT};
+use crate::vocabulary::{DATA, INPUT, OUTPUT};
+use crate::{generate, sequences};
 use nerve_data::features::{Role, find};
 use nerve_formats::spec::{Args, Param, Segment, Target, Value, check_value};
 
@@ -34,12 +37,15 @@ pub(crate) fn fill(
         }
     }
     split(tree, data, problems);
+    sequences::fill(tree, [&mut *inputs, &mut *outputs], problems);
+    generate::check(tree, outputs, problems);
     let columns = inputs.iter_mut().chain(outputs.iter_mut());
     for column in columns {
         if let Some(entry) = find(column.feature.name) {
             column.feature.args = ordered(&column.feature.args, entry.spec.params);
         }
     }
+    inputs.iter_mut().for_each(|input| input.args = ordered(&input.args, INPUT.params));
     outputs.iter_mut().for_each(|output| output.args = ordered(&output.args, OUTPUT.params));
     *data = ordered(data, DATA.params);
 }
@@ -132,14 +138,15 @@ fn quantiles(output: &mut Column, trainer: &Args) -> Result<(), (&'static str, S
 }
 
 /// The types of outputs that each task has.
-const TASKS: [(&str, &[&str]); 7] = [
+const TASKS: [(&str, &[&str]); 8] = [
     ("classification", &["category", "binary", "set"]),
     ("regression", &["number", "vector"]),
     ("segmentation", &["mask"]),
     ("forecast", &["timeseries"]),
     ("autoencode", &["image", "vector"]),
     ("recommend", &["number", "binary"]),
-    ("tagging", &["set"]),
+    ("tagging", &["set", "sequence"]),
+    ("generation", &["text"]),
 ];
 
 /// The words that `task` may be.
@@ -151,6 +158,7 @@ pub(crate) const TASK_NAMES: &[&str] = &[
     "autoencode",
     "recommend",
     "tagging",
+    "generation",
 ];
 
 /// Whether the outputs are of the task that the recipe says it is about.

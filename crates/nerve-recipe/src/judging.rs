@@ -1,6 +1,7 @@
 //! From a model and rows to what is judged; thresholds that are chosen after training.
 
 mod known;
+mod texts;
 
 use self::known::Known;
 use crate::data::Rows;
@@ -33,6 +34,9 @@ impl Predictor {
         rows: &Rows,
         train: Option<&Rows>,
     ) -> Result<Judged, ModelError> {
+        if self.writing().is_some() {
+            return self.judged_texts(part, rows, train);
+        }
         let fitted = &self.features().outputs;
         let names: Vec<Arc<[String]>> = fitted.iter().map(names).collect();
         let mut all: Vec<Option<Answers>> = vec![None; fitted.len()];
@@ -349,7 +353,7 @@ fn baselines(fitted: &Fitted, train: &Rows) -> Result<Vec<Baseline>, DataError> 
             Answer::Number(number) => numbers.push(number),
             Answer::Numbers(values) => add(&mut sums, values),
             Answer::Several(there) => add(&mut sums, there.into_iter().map(f64::from).collect()),
-            Answer::Quantiles { .. } => {}
+            Answer::Quantiles { .. } | Answer::Text(_) => {}
         }
         rows += 1.0;
     }

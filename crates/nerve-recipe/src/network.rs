@@ -39,7 +39,9 @@ impl Network {
         let params = Params::new(recipe.seed());
         let network = recipe.network(features).map_err(|problem| problem.message)?;
         let base = recipe.base().map_err(|problem| problem.message)?;
-        let front = base.map(|base| base.front(&features.feeds()[0].shape, &params)).transpose()?;
+        let feeds = features.feeds();
+        let front = base.zip(feeds.first());
+        let front = front.map(|(base, feed)| base.front(&feed.shape, &params)).transpose()?;
         let model = FeatureModel::new(&network, &params).map_err(|error| error.to_string())?;
         let model: Arc<dyn Model> = match front {
             Some(front) => Arc::new(Behind { front, model }),
@@ -65,7 +67,17 @@ impl Recipe {
             })
             .collect::<Result<Vec<_>, Diagnostic>>()?;
         let encoders: Vec<Item> = inputs.iter().map(|input| input.encoder.clone()).collect();
-        let embedding = self.compares_examples().then(|| self.embedding(&feeds[0]));
+        if let (true, Some(output), false) =
+            (feeds.is_empty(), features.outputs.first(), self.layers.is_empty())
+        {
+            let name = crate::source::escape(&output.column.name);
+            let message = format!("layers, and nothing goes in: `{name}` is written from nothing");
+            let span = Some(self.place(&path("model", "layers"), Target::Key));
+            let problem = Diagnostic::new(Code::Contradiction, message, span);
+            return Err(problem.label("its decoder is the whole network"));
+        }
+        let embedding = feeds.first().filter(|_| self.compares_examples());
+        let embedding = embedding.map(|feed| self.embedding(feed));
         let outputs = features.outputs.iter().map(|output| {
             let head = Shape::from(output.head().shape.as_slice());
             let given = output.column.args.get("decoder").and_then(item_of);

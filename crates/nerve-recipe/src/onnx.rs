@@ -49,6 +49,13 @@ impl Predictor {
     /// # Errors
     /// Something that ONNX cannot say.
     pub fn to_onnx(&self, wanted: &Wanted) -> Result<OnnxModel, ExportError> {
+        if self.writing().is_some() {
+            let name = crate::source::escape(&self.features().outputs[0].column.name);
+            return Err(ExportError::Usage(format!(
+                "`{name}` is written token by token, each from those before it, which an ONNX file does not do: `nerve predict` \
+                 and `nerve serve` write it"
+            )));
+        }
         let plan = Plan::new(self, wanted.preprocessing);
         let Exported { mut model, fixed } =
             export::export(&plan.inputs(), &|x| plan.outputs(x), &wanted.options)?;

@@ -5,6 +5,7 @@ use crate::features::Features;
 use crate::model::{Card, CardError};
 use crate::network::Network;
 use crate::per_series::{OnScale, Units};
+use crate::writing::Writer;
 use nerve_data::features::{Answer, Output};
 use nerve_data::image_file::{self, Picture};
 use nerve_data::series::Order;
@@ -13,6 +14,7 @@ use nerve_data::{
     Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin, Subset, Table,
 };
 use nerve_formats::{FormatError, Limits, Meaning, SafeTensors};
+use nerve_nn::generate::GenerateError;
 use nerve_nn::state::LoadError;
 use nerve_train::{CallbackError, Given, Predictions, TrainError};
 use std::path::{Path, PathBuf};
@@ -41,6 +43,9 @@ pub enum ModelError {
     /// The examples cannot be run.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// A text cannot be written.
+    #[error("{0}")]
+    Writing(GenerateError),
 }
 
 /// A trained network that answers what the rows of a table say.
@@ -102,7 +107,7 @@ impl Predictor {
 
     /// The network made ready to be asked again and again, of one table after the other: it is compiled once.
     pub fn asking(&self) -> Asking<'_> {
-        Asking { predictor: self, predictions: Predictions::new(&*self.network.model) }
+        Asking { predictor: self, way: Way::Computed(Predictions::new(&*self.network.model)) }
     }
 
     /// The rows that have around them all that a sample needs; with `truths` also what comes after.
@@ -118,7 +123,7 @@ impl Predictor {
             }
             false => {
                 let mut inputs = features.clone();
-                inputs.slots.truncate(features.fed);
+                inputs.slots.truncate(features.asked);
                 self.card.recipe.whole_samples(&inputs, rows, false, 1)
             }
         }
@@ -206,7 +211,15 @@ impl Predictor {
 /// A network that is asked of several tables, one after the other.
 pub struct Asking<'p> {
     predictor: &'p Predictor,
-    predictions: Predictions<'p>,
+    way: Way<'p>,
+}
+
+/// How the answers come about.
+enum Way<'p> {
+    /// All of them at once.
+    Computed(Predictions<'p>),
+    /// Token by token.
+    Written(Box<Writer<'p>>),
 }
 
 impl Asking<'_> {
@@ -223,15 +236,41 @@ impl Asking<'_> {
         let features = self.predictor.features();
         let slots = match truths {
             true => features.slots.clone(),
-            false => features.slots[..features.fed].to_vec(),
+            false => features.slots[..features.asked].to_vec(),
         };
+        if let (Way::Computed(_), Some(writer)) = (&self.way, self.predictor.writer()?) {
+            self.way = Way::Written(Box::new(writer));
+        }
         let rows = &self.predictor.samples(rows, truths)?;
         let loader = self.predictor.loader(rows, slots)?;
         let outputs: Vec<_> =
             features.outputs.iter().filter_map(|it| it.feature.output()).collect();
         let units = Units::of(features, &rows.table)?;
         let mut next = rows.rows.iter();
-        self.predictions.run(&loader, |batch, given| {
+        let predictions = match &mut self.way {
+            Way::Computed(predictions) => predictions,
+            Way::Written(writer) => {
+                if writer.continues() {
+                    return Err(alone(features).into());
+                }
+                for batch in loader.epoch(0, 0) {
+                    let batch = batch?;
+                    let answers = writer.batch(&batch)?;
+                    for (i, answer) in answers.into_iter().enumerate() {
+                        let row = *next.next().expect("as many rows as examples");
+                        let truth = |output: &&dyn Output| {
+                            output.truth(batch.array(features.fed).values(), i)
+                        };
+                        let told = if truths { &outputs[..] } else { &[] };
+                        let truths = told.iter().map(truth).collect();
+                        each(Said { row, answers: vec![answer], truths })
+                            .map_err(TrainError::Callback)?;
+                    }
+                }
+                return Ok(());
+            }
+        };
+        predictions.run(&loader, |batch, given| {
             for i in 0..batch.size() {
                 let row = *next.next().expect("as many rows as examples");
                 let answer = |(k, (output, given)): (usize, (&&dyn Output, &Given))| {
@@ -249,6 +288,13 @@ impl Asking<'_> {
         })?;
         Ok(())
     }
+}
+
+/// Why rows are no question to a model that continues a text.
+fn alone(features: &Features) -> DataError {
+    let column = features.outputs.first().map_or_else(String::new, |it| it.column.name.clone());
+    let message = "the model continues a text, and takes no rows: `nerve generate` asks it".into();
+    DataError::Column { column, message }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::tuning::{self, Tuning};
 use crate::vocabulary::{
     COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER, TUNE,
 };
-use crate::{explain, inherit, resolved, training};
+use crate::{explain, inherit, resolved, sequences, training};
 use nerve_data::catalogue::catalogue;
 use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
@@ -568,7 +568,8 @@ fn check_known(data: &Args, span: Option<Span>, problems: &mut Vec<Diagnostic>) 
 /// Rules between the columns.
 fn check_columns(tree: &Node, [inputs, outputs]: [&[Column]; 2], problems: &mut Vec<Diagnostic>) {
     for (given, other) in [("input", "output"), ("output", "input")] {
-        if let (Some(entry), None) = (tree.get(given), tree.get(other)) {
+        let alone = given == "output" && sequences::written_alone(outputs);
+        if let (Some(entry), None, false) = (tree.get(given), tree.get(other), alone) {
             let message = format!("there is [[{given}]] and no [[{other}]]");
             let problem = Diagnostic::new(Code::Missing, message, Some(entry.key_span));
             problems.push(problem.label("which columns go in, and which should come out?"));

@@ -292,7 +292,11 @@ impl Recipe {
         let feeds = features.feeds();
         let values: u128 = feeds.iter().map(|feed| product(&feed.shape)).sum();
         let summary = Summary {
-            input: feeds[0].shape.clone(),
+            // Of a text that is written from nothing the example is its own past.
+            input: match feeds.first() {
+                Some(feed) => feed.shape.clone(),
+                None => features.outputs[0].feature.delivered().0,
+            },
             rows,
             batch: self.trainer.usize("batch_size"),
             precision: self.trainer.text("precision").into(),
@@ -473,6 +477,7 @@ fn target(output: &Fitted) -> (String, losses::Target) {
     let classes = match output.feature.meaning() {
         Meaning::Category { names } => Some(names.len()),
         Meaning::Mask { classes } => Some(classes),
+        Meaning::Tokens { vocabulary } => Some(vocabulary),
         _ => None,
     };
     let dtype = match element {

@@ -160,6 +160,11 @@ pub static OUTPUT: Spec = Spec {
             "what its loss counts beside that of other outputs",
         ),
         Param::optional(
+            "generate",
+            Kind::Table(&crate::generate::GENERATE),
+            "of a text: how it is written, token by token",
+        ),
+        Param::optional(
             "class_weights",
             Kind::OneOf(&[
                 Kind::Choice(&["balanced"]),

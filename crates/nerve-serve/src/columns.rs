@@ -161,7 +161,7 @@ impl OutputColumn {
         let sample = output.answer(&vec![0.0; width]);
         let stored = fitted.feature.stored().0;
         let shape = match &sample {
-            Answer::Number(_) | Answer::Classes(_) | Answer::Several(_) => vec![],
+            Answer::Number(_) | Answer::Classes(_) | Answer::Several(_) | Answer::Text(_) => vec![],
             Answer::Numbers(values) if stored.iter().product::<usize>() == values.len() => stored,
             Answer::Numbers(values) => vec![values.len()],
             Answer::Quantiles { at, values } => vec![values.len() / at.len().max(1), at.len()],
@@ -181,6 +181,7 @@ impl OutputColumn {
                 vec![own(Datatype::Fp64)]
             }
             Answer::Pixels(_) => vec![own(Datatype::Int32)],
+            Answer::Text(_) => vec![own(Datatype::Bytes)],
             Answer::Classes(p) | Answer::Several(p) => {
                 let name = format!("{}_probabilities", self.name);
                 vec![own(Datatype::Bytes), (name, Datatype::Fp32, vec![p.len()])]

@@ -39,6 +39,7 @@ pub fn model(model: &Loaded, versions: &[u64]) -> Value {
         Answer::Classes(_) => "classification",
         Answer::Several(_) => "multilabel",
         Answer::Pixels(_) => "segmentation",
+        Answer::Text(_) => "generation",
     };
     let (platform, properties) = match model {
         Loaded::Rows(served) => {

@@ -439,5 +439,12 @@ fn column(model: &Served, output: usize, probabilities: bool, answers: &[Answer]
             };
             Data::I32(answers.iter().flat_map(pixels).collect())
         }
+        Answer::Text(_) => {
+            let text = |answer: &Answer| match answer {
+                Answer::Text(text) => text.clone(),
+                _ => String::new(),
+            };
+            Data::Texts(answers.iter().map(text).collect())
+        }
     }
 }

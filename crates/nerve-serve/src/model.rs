@@ -75,6 +75,11 @@ impl Served {
             file: nerve_formats::escape(&file.to_string_lossy(), 200),
             message,
         };
+        if predictor.features().asked < predictor.features().fed {
+            let message = "its output is a text that is written token by token, which a server does not do: `nerve predict` \
+                           writes it from a table, `nerve generate` continues a text";
+            return Err(refuse(message.into()));
+        }
         let sha256 = digest(file).map_err(|error| refuse(error.to_string()))?;
         let fields = fields(&predictor);
         let least = if batching.exact { EXACT_ROWS } else { 1 };

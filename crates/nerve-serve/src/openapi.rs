@@ -215,7 +215,7 @@ fn predicted(model: &Served) -> Value {
     for output in &model.outputs {
         let own = match &output.sample {
             Answer::Number(_) => json!({ "type": "number" }),
-            Answer::Classes(_) => json!({ "type": "string" }),
+            Answer::Classes(_) | Answer::Text(_) => json!({ "type": "string" }),
             _ => json!({ "type": "array" }),
         };
         properties.insert(output.name.clone(), own);

@@ -330,6 +330,7 @@ fn object(model: &Served, answers: &[Vec<Answer>], row: usize) -> String {
                 write!(text, "{}", serde_json::json!(each))
             }
             Answer::Pixels(pixels) => write!(text, "{}", serde_json::Value::from(pixels.clone())),
+            Answer::Text(answer) => write!(text, "{}", quoted(answer)),
             Answer::Classes(_) => write!(text, "{}", quoted(said(model, k, answer)[0])),
             Answer::Several(_) => write!(text, "{}", serde_json::json!(said(model, k, answer))),
         };
@@ -351,7 +352,7 @@ fn csv(model: &Served, answers: &[Vec<Answer>], rows: usize) -> Result<String, R
     for output in &model.outputs {
         let name = &output.name;
         match &output.sample {
-            Answer::Number(_) => head.push(name.clone()),
+            Answer::Number(_) | Answer::Text(_) => head.push(name.clone()),
             Answer::Numbers(values) => {
                 head.extend((1..=values.len()).map(|step| format!("{name}_{step}")))
             }
@@ -382,6 +383,7 @@ fn csv(model: &Served, answers: &[Vec<Answer>], rows: usize) -> Result<String, R
         for (k, answers) in answers.iter().enumerate() {
             match &answers[row] {
                 Answer::Number(number) => fields.push(number.to_string()),
+                Answer::Text(text) => fields.push(text.clone()),
                 Answer::Numbers(values) => fields.extend(values.iter().map(f64::to_string)),
                 Answer::Quantiles { at, values } => {
                     let values = quantile_fields("", at, values).into_iter();

@@ -112,6 +112,15 @@ pub trait Fitting {
     /// The cell cannot be of this type, and the recipe does not say what else to do with it.
     fn observe(&mut self, cells: &Cells, row: usize) -> Result<(), Refusal>;
 
+    /// Looks at a row of another column with which it shares what it learns: the tokenizer of a text.
+    ///
+    /// # Errors
+    /// As [`observe`](Fitting::observe).
+    fn observe_beside(&mut self, cells: &Cells, row: usize) -> Result<(), Refusal> {
+        let _ = (cells, row);
+        Ok(())
+    }
+
     /// The feature.
     ///
     /// # Errors
@@ -270,6 +279,26 @@ pub trait Output {
 
     /// What a stored target says: the truth beside an answer.
     fn truth(&self, stored: &Values, row: usize) -> Answer;
+
+    /// How it is written token by token; `None` for what is answered at once.
+    fn writing(&self) -> Option<&dyn Writing> {
+        None
+    }
+}
+
+/// An output that is written token by token: the network gets what it has written so far.
+pub trait Writing {
+    /// The token that stands before the first and behind the last.
+    fn boundary(&self) -> i32;
+
+    /// The tokens of the beginning of a text, without a boundary.
+    fn encode(&self, text: &str) -> Vec<i32>;
+
+    /// The text of tokens up to the first boundary.
+    fn decode(&self, tokens: &[i32]) -> String;
+
+    /// What stands before each token of a text that is learned from: one input more of the network.
+    fn past(&self) -> Arc<dyn Feature>;
 }
 
 /// What a network must give for an output.
@@ -303,6 +332,8 @@ pub enum Answer {
     Several(Vec<f32>),
     /// The class of each pixel.
     Pixels(Vec<i32>),
+    /// A text.
+    Text(String),
 }
 
 /// Which of some quantiles is nearest to the median: the one number where one is asked for.

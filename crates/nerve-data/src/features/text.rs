@@ -1,4 +1,6 @@
-//! `text`: a text as a sequence of tokens.
+//! `text`: a text as a sequence of tokens; as an output, one that a network writes.
+
+mod output;
 
 use std::sync::Arc;
 
@@ -6,7 +8,7 @@ use nerve_formats::Meaning;
 use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 use serde_json::{Value as Json, json};
 
-use super::{Entry, Feature, Fitting, Guess, Refusal, Role, Room, Setting};
+use super::{Entry, Feature, Fitting, Guess, Output, Refusal, Role, Room, Setting};
 use crate::text::augment::{self, TokenAugment};
 use crate::text::{self, PADDING, Sample, Tokenizer, Training};
 use crate::{Cell, Cells, Column, Element, Random, Slice, Values};
@@ -46,6 +48,12 @@ static SPEC: Spec = Spec {
             },
             Value::list(&[]),
             "random changes of the tokens while training, one after the other",
+        ),
+        Param::with_default(
+            "end",
+            Kind::Bool,
+            Value::Bool(true),
+            "of an output, whether a token says where it ends: false for pieces of one long text, which end anywhere",
         ),
     ],
 };
@@ -103,10 +111,12 @@ fn tokenizer(args: &Args) -> (&'static text::Entry, Args) {
 }
 
 fn begin(args: &Args, setting: &Setting) -> Result<Box<dyn Fitting>, String> {
-    if setting.role == Role::Output {
-        return Err("a text cannot be an output: writing, translating and tagging are not among the tasks of recipes; \
-                    the library writes with `nerve_nn::generate`"
-            .into());
+    let augment = augmentations(args);
+    let end = ended(args, setting)?;
+    if setting.role == Role::Output && !augment.is_empty() {
+        return Err(
+            "`augment` changes texts that go in; what is written should be learned as it is".into(),
+        );
     }
     let (entry, given) = tokenizer(args);
     Ok(Box::new(Fit {
@@ -114,14 +124,15 @@ fn begin(args: &Args, setting: &Setting) -> Result<Box<dyn Fitting>, String> {
         kind: entry.spec.name,
         max_len: args.has("max_len").then(|| args.usize("max_len")),
         refuses: refuses(args),
-        augment: augmentations(args),
+        augment,
+        end,
         sample: Sample::default(),
         buffer: String::new(),
         missing: 0,
     }))
 }
 
-fn restore(args: &Args, _: &Setting, state: &Json) -> Result<Arc<dyn Feature>, String> {
+fn restore(args: &Args, setting: &Setting, state: &Json) -> Result<Arc<dyn Feature>, String> {
     let (entry, given) = tokenizer(args);
     if state["type"] != entry.spec.name {
         return Err(format!("the tokenizer is {}, not {}", state["type"], entry.spec.name));
@@ -133,8 +144,18 @@ fn restore(args: &Args, _: &Setting, state: &Json) -> Result<Arc<dyn Feature>, S
         max_len: max_len.ok_or("`max_len` is no length")? as usize,
         refuses: refuses(args),
         augment: augmentations(args),
+        end: ended(args, setting)?,
         notes: Vec::new(),
     }))
+}
+
+/// Of an output, whether its end is a token; `None` for an input.
+fn ended(args: &Args, setting: &Setting) -> Result<Option<bool>, String> {
+    match (setting.role, args.bool("end")) {
+        (Role::Output, end) => Ok(Some(end)),
+        (Role::Input, true) => Ok(None),
+        (Role::Input, false) => Err("`end` is for outputs, which are written to their end".into()),
+    }
 }
 
 fn refuses(args: &Args) -> bool {
@@ -156,6 +177,7 @@ struct Fit {
     max_len: Option<usize>,
     refuses: bool,
     augment: Vec<Arc<dyn TokenAugment>>,
+    end: Option<bool>,
     sample: Sample,
     buffer: String,
     missing: u64,
@@ -175,8 +197,15 @@ impl Fitting for Fit {
         Ok(())
     }
 
+    fn observe_beside(&mut self, cells: &Cells, row: usize) -> Result<(), Refusal> {
+        if read(cells.get(row), &mut self.buffer)? {
+            self.training.observe(&self.buffer);
+        }
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<Arc<dyn Feature>, String> {
-        let Fit { training, kind, max_len, refuses, augment, sample, missing, .. } = *self;
+        let Fit { training, kind, max_len, refuses, augment, end, sample, missing, .. } = *self;
         let tokenizer = training.finish()?;
         let mut tokens = Vec::new();
         let (mut unknown, mut all) = (0, 0);
@@ -185,7 +214,7 @@ impl Fitting for Fit {
             tokenizer.encode(text, &mut tokens);
             unknown += tokens.iter().filter(|&&token| token == tokenizer.unknown()).count();
             all += tokens.len();
-            lengths.push(tokens.len());
+            lengths.push(tokens.len() + usize::from(end == Some(true)));
         }
         lengths.sort_unstable();
         let most =
@@ -202,12 +231,15 @@ impl Fitting for Fit {
         if missing > 0 {
             notes.push(format!("{missing} of {} texts are empty", sample.seen()));
         }
-        Ok(Arc::new(Text { tokenizer, kind, max_len, refuses, augment, notes }))
+        Ok(Arc::new(Text { tokenizer, kind, max_len, refuses, augment, end, notes }))
     }
 }
 
 /// A text on its way to the network: its tokens, padded at the end. One that is empty is one unknown token, so that an
 /// average over tokens always is over something.
+///
+/// An output has one number more than its tokenizer: the boundary, which stands behind the last token of a text, and before
+/// the first when it is written.
 #[derive(Clone, Debug)]
 struct Text {
     tokenizer: Arc<dyn Tokenizer>,
@@ -215,6 +247,8 @@ struct Text {
     max_len: usize,
     refuses: bool,
     augment: Vec<Arc<dyn TokenAugment>>,
+    /// See [`ended`].
+    end: Option<bool>,
     notes: Vec<String>,
 }
 
@@ -231,8 +265,10 @@ impl Feature for Text {
         }
         let mut tokens = Vec::new();
         self.tokenizer.encode_within(&text, self.max_len, &mut tokens);
-        if tokens.is_empty() {
-            tokens.push(self.tokenizer.unknown());
+        match self.end {
+            None if tokens.is_empty() => tokens.push(self.tokenizer.unknown()),
+            Some(true) if tokens.len() < self.max_len => tokens.push(self.boundary()),
+            _ => {}
         }
         tokens.resize(self.max_len, PADDING);
         out.i32().copy_from_slice(&tokens);
@@ -255,7 +291,8 @@ impl Feature for Text {
     }
 
     fn meaning(&self) -> Meaning {
-        Meaning::Tokens { vocabulary: self.tokenizer.vocabulary() }
+        let boundary = usize::from(self.end.is_some());
+        Meaning::Tokens { vocabulary: self.tokenizer.vocabulary() + boundary }
     }
 
     fn state(&self) -> Json {
@@ -264,6 +301,10 @@ impl Feature for Text {
 
     fn notes(&self) -> Vec<String> {
         self.notes.clone()
+    }
+
+    fn output(&self) -> Option<&dyn Output> {
+        self.end.map(|_| self as &dyn Output)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::counts::Counts;
 use super::ready::Ready;
-use super::{Entry, Tokenizer, Training};
+use super::{Entry, SHARED_WITH, Tokenizer, Training};
 
 pub(super) const ENTRY: Entry = Entry {
     spec: &SPEC,
@@ -37,6 +37,7 @@ static SPEC: Spec = Spec {
             Value::Bool(false),
             "capital letters count as small",
         ),
+        SHARED_WITH,
     ],
 };
 

@@ -11,7 +11,7 @@ use tokenizers::NormalizedString;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::counts::Counts;
-use super::{Entry, PADDING, Tokenizer, Training, UNKNOWN};
+use super::{Entry, PADDING, SHARED_WITH, Tokenizer, Training, UNKNOWN};
 
 pub(super) const WORDS: Entry = Entry {
     spec: &WORDS_SPEC,
@@ -70,6 +70,7 @@ static WORDS_SPEC: Spec = Spec {
             Value::Bool(false),
             "every digit counts as 0: 1987 and 2024 are the same word",
         ),
+        SHARED_WITH,
     ],
 };
 
@@ -77,7 +78,7 @@ static CHARACTERS_SPEC: Spec = Spec {
     name: "characters",
     aliases: &["character", "chars"],
     peers: Peers::of("", "layers.TextVectorization"),
-    doc: "Characters; blanks in a row are one.",
+    doc: "Characters; blanks in a row are one, unless they are kept.",
     params: &[
         Param::with_default(
             "vocab",
@@ -88,6 +89,13 @@ static CHARACTERS_SPEC: Spec = Spec {
         MIN_COUNT,
         LOWER,
         NGRAMS,
+        Param::with_default(
+            "blanks",
+            Kind::Choice(&["one", "keep"]),
+            Value::text("one"),
+            "one: blanks in a row are one, at the ends none; keep: each is a character, the ends of lines too",
+        ),
+        SHARED_WITH,
     ],
 };
 
@@ -106,6 +114,8 @@ struct Rules {
     punctuation: bool,
     mask_digits: bool,
     ngrams: usize,
+    /// Whether each blank is a character of its own.
+    blanks: bool,
     vocab: usize,
     min_count: u64,
 }
@@ -119,6 +129,7 @@ impl Rules {
             punctuation: words && args.bool("punctuation"),
             mask_digits: words && args.bool("mask_digits"),
             ngrams: args.usize("ngrams"),
+            blanks: !words && args.text("blanks") == "keep",
             vocab: args.usize("vocab"),
             min_count: args.usize("min_count") as u64,
         }
@@ -152,6 +163,10 @@ impl Rules {
                     false => word.chars().any(char::is_alphanumeric),
                 };
                 units.extend(normal.split_word_bounds().filter(wanted));
+            }
+            Cut::Characters if self.blanks => {
+                let ends = normal.char_indices().map(|(at, c)| &normal[at..at + c.len_utf8()]);
+                units.extend(ends.filter(|unit| *unit == "\n" || !unit.contains(char::is_control)));
             }
             Cut::Characters => characters(normal, &mut units),
         }

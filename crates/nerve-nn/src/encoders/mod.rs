@@ -17,6 +17,8 @@ mod image;
 mod plain;
 mod sequence;
 
+pub(crate) use sequence::{DIM, FEED_FORWARD, HEADS, STACK};
+
 use crate::activations;
 use crate::layers::{Effect, Sequential};
 use crate::list::item;
@@ -120,6 +122,15 @@ pub fn default_for(feed: &Feed, combiner: Option<&Item>) -> Item {
     }
 }
 
+/// An encoder with all its defaults.
+///
+/// # Panics
+/// If there is none of this name, or it needs arguments.
+#[track_caller]
+pub fn usual(name: &str) -> Item {
+    made(name, &[])
+}
+
 /// An encoder with these arguments.
 pub(crate) fn made(name: &str, given: &[(String, Value)]) -> Item {
     let spec = &find(name).expect("in the registry").spec;
@@ -189,14 +200,14 @@ const WIDTH: Param = Param::with_default(
     "length of the row of a token, where tokens come in",
 )
 .alias(&["embed"]);
-const REDUCE_WORDS: &[&str] = &["mean", "max", "sum", "first", "last", "attention"];
+const REDUCE_WORDS: &[&str] = &["mean", "max", "sum", "first", "last", "attention", "none"];
 
 const fn reduce(default: &'static str) -> Param {
     Param::with_default(
         "reduce",
         Kind::Choice(REDUCE_WORDS),
         Value::text(default),
-        "what becomes of the steps: one row",
+        "what becomes of the steps: one row; none keeps them, for a decoder that looks at them",
     )
 }
 
@@ -205,11 +216,12 @@ const fn hidden(default: Value) -> Param {
         .alias(&["fc", "units"])
 }
 
-/// The layer that makes one row of the steps.
-fn reduced(args: &Args) -> Result<Item, String> {
+/// The layer that makes one row of the steps, if they are not kept.
+fn reduced(args: &Args) -> Result<Option<Item>, String> {
     match args.text("reduce") {
-        "attention" => item!("AttentionPooling"),
-        kind => item!("SequencePooling", kind = kind.to_string()),
+        "none" => Ok(None),
+        "attention" => item!("AttentionPooling").map(Some),
+        kind => item!("SequencePooling", kind = kind.to_string()).map(Some),
     }
 }
 
@@ -224,7 +236,7 @@ pub(crate) fn fully_connected(args: &Args) -> Result<Vec<Item>, String> {
 }
 
 /// What stands behind a layer with weights: normalisation, activation, dropout.
-fn between(args: &Args) -> Result<Vec<Item>, String> {
+pub(crate) fn between(args: &Args) -> Result<Vec<Item>, String> {
     let norm = match args.text("norm") {
         "batch" => Some(item!("BatchNorm")?),
         "layer" => Some(item!("LayerNorm")?),

@@ -117,7 +117,7 @@ pub(super) static EMBED: Entry = Entry {
                 "reduce",
                 Kind::Choice(REDUCE_WORDS),
                 Value::text("mean"),
-                "what becomes of the tokens: one row",
+                "what becomes of the tokens: one row; none keeps them, for a decoder that looks at them",
             ),
             Param::optional("init", crate::init::KIND, "how the rows begin"),
             DROPOUT,
@@ -145,7 +145,7 @@ fn embed(args: &Args, feed: &Feed) -> Result<Vec<Item>, String> {
             let dim = dim(64);
             let table =
                 item!("Embedding", rows = *vocabulary, dim = dim, padding_index = 0, init = init)?;
-            vec![table, super::reduced(args)?]
+            [table].into_iter().chain(super::reduced(args)?).collect()
         }
         _ => return feed.refuse("embed", "a category or tokens"),
     };

@@ -92,7 +92,7 @@ fn recurrent(args: &Args) -> Result<Vec<Item>, String> {
         dropout = between,
         return_sequences = !last
     )?;
-    let pooled = (!last).then(|| reduced(args)).transpose()?;
+    let pooled = if last { None } else { reduced(args)? };
     Ok([layer].into_iter().chain(pooled).chain(dropped(args)?).collect())
 }
 
@@ -160,13 +160,14 @@ pub(super) static CNNRNN: Entry = Entry {
     },
 };
 
-const HEADS: Param =
+pub(crate) const HEADS: Param =
     Param::with_default("heads", Kind::int(1, 1 << 10), Value::Int(4), "heads of attention");
-const DIM: Param = Param::with_default("dim", SIZE, Value::Int(64), "features of a step");
-const STACK: Param =
+pub(crate) const DIM: Param =
+    Param::with_default("dim", SIZE, Value::Int(64), "features of a step");
+pub(crate) const STACK: Param =
     Param::with_default("layers", Kind::int(1, 1000), Value::Int(2), "layers upon each other")
         .alias(&["blocks"]);
-const FEED_FORWARD: Param = Param::optional(
+pub(crate) const FEED_FORWARD: Param = Param::optional(
     "feed_forward",
     SIZE,
     "units between the two linear layers of each; without it four times dim",
@@ -250,7 +251,7 @@ pub(super) static BERT: Entry = Entry {
             eps = args.float("eps"),
             dropout = args.float("dropout")
         )?;
-        Ok(vec![bert, reduced(args)?])
+        Ok([bert].into_iter().chain(reduced(args)?).collect())
     },
 };
 
@@ -269,7 +270,7 @@ pub(super) static TRANSFORMER: Entry = Entry {
             list.push(projection(dim)?);
         }
         list.extend(attention(args)?);
-        list.push(reduced(args)?);
+        list.extend(reduced(args)?);
         Ok(list)
     },
 };
@@ -317,7 +318,8 @@ pub(super) static TCN: Entry = Entry {
                 item!("Residual", layers = body, projection = "plain", activation = "relu")?;
             list.push(residual);
         }
-        list.extend([turned()?, reduced(args)?]);
+        list.push(turned()?);
+        list.extend(reduced(args)?);
         Ok(list)
     },
 };

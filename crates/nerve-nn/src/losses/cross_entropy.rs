@@ -121,6 +121,46 @@ impl Loss for CrossEntropy {
     }
 }
 
+const SMOOTHING: Param = Param::with_default(
+    "label_smoothing",
+    Kind::fraction(),
+    Value::Float(0.0),
+    "the share of the target spread over all classes",
+);
+
+/// The same for texts, in which 0 fills up what is short.
+pub(super) static OF_SEQUENCES: Entry = Entry {
+    spec: Spec {
+        name: "sequence_cross_entropy",
+        aliases: &["sequence_softmax_cross_entropy"],
+        peers: Peers::of("nn.CrossEntropyLoss(ignore_index=0)", ""),
+        doc: "The cross-entropy of each token or tag of a sequence; what fills up its end does not count.",
+        params: &[
+            SMOOTHING,
+            Param::with_default(
+                "ignore_index",
+                Kind::int(i32::MIN as i64, i32::MAX as i64),
+                Value::Int(0),
+                "targets with this class do not count",
+            ),
+            REDUCTION,
+        ],
+    },
+    build: |args| {
+        Box::new(CrossEntropy {
+            label_smoothing: args.float("label_smoothing"),
+            ignore_index: ignore_index(args),
+            class_weights: Vec::new(),
+        })
+    },
+    across: false,
+    samples: &[Sample::of(
+        "label_smoothing = 0.1",
+        Values::Real(&[4, 3]),
+        Values::Classes(&[3], 4),
+    )],
+};
+
 pub(super) static ENTRY: Entry = Entry {
     spec: Spec {
         name: "cross_entropy",
@@ -137,17 +177,7 @@ pub(super) static ENTRY: Entry = Entry {
             "losses.SparseCategoricalCrossentropy(from_logits=True)",
         ),
         doc: "Softmax, then minus the logarithm of the probability of the right class.",
-        params: &[
-            Param::with_default(
-                "label_smoothing",
-                Kind::fraction(),
-                Value::Float(0.0),
-                "the share of the target spread over all classes",
-            ),
-            IGNORE_INDEX,
-            CLASS_WEIGHTS,
-            REDUCTION,
-        ],
+        params: &[SMOOTHING, IGNORE_INDEX, CLASS_WEIGHTS, REDUCTION],
     },
     build: |args| {
         Box::new(CrossEntropy {

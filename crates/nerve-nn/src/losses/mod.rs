@@ -128,6 +128,7 @@ pub struct Entry {
 /// All losses.
 pub static REGISTRY: &[&Entry] = &[
     &cross_entropy::ENTRY,
+    &cross_entropy::OF_SEQUENCES,
     &binary_cross_entropy::WITH_LOGITS,
     &binary_cross_entropy::OF_PROBABILITIES,
     &focal::ENTRY,

@@ -1,9 +1,11 @@
 //! Networks of features: encoders, a combiner, decoders.
 
+use super::text_decoder::{TextDecoder, TextDecoderOptions};
 use crate::combiners::{self, Combiner};
 use crate::context::Context;
 use crate::decoders;
 use crate::encoders::{self, Feed};
+use crate::generate::Autoregressive;
 use crate::layers::sequential::is_network;
 use crate::layers::{Effect, Layer, Sequential};
 use crate::model::Model;
@@ -28,10 +30,19 @@ pub struct Input {
 pub struct Output {
     /// Its name: a step of the paths of its parameters, without dots.
     pub name: String,
-    /// The shape for one example.
+    /// The shape for one example; of a text `[vocabulary, time]`.
     pub shape: Shape,
     /// One of [`decoders`].
     pub decoder: Item,
+}
+
+impl Output {
+    /// The sizes of what writes it, for texts of so many tokens, if it is a text that is written.
+    fn written(&self) -> Option<(TextDecoderOptions, usize)> {
+        let &[vocabulary, time] = &self.shape[..] else { return None };
+        let writes = decoders::writes(&self.decoder);
+        writes.then(|| (TextDecoderOptions::of(&self.decoder.args, vocabulary), time))
+    }
 }
 
 /// What a [`FeatureModel`] is made of.
@@ -103,6 +114,10 @@ impl std::error::Error for FeatureError {}
 /// A single input goes to the decoders as its encoder gives it, if its combiner is a `concat` without
 /// layers: so a picture can stay one.
 ///
+/// An output that is written (by a [`TextDecoder`]) brings one input more, behind all others: what stands before each of its
+/// tokens, i32 `[batch, time]`. Such a network is asked to write by [`Model::writer`], which takes the other inputs alone. A
+/// network that does nothing but write needs no other input.
+///
 /// ```
 /// use nerve_core::Tensor;
 /// use nerve_formats::Meaning;
@@ -136,16 +151,25 @@ pub struct FeatureModel {
     encoders: Vec<Sequential>,
     /// None: the single encoded input as it is.
     combiner: Option<Box<dyn Combiner>>,
-    decoders: Vec<Sequential>,
+    decoders: Vec<Decoder>,
     /// What encoders and decoders are called in messages.
     names: [Vec<String>; 2],
+}
+
+/// What makes an output.
+enum Decoder {
+    Layers(Sequential),
+    Writer(Box<TextDecoder>),
 }
 
 /// The layers of all parts.
 struct Plan {
     encoders: Vec<Layers>,
     combiner: Option<(Effect, Vec<Shape>)>,
+    /// Those of an output that is written are not listed.
     decoders: Vec<Layers>,
+    /// What the decoders get; none where nothing goes in.
+    encoded: Option<Shape>,
     /// Whether the layers have the paths of a network that is nothing but layers.
     plain: bool,
 }
@@ -182,7 +206,7 @@ impl Features {
         let encoders: Vec<Layers> =
             self.inputs.iter().enumerate().map(encode).collect::<Result<_, _>>()?;
         let alone = encoders.len() == 1 && self.combiner_does_nothing();
-        let combiner = match alone {
+        let combiner = match alone || encoders.is_empty() {
             true => None,
             false => {
                 let shapes: Vec<Shape> = encoders.iter().map(|e| e.output().clone()).collect();
@@ -197,11 +221,19 @@ impl Features {
             }
         };
         let encoded = match &combiner {
-            Some((effect, _)) => effect.shape.clone(),
-            None => encoders[0].output().clone(),
+            Some((effect, _)) => Some(effect.shape.clone()),
+            None => encoders.first().map(|encoder| encoder.output().clone()),
         };
         let own = alone && self.inputs[0].encoder.name == "layers";
         let decode = |(i, output): (usize, &Output)| {
+            if decoders::writes(&output.decoder) {
+                let input = output.shape.clone();
+                return Ok(Layers { list: vec![], effects: vec![], input });
+            }
+            let Some(encoded) = encoded.clone() else {
+                let message = format!("`{}` needs an input", output.decoder.name);
+                return Err(self.refuse(Place::Decoder(i), message));
+            };
             if own && encoded == output.shape && output.decoder.name != "none" {
                 // The layers of the recipe end with the output.
                 return Ok(Layers { list: vec![], effects: vec![], input: encoded.clone() });
@@ -212,8 +244,31 @@ impl Features {
         };
         let decoders =
             self.outputs.iter().enumerate().map(decode).collect::<Result<Vec<_>, _>>()?;
-        let plain = own && decoders.len() == 1;
-        Ok(Plan { encoders, combiner, decoders, plain })
+        let plain = own && decoders.len() == 1 && !self.writes();
+        Ok(Plan { encoders, combiner, decoders, encoded, plain })
+    }
+
+    fn writes(&self) -> bool {
+        self.outputs.iter().any(|output| decoders::writes(&output.decoder))
+    }
+
+    /// The parts of what writes the output of this number, if it is written.
+    fn written(
+        &self,
+        i: usize,
+        encoded: Option<&Shape>,
+    ) -> Result<Vec<(&'static str, &'static str, Effect)>, FeatureError> {
+        let output = &self.outputs[i];
+        let refuse = |message| self.refuse(Place::Decoder(i), message);
+        match output.written() {
+            Some((options, time)) => {
+                options.describe(time, encoded.map(|shape| &shape[..])).map_err(refuse)
+            }
+            None if decoders::writes(&output.decoder) => {
+                Err(refuse(format!("`generator` writes a text; here is {}", output.shape)))
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     fn combiner_entry(&self) -> &'static combiners::Entry {
@@ -258,7 +313,14 @@ impl FeatureModel {
             add(Place::Encoder(i), format!("encoders.{}", features.inputs[i].name), 0, layers);
         }
         for (i, layers) in plan.decoders.iter().enumerate() {
-            add(Place::Decoder(i), format!("decoders.{}", features.outputs[i].name), first, layers);
+            let scope = format!("decoders.{}", features.outputs[i].name);
+            add(Place::Decoder(i), scope, first, layers);
+        }
+        for (i, output) in features.outputs.iter().enumerate() {
+            for (name, kind, effect) in features.written(i, plan.encoded.as_ref())? {
+                let path = format!("decoders.{}.{name}", output.name);
+                parts.push(Part { place: Place::Decoder(i), path, kind, effect });
+            }
         }
         if let Some((effect, _)) = plan.combiner {
             let (place, kind) = (Place::Combiner, features.combiner.name);
@@ -279,12 +341,15 @@ impl FeatureModel {
     #[track_caller]
     pub fn new(features: &Features, params: &Params) -> Result<FeatureModel, FeatureError> {
         let plan = plan(features)?;
+        for i in 0..features.outputs.len() {
+            features.written(i, plan.encoded.as_ref())?;
+        }
         let inputs = features.inputs.iter().map(|input| input.feed.clone()).collect();
         if plan.plain {
             let [encoder, decoder] = [&plan.encoders[0], &plan.decoders[0]];
             let list = [&encoder.list[..], &decoder.list].concat();
             let network = make(&list, &encoder.input, params);
-            let decoders = vec![Sequential::default()];
+            let decoders = vec![Decoder::Layers(Sequential::default())];
             let (encoders, names) = (vec![network], [vec![String::new()], vec![String::new()]]);
             return Ok(FeatureModel { inputs, encoders, combiner: None, decoders, names });
         }
@@ -298,8 +363,15 @@ impl FeatureModel {
             (entry.make)(&features.combiner.args, &shapes, &params.at("combiner"))
         });
         let at = params.at("decoders");
+        let memory = plan.encoded.as_ref().and_then(|shape| shape.get(1)).copied();
         let decoder = |(layers, output): (&Layers, &Output)| {
-            make(&layers.list, &layers.input, &at.at(&output.name))
+            let at = at.at(&output.name);
+            match output.written() {
+                Some((options, _)) => {
+                    Decoder::Writer(Box::new(TextDecoder::new(&at, options, memory)))
+                }
+                None => Decoder::Layers(make(&layers.list, &layers.input, &at)),
+            }
         };
         let decoders = plan.decoders.iter().zip(&features.outputs).map(decoder).collect();
         let names = [
@@ -317,8 +389,8 @@ impl FeatureModel {
 
 #[track_caller]
 fn plan(features: &Features) -> Result<Plan, FeatureError> {
-    let both = !features.inputs.is_empty() && !features.outputs.is_empty();
-    assert!(both, "a network has one input and one output, or more");
+    let fed = !features.inputs.is_empty() || features.writes();
+    assert!(fed && !features.outputs.is_empty(), "a network has one input and one output, or more");
     features.plan()
 }
 
@@ -327,30 +399,91 @@ fn make(list: &[Item], input: &Shape, params: &Params) -> Sequential {
     Sequential::from_items(list, input, params).expect("they were described").0
 }
 
+impl FeatureModel {
+    /// What the encoders make of the inputs; none where nothing goes in.
+    fn encoded(&self, inputs: &[Tensor], cx: &Context) -> Option<Tensor> {
+        let parts = self.encoders.iter().zip(&self.names[0]).zip(inputs);
+        let encoded: Vec<Tensor> =
+            parts.map(|((part, name), x)| apply(part, name, x, cx)).collect();
+        match &self.combiner {
+            Some(combiner) => Some(cx.part("combiner", || combiner.combine(&encoded, cx))),
+            None => encoded.into_iter().next(),
+        }
+    }
+
+    /// What writes, if just one output is written.
+    fn text(&self) -> Option<&TextDecoder> {
+        match &self.decoders[..] {
+            [Decoder::Writer(writer)] => Some(writer),
+            _ => None,
+        }
+    }
+
+    fn writers(&self) -> usize {
+        self.decoders.iter().filter(|part| matches!(part, Decoder::Writer(_))).count()
+    }
+}
+
+fn apply(part: &Sequential, name: &str, x: &Tensor, cx: &Context) -> Tensor {
+    match part.layers.is_empty() {
+        true => x.clone(),
+        false => cx.part(name, || part.forward(x, cx)),
+    }
+}
+
 impl Model for FeatureModel {
     fn input_count(&self) -> usize {
-        self.inputs.len()
+        self.inputs.len() + self.writers()
     }
 
     fn outputs(&self, inputs: &[Tensor], cx: &Context) -> Vec<Tensor> {
         assert!(
-            inputs.len() == self.inputs.len(),
+            inputs.len() == self.input_count(),
             "a network of {} inputs, found {}",
-            self.inputs.len(),
+            self.input_count(),
             inputs.len()
         );
-        let apply = |part: &Sequential, name: &str, x: &Tensor| match part.layers.is_empty() {
-            true => x.clone(),
-            false => cx.part(name, || part.forward(x, cx)),
+        let (inputs, pasts) = inputs.split_at(self.inputs.len());
+        let (all, mut pasts) = (self.encoded(inputs, cx), pasts.iter());
+        let mut decode = |(part, name): (&Decoder, &String)| match part {
+            Decoder::Layers(layers) => {
+                apply(layers, name, all.as_ref().expect("something goes in"), cx)
+            }
+            Decoder::Writer(writer) => cx.part(name, || {
+                let past = pasts.next().expect("they were counted");
+                // Classes come before steps, as before pixels.
+                writer.logits(past, all.as_ref(), cx).permute(&[0, 2, 1])
+            }),
         };
-        let [encoders, decoders] = &self.names;
-        let parts = self.encoders.iter().zip(encoders).zip(inputs);
-        let encoded: Vec<Tensor> = parts.map(|((part, name), x)| apply(part, name, x)).collect();
-        let all = match &self.combiner {
-            Some(combiner) => cx.part("combiner", || combiner.combine(&encoded, cx)),
-            None => encoded[0].clone(),
-        };
-        let parts = self.decoders.iter().zip(decoders);
-        parts.map(|(part, name)| apply(part, name, &all)).collect()
+        self.decoders.iter().zip(&self.names[1]).map(&mut decode).collect()
+    }
+
+    fn writer(&self) -> Option<&dyn Autoregressive> {
+        self.text().map(|_| self as &dyn Autoregressive)
     }
 }
+
+/// Of a network that writes its one output; its inputs are the source.
+impl Autoregressive for FeatureModel {
+    fn vocabulary(&self) -> usize {
+        self.text().expect(WRITES).vocabulary()
+    }
+
+    fn begin(&self, rows: usize, longest: usize, source: &[Tensor]) -> Vec<Tensor> {
+        assert!(
+            source.len() == self.inputs.len(),
+            "a text is written from {} inputs, found {}",
+            self.inputs.len(),
+            source.len()
+        );
+        let cx = Context::eval();
+        let memory = self.encoded(source, &cx);
+        self.text().expect(WRITES).begin(rows, longest, memory.as_ref(), &cx)
+    }
+
+    fn advance(&self, tokens: &Tensor, at: &Tensor, state: &[Tensor]) -> (Tensor, Vec<Tensor>) {
+        self.text().expect(WRITES).advance(tokens, at, state)
+    }
+}
+
+const WRITES: &str = "a network with one output, which it writes";

@@ -11,6 +11,7 @@ mod gpt;
 mod mobilenet;
 mod recurrent_language;
 mod resnet;
+mod text_decoder;
 mod translator;
 mod unet;
 
@@ -21,6 +22,7 @@ pub use gpt::{Gpt, GptOptions, Places};
 pub use mobilenet::{MobileNetV2, MobileNetV2Options};
 pub use recurrent_language::RecurrentLanguage;
 pub use resnet::{ResNet, ResNetOptions, Stem};
+pub use text_decoder::{TextDecoder, TextDecoderOptions};
 pub use translator::Translator;
 pub use unet::{UNet, UNetOptions};
 

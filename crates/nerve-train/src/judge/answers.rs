@@ -66,6 +66,19 @@ pub enum Answers {
         /// For each row mean squared error, mean absolute error, PSNR and SSIM: `[rows, 4]`.
         scores: Vec<f64>,
     },
+    /// A text that is written.
+    Texts {
+        /// The right ones.
+        truth: Vec<String>,
+        /// What was written; nothing where a text was not written but continued.
+        answer: Vec<String>,
+        /// How well the network knew each of the right ones: the sum of −ln p over its tokens, how many tokens it has, how
+        /// many of them were held to be the likeliest, and how many characters they are. NaN where that is not known.
+        /// `[rows, 4]`.
+        known: Vec<f64>,
+        /// Whether texts are written, and not continued.
+        written: bool,
+    },
     /// The class of each pixel: how often each class was taken for each other.
     Masks {
         /// The names of the classes.
@@ -100,6 +113,8 @@ pub enum Guess {
     Same(Vec<f64>),
     /// An answer for each row, one after the other.
     Each(Vec<f64>),
+    /// A text for each row, and how well each right one is known, as in [`Answers::Texts`].
+    Texts(Vec<String>, Vec<f64>),
 }
 
 impl Baseline {
@@ -134,6 +149,19 @@ impl Baseline {
     /// Each name as often as it is there in the training part.
     pub fn frequencies(shares: Vec<f64>) -> Baseline {
         Baseline { name: "frequencies".into(), guess: Guess::Same(shares) }
+    }
+
+    /// The same text as the one that goes in. Of how well it knows the right one nothing is known.
+    pub fn copied(source: Vec<String>) -> Baseline {
+        let known = vec![f64::NAN; 4 * source.len()];
+        Baseline { name: "copy of the source".into(), guess: Guess::Texts(source, known) }
+    }
+
+    /// Each token as likely as it is frequent in the training part, whatever stands before it; `known` as in
+    /// [`Answers::Texts`].
+    pub fn unigram(known: Vec<f64>) -> Baseline {
+        let nothing = vec![String::new(); known.len() / 4];
+        Baseline { name: "unigram".into(), guess: Guess::Texts(nothing, known) }
     }
 
     /// Always the mean vector of the training part.
@@ -196,6 +224,7 @@ impl Answers {
             (Answers::Pictures { shape, .. }, Answers::Pictures { shape: other, .. }) => {
                 shape == other
             }
+            (Answers::Texts { truth, .. }, Answers::Texts { truth: other, .. }) => truth == other,
             (Answers::Masks { names, counts }, Answers::Masks { names: others, counts: other }) => {
                 // How many pixels of each class a row has.
                 let actual = |counts: &[f64]| -> Vec<f64> {
@@ -241,12 +270,19 @@ impl Answers {
                 Answers::forecast(values.len() / at.len().max(1), Some(bands))
             }
             Answer::Pixels(_) => Answers::Masks { names: names.clone(), counts: Vec::new() },
+            Answer::Text(_) => Answers::texts(true),
             Answer::Several(p) => Answers::Sets {
                 names: named(p.len())?,
                 truth: Vec::new(),
                 probabilities: Vec::new(),
             },
         })
+    }
+
+    /// No texts yet, that are written or continued.
+    pub fn texts(written: bool) -> Answers {
+        let (truth, answer, known) = (Vec::new(), Vec::new(), Vec::new());
+        Answers::Texts { truth, answer, known, written }
     }
 
     fn forecast(horizon: usize, bands: Option<Bands>) -> Answers {
@@ -321,6 +357,15 @@ impl Answers {
                     }
                 }
             }
+            (
+                Answers::Texts { truth, answer, known, .. },
+                Answer::Text(right),
+                Answer::Text(said),
+            ) => {
+                truth.push(right.clone());
+                answer.push(said.clone());
+                known.extend([f64::NAN; 4]);
+            }
             _ => return misfit(),
         }
         Ok(())
@@ -335,6 +380,7 @@ impl Answers {
             Answers::Vectors { width, truth, .. } => truth.len() / (*width).max(1),
             Answers::Sets { names, truth, .. } => truth.len() / names.len().max(1),
             Answers::Pictures { scores, .. } => scores.len() / pictures::SCORES,
+            Answers::Texts { truth, .. } => truth.len(),
             Answers::Masks { names, counts } => counts.len() / (names.len() * names.len()).max(1),
         }
     }
@@ -349,6 +395,7 @@ impl Answers {
             Answers::Vectors { .. } => "vector",
             Answers::Sets { .. } => "set",
             Answers::Pictures { .. } => "picture",
+            Answers::Texts { .. } => "text",
             Answers::Masks { .. } => "mask",
         }
     }
@@ -402,6 +449,11 @@ impl Answers {
                 shape: shape.clone(),
                 scores: some(scores, pictures::SCORES, rows),
             },
+            Answers::Texts { truth, answer, known, written } => {
+                let texts = |all: &[String]| rows.iter().map(|&row| all[row].clone()).collect();
+                let (truth, answer) = (texts(truth), texts(answer));
+                Answers::Texts { truth, answer, known: some(known, 4, rows), written: *written }
+            }
             Answers::Masks { names, counts } => Answers::Masks {
                 names: names.clone(),
                 counts: some(counts, names.len() * names.len(), rows),
@@ -425,6 +477,13 @@ impl Answers {
             Answers::Classes { names, probabilities, .. }
             | Answers::Sets { names, probabilities, .. } => {
                 *probabilities = fill(names.len())?.into_iter().map(|p| p as f32).collect();
+            }
+            Answers::Texts { truth, answer, known, .. } => {
+                let Guess::Texts(texts, each) = guess else { return None };
+                if texts.len() != truth.len() || each.len() != 4 * truth.len() {
+                    return None;
+                }
+                (*answer, *known) = (texts.clone(), each.clone());
             }
             Answers::Numbers { answer, .. } => *answer = fill(1)?,
             Answers::Vectors { width, answer, .. } => *answer = fill(*width)?,
@@ -455,7 +514,8 @@ impl Answers {
     }
 
     /// How bad each answer is: minus the logarithm of the probability of the right class; the squared
-    /// error, its mean over the steps or pixels; of quantiles the pinball loss; for a mask the share of wrong pixels.
+    /// error, its mean over the steps or pixels; of quantiles the pinball loss; for a mask the share of wrong pixels; for a
+    /// text the mean surprise at its tokens.
     pub fn losses(&self) -> Vec<f64> {
         match self {
             Answers::Classes { .. } => {
@@ -476,6 +536,9 @@ impl Answers {
                 let (output, target) = self.tensors();
                 Regression(Distance::Mse).terms(&output, &target).mean_axes(&[1], false).to_vec()
             }
+            Answers::Texts { known, .. } => {
+                known.chunks_exact(4).map(|known| known[0] / known[1].max(1.0)).collect()
+            }
             Answers::Masks { names, counts } => counts
                 .chunks_exact((names.len() * names.len()).max(1))
                 .map(|counts| 1.0 - Confusion::new(counts).accuracy())
@@ -488,7 +551,7 @@ impl Answers {
     /// numbers `[rows, steps]`. In f64.
     ///
     /// # Panics
-    /// For masks, pictures and sets.
+    /// For masks, pictures, texts and sets.
     pub(crate) fn tensors(&self) -> (Tensor, Tensor) {
         let rows = self.rows();
         match self {
@@ -505,7 +568,10 @@ impl Answers {
                 let tensor = |values: &[f64]| Tensor::from_slice(values, [rows, *width]);
                 (tensor(answer), tensor(truth))
             }
-            Answers::Masks { .. } | Answers::Pictures { .. } | Answers::Sets { .. } => {
+            Answers::Masks { .. }
+            | Answers::Pictures { .. }
+            | Answers::Texts { .. }
+            | Answers::Sets { .. } => {
                 panic!("answers that are counted or compared as they come")
             }
         }
@@ -582,5 +648,6 @@ fn self_name(answer: &Answer) -> String {
         Answer::Classes(p) => format!("{} classes", p.len()),
         Answer::Pixels(pixels) => format!("{} pixels", pixels.len()),
         Answer::Several(p) => format!("{} names at once", p.len()),
+        Answer::Text(_) => "a text".into(),
     }
 }

@@ -6,6 +6,7 @@
 use super::answers::Answers;
 use super::pictures::SCORES;
 use super::sets::Sets;
+use super::texts;
 use crate::metrics::{Average, Brier, Calibration, Confusion, Decision, Distance, Part};
 use crate::metrics::{Regression, Sweep};
 
@@ -65,6 +66,7 @@ pub(crate) fn families(answers: &Answers, threshold: f64) -> Vec<Box<dyn Family>
         }
         Answers::Sets { .. } => Sets::new(answers).into_iter().map(boxed).collect(),
         Answers::Pictures { scores, .. } => vec![Box::new(Means::of_pictures(scores))],
+        Answers::Texts { .. } => texts::families(answers),
         Answers::Masks { names, counts } => {
             vec![Box::new(Pixels { classes: names.len(), counts: counts.clone() })]
         }

@@ -316,8 +316,24 @@ const FIRST: usize = 3;
 /// The first score, and those people ask for.
 pub(super) fn main_scores(scores: &[Score]) -> Vec<usize> {
     let wanted = [
-        "accuracy", "f1", "roc_auc", "psnr", "ssim", "jaccard", "f1_micro", "pinball", "mase",
-        "rmse", "mae", "r2", "iou", "dice",
+        "accuracy",
+        "f1",
+        "roc_auc",
+        "psnr",
+        "ssim",
+        "jaccard",
+        "f1_micro",
+        "pinball",
+        "mase",
+        "rmse",
+        "mae",
+        "r2",
+        "iou",
+        "dice",
+        "bleu",
+        "chrf",
+        "bits_per_character",
+        "perplexity",
     ];
     let place = |name: &&str| scores.iter().position(|score| score.name == *name);
     wanted.iter().filter_map(place).take(FIRST).collect()

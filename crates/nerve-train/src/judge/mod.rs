@@ -60,6 +60,7 @@ mod pictures;
 mod ranking;
 mod sets;
 mod slices;
+mod texts;
 mod threshold;
 mod verdict;
 mod worst;

@@ -140,6 +140,7 @@ pub fn told(answers: &Answers, row: usize, said: u32) -> (String, String, Option
             let near = if mse == 0.0 { "equal".into() } else { format!("PSNR {psnr:.1} dB") };
             ("a picture".into(), format!("{near}, SSIM {ssim}, mean error {mae}"), None)
         }
+        Answers::Texts { truth, answer, .. } => (truth[row].clone(), answer[row].clone(), None),
         Answers::Forecast { horizon: width, truth, answer, .. }
         | Answers::Vectors { width, truth, answer } => {
             let list = |values: &[f64]| -> String {

@@ -12,6 +12,7 @@
 //! | numbers | [`Regression`] (MAE, MSE, RMSE, MAPE, sMAPE, MASE, quantile loss), [`Explained`] (R², explained variance), [`MaxError`], [`IntervalCoverage`] |
 //! | orders | [`Ranking`] (hit, MRR, MAP, NDCG, coverage) |
 //! | texts | [`text`]: functions of strings, which no graph computes |
+//! | tokens of a sequence | [`TokenAccuracy`], [`TokenPerplexity`] |
 //! | losses | [`LossMetric`] |
 
 mod accuracy;
@@ -25,6 +26,7 @@ mod probability;
 mod ranking;
 mod regression;
 pub mod text;
+mod tokens;
 mod top_k;
 mod variance;
 
@@ -38,6 +40,7 @@ pub use loss::LossMetric;
 pub use probability::{Brier, Calibration, LogLoss};
 pub use ranking::{RankScore, Ranking, average_precision_at, hit_at, ndcg_at, reciprocal_rank};
 pub use regression::{Distance, IntervalCoverage, MaxError, Regression, naive_error};
+pub use tokens::{TokenAccuracy, TokenPerplexity};
 pub use top_k::TopK;
 pub use variance::Explained;
 
@@ -119,6 +122,8 @@ pub static REGISTRY: LazyLock<Vec<&'static Entry>> = LazyLock::new(|| {
         &accuracy::ENTRY,
         &accuracy::BINARY,
         &top_k::ENTRY,
+        &tokens::ACCURACY,
+        &tokens::PERPLEXITY,
         &curves::ROC,
         &curves::PR,
         &variance::R2,

@@ -122,6 +122,13 @@ impl Sink for Arrays<'_> {
                         Gathered::Quantiles { count: at.len(), middle, all }
                     }
                     Answer::Pixels(_) => Gathered::Pixels(Vec::new()),
+                    Answer::Text(_) => {
+                        let name = &self.names[k];
+                        let message = format!(
+                            "`{name}` is a text, which has no place in an array: write .csv, .tsv or .jsonl"
+                        );
+                        return Err(io::Error::other(message));
+                    }
                 };
             }
             match (gathered, answer) {

@@ -31,6 +31,10 @@ pub fn table(names: &Writer<'_>, table: &Table, said: &[Said]) -> io::Result<Tab
                 columns.push(Column { name: name.clone(), cells: texts(&words) });
                 columns.extend(numbers(&name, names.classes(k), answers()));
             }
+            Answer::Text(_) => {
+                let words: Vec<String> = answers().map(|answer| names.words(k, answer)).collect();
+                columns.push(Column { name, cells: texts(&words) });
+            }
             Answer::Quantiles { at, values } => {
                 let fields = |answer: &Answer| match answer {
                     Answer::Quantiles { at, values } => quantile_fields(&name, at, values),
@@ -74,7 +78,7 @@ fn numbers<'a>(
                 alone = true;
                 vec![*value]
             }
-            Answer::Pixels(_) | Answer::Quantiles { .. } => Vec::new(),
+            Answer::Pixels(_) | Answer::Quantiles { .. } | Answer::Text(_) => Vec::new(),
         };
         columns.resize(values.len(), Vec::new());
         columns.iter_mut().zip(values).for_each(|(column, value)| column.push(value));

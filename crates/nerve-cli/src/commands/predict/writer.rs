@@ -132,7 +132,7 @@ impl<'a> Writer<'a> {
                     names.push(name.clone());
                     names.extend(classes.iter().map(|class| format!("{name}_p_{class}")));
                 }
-                Answer::Number(_) => names.push(name),
+                Answer::Number(_) | Answer::Text(_) => names.push(name),
                 Answer::Numbers(values) => {
                     names.extend((1..=values.len()).map(|step| format!("{name}_{step}")));
                 }
@@ -158,6 +158,7 @@ impl<'a> Writer<'a> {
                     fields.extend(p.iter().map(f32::to_string));
                 }
                 Answer::Number(number) => fields.push(number.to_string()),
+                Answer::Text(text) => fields.push(text.clone()),
                 Answer::Numbers(values) => fields.extend(values.iter().map(f64::to_string)),
                 Answer::Quantiles { at, values } => {
                     let values = quantile_fields("", at, values).into_iter();
@@ -180,6 +181,7 @@ impl<'a> Writer<'a> {
         match answer {
             Answer::Classes(p) => self.class(output, p).to_string(),
             Answer::Several(p) => self.several(output, p).join(" "),
+            Answer::Text(text) => text.clone(),
             _ => String::new(),
         }
     }
@@ -232,6 +234,7 @@ impl<'a> Writer<'a> {
                     json!(of(middle(at)))
                 }
                 Answer::Pixels(classes) => json!(classes),
+                Answer::Text(text) => json!(text),
             };
             object.insert(name, value);
         }

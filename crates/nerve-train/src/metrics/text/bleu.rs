@@ -60,12 +60,17 @@ impl Bleu {
 
     /// Adds what another has counted.
     pub fn merge(&mut self, other: &Bleu) {
+        self.merge_times(other, 1);
+    }
+
+    /// Adds what another has counted, so many times.
+    pub fn merge_times(&mut self, other: &Bleu, times: u64) {
         for n in 0..ORDER {
-            self.found[n] += other.found[n];
-            self.total[n] += other.total[n];
+            self.found[n] += times * other.found[n];
+            self.total[n] += times * other.total[n];
         }
-        self.length += other.length;
-        self.reference_length += other.reference_length;
+        self.length += times * other.length;
+        self.reference_length += times * other.reference_length;
     }
 
     /// The score of the corpus: all four lengths of runs count.

@@ -65,12 +65,20 @@ impl Chrf {
     /// # Panics
     /// If the lengths differ.
     pub fn merge(&mut self, other: &Chrf) {
+        self.merge_times(other, 1);
+    }
+
+    /// Adds what another has counted, with the same lengths, so many times.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn merge_times(&mut self, other: &Chrf, times: u64) {
         assert!(
             (self.characters, self.words) == (other.characters, other.words),
             "chrF of other lengths"
         );
         for (sum, one) in self.counts.iter_mut().zip(&other.counts) {
-            (0..3).for_each(|i| sum[i] += one[i]);
+            (0..3).for_each(|i| sum[i] += times * one[i]);
         }
     }
 

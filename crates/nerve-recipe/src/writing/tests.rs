@@ -1,0 +1,94 @@
+use super::*;
+use crate::data::Rows;
+use crate::{Recipe, Session, Source};
+use nerve_data::{Cells, Column, Origin, Random, Table};
+use nerve_nn::generate::{Beam, Sampling, Strategy};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Words of digits, and the same from the end.
+fn reversed(rows: usize, seed: u64) -> Table {
+    let mut random = Random::keyed(&[seed]);
+    let texts: Vec<[String; 2]> = (0..rows)
+        .map(|_| {
+            let length = 1 + random.below(4) as usize;
+            let digits: Vec<String> = (0..length).map(|_| random.below(4).to_string()).collect();
+            let back: Vec<String> = digits.iter().rev().cloned().collect();
+            [digits.join(" "), back.join(" ")]
+        })
+        .collect();
+    let column = |name: &str, i: usize| Column {
+        name: name.into(),
+        cells: Cells::Text(texts.iter().map(|row| Some(row[i].as_str())).collect()),
+    };
+    Table::new(vec![column("there", 0), column("back", 1)], Origin::default()).unwrap()
+}
+
+const RECIPE: &str = "task = \"generation\"\n[data]\npath = \"x.csv\"\n\
+    [[input]]\nname = \"there\"\ntype = \"text\"\n\
+    tokenizer = { type = \"words\", shared_with = \"back\" }\n\
+    encoder = { type = \"transformer\", layers = 1, dim = 32, heads = 2 }\n\
+    [[output]]\nname = \"back\"\ntype = \"text\"\n\
+    decoder = { type = \"generator\", layers = 1, dim = 32, heads = 2 }\n\
+    [trainer]\nepochs = 25\nbatch_size = 32\noptimizer = { type = \"adam\", lr = 3e-3 }\n";
+
+fn trained(overrides: &[&str]) -> (Session, Rows) {
+    let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+    let recipe = Recipe::load(Source::new("r.toml", RECIPE), &overrides).unwrap();
+    let train = Rows::all(reversed(1600, 1));
+    let tables = crate::Tables { train, validation: None, test: None };
+    let session = Session::with(&recipe, &tables).unwrap();
+    session.fit(Arc::new(AtomicBool::new(false)), None, &mut []).unwrap();
+    (session, Rows::all(reversed(70, 2)))
+}
+
+fn said(predictor: &Predictor, rows: &Rows) -> Vec<String> {
+    let mut texts = Vec::new();
+    let each = |said: crate::Said| {
+        let Answer::Text(text) = &said.answers[0] else { panic!("{said:?}") };
+        texts.push(text.clone());
+        Ok(())
+    };
+    predictor.answers(rows, false, each).unwrap();
+    texts
+}
+
+#[test]
+fn a_text_is_written_from_the_end_and_its_model_file_writes_the_same() {
+    let (session, rows) = trained(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    session.write(&path).unwrap();
+    let predictor = Predictor::open(&path).unwrap();
+    let judged = predictor.judged("test", &rows, Some(&Rows::all(reversed(1600, 1)))).unwrap();
+    let options = nerve_train::judge::Options::default();
+    let verdict = nerve_train::judge::judge(&judged, &options).unwrap();
+    let score = |name: &str| verdict.outputs[0].score(name).unwrap().value;
+    assert_eq!((score("chrf"), score("token_accuracy")), (100.0, 1.0));
+    assert!(score("perplexity") < 1.1, "{}", score("perplexity"));
+    let [(copy, _), (unigram, known)] = &verdict.outputs[0].baselines[..] else { panic!() };
+    assert_eq!((copy.as_str(), unigram.as_str()), ("copy of the source", "unigram"));
+    // The order of the scores is bleu, chrf, perplexity, token_accuracy: four digits and an end.
+    assert!(known[2] > 4.0 && known[2] < 5.5, "{known:?}");
+    let greedy = said(&predictor, &rows);
+    assert_eq!(greedy, said(&session.predictor(), &rows));
+    // The likeliest text is what beams find too, and what is drawn from one token is no chance.
+    let others = [
+        Strategy::Beam(Beam { beams: 3, length_penalty: 1.0 }),
+        Strategy::Sample(Sampling { top_k: Some(1), ..Sampling::default() }),
+    ];
+    for strategy in others {
+        let mut writer = predictor.writer().unwrap().unwrap();
+        writer.options().strategy = strategy;
+        let slots = predictor.features().slots[..1].to_vec();
+        let mut texts = Vec::new();
+        for batch in predictor.loader(&rows, slots).unwrap().epoch(0, 0) {
+            texts.extend(writer.batch(&batch.unwrap()).unwrap());
+        }
+        let texts: Vec<String> = texts
+            .into_iter()
+            .map(|it| if let Answer::Text(text) = it { text } else { panic!("{it:?}") })
+            .collect();
+        assert_eq!(texts, greedy);
+    }
+}
