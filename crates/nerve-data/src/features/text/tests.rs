@@ -114,8 +114,9 @@ fn what_cannot_be_a_text_is_refused() {
     let mut fit = begin(&strict, &setting(Role::Input)).unwrap();
     assert_eq!(fit.observe(&cells(&[Some(" ")]), 0).unwrap_err().found, "` `");
     assert_eq!(fit.observe(&cells(&[None]), 0).unwrap_err().found, "nothing");
-    let error = begin(&args(&[]), &setting(Role::Output)).err().unwrap();
-    assert!(error.starts_with("a text cannot be an output"), "{error}");
+    let augmented = args(&[("augment", Value::List(vec![Value::text("TokenDropout")].into()))]);
+    let error = begin(&augmented, &setting(Role::Output)).err().unwrap();
+    assert!(error.starts_with("`augment` changes texts that go in"), "{error}");
     let missing = args(&[(
         "tokenizer",
         Value::Table(vec![
