@@ -266,3 +266,35 @@ fn weights_of_four_bits_are_read_where_they_become_numbers() {
     let why = network.run(&[x]).unwrap_err().to_string();
     assert!(why.contains("Add of int4"), "{why}");
 }
+
+#[test]
+fn patterns_that_are_none_or_too_large_are_refused() {
+    let ask = |pattern: &str| {
+        let node = Node::new("RegexFullMatch", ["x"], ["y"]).with("pattern", pattern);
+        let network = Network::new("m", model(node, vec![]), Options::default()).unwrap();
+        let texts = ["ab".to_string(), "b".to_string()].into();
+        let x = Value::Strings(nerve_onnx::import::Strings { dims: vec![2], texts });
+        let y = network.run(&[x]).map_err(|error| (error.kind(), error.to_string()))?;
+        Ok::<_, (Kind, String)>(y[0].tensor().unwrap().to_vec::<bool>())
+    };
+    assert_eq!(ask("a?b").unwrap(), [true, true]);
+    assert_eq!(ask("a|b").unwrap(), [false, true], "all of the text, whichever way is taken");
+    for pattern in ["(", "(a{1000}){1000}", "[z-a]", r"(a)\1", &"a".repeat(1 << 17)] {
+        let (kind, why) = ask(pattern).unwrap_err();
+        assert!(kind == Kind::Invalid && why.contains("pattern"), "{why}");
+    }
+}
+
+#[test]
+fn regions_of_pictures_that_are_not_there() {
+    let x = Tensor::zeros([1, 1, 4, 4]);
+    let ask = |roi: [f32; 5], pooled: Vec<i64>| {
+        let node = Node::new("MaxRoiPool", ["x", "r"], ["y"]).with("pooled_shape", pooled);
+        run(&x, node, vec![floats("r", &[1, 5], &roi)])
+    };
+    assert_eq!(ask([0.0, 0.0, 0.0, 3.0, 3.0], vec![1, 1]).unwrap(), [0.0]);
+    assert!(ask([7.0, 0.0, 0.0, 3.0, 3.0], vec![1, 1]).unwrap_err().1.contains("7"));
+    assert!(ask([0.0; 5], vec![0, 1]).unwrap_err().1.contains("pooled_shape"));
+    assert!(ask([0.0; 5], vec![1 << 40, 1]).unwrap_err().1.contains("pooled_shape"));
+    assert!(ask([0.0; 5], vec![1]).unwrap_err().1.contains("pooled_shape"));
+}

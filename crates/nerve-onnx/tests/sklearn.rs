@@ -1,19 +1,20 @@
-//! Models of scikit-learn, as skl2onnx writes them: the same answers as ONNX Runtime gives (`sklearn/make.py`).
+//! The same answers as ONNX Runtime gives: models of scikit-learn, as skl2onnx writes them (`sklearn/make.py`), and operators of
+//! which the ONNX project has no cases (`runtime/make.py`).
 
 use nerve_core::{DType, Tensor};
 use nerve_formats::onnx::{self, Model, Node, ValueInfo};
 use nerve_onnx::import::{ImportErrorKind, Network, Options, Value};
 use std::path::Path;
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sklearn")
+fn folder(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
 /// The largest difference between the outputs of a file and those that are written beside it.
-fn difference(name: &str) -> f64 {
-    let network = Network::open(folder().join(format!("{name}.onnx")), Options::default());
+fn difference(folder: &Path, name: &str) -> f64 {
+    let network = Network::open(folder.join(format!("{name}.onnx")), Options::default());
     let network = network.unwrap_or_else(|error| panic!("{name}: {error}"));
-    let values = onnx::read_model(folder().join(format!("{name}.values.onnx")), false).unwrap();
+    let values = onnx::read_model(folder.join(format!("{name}.values.onnx")), false).unwrap();
     let value = |name: &str| {
         let found = values.graph.initializers.iter().find(|tensor| tensor.name == name);
         Value::from_onnx(found.unwrap_or_else(|| panic!("{name} among the values"))).unwrap()
@@ -40,17 +41,27 @@ fn difference(name: &str) -> f64 {
     largest
 }
 
-#[test]
-fn models_of_scikit_learn_answer_as_in_onnx_runtime() {
+/// How many files of the folder answer as in ONNX Runtime.
+fn agreeing(folder: &Path) -> usize {
     let mut count = 0;
-    for entry in std::fs::read_dir(folder()).unwrap() {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let Some(name) = name.strip_suffix(".values.onnx") else { continue };
-        let found = difference(name);
+        let found = difference(folder, name);
         assert!(found < 2e-6, "{name}: {found}");
         count += 1;
     }
-    assert_eq!(count, 20);
+    count
+}
+
+#[test]
+fn models_of_scikit_learn_answer_as_in_onnx_runtime() {
+    assert_eq!(agreeing(&folder("sklearn")), 26);
+}
+
+#[test]
+fn operators_without_cases_of_their_own_answer_as_in_onnx_runtime() {
+    assert_eq!(agreeing(&folder("runtime")), 2);
 }
 
 /// A tree that asks whether column 0 is at most 0; `change` breaks it.
@@ -112,4 +123,34 @@ fn p_trees_that_lead_nowhere_are_refused() {
     assert!(why("target_ids", Ints(vec![1 << 40, 0])).contains("GB"));
     let odd = ["BRANCH_ODD", "LEAF", "LEAF"].map(|text| text.as_bytes().to_vec());
     assert!(why("nodes_modes", Strings(odd.to_vec())).contains("BRANCH_ODD"));
+}
+
+#[test]
+fn support_vectors_that_do_not_fit_are_refused() {
+    use onnx::AttributeValue::{Floats, Ints};
+    let ask = |counts: &[i64], vectors: usize, rho: usize| {
+        let mut model = Model::new(17);
+        model.opsets.push(("ai.onnx.ml".into(), 1));
+        let named = |name: &str| ValueInfo { name: name.into(), kind: None };
+        model.graph.inputs = vec![named("x")];
+        model.graph.outputs = vec![named("label"), named("scores")];
+        let mut node = Node::new("SVMClassifier", ["x"], ["label", "scores"])
+            .with("classlabels_ints", Ints(vec![3, 5]))
+            .with("vectors_per_class", Ints(counts.to_vec()))
+            .with("support_vectors", Floats(vec![1.0; vectors]))
+            .with("coefficients", Floats(vec![1.0; 2]))
+            .with("rho", Floats(vec![0.5; rho]));
+        node.domain = "ai.onnx.ml".into();
+        model.graph.nodes = vec![node];
+        let network = Network::new("m", model, Options::default()).unwrap();
+        let x = Tensor::from_slice(&[1.0f32, 2.0], [1, 2]);
+        network.run(&[x.into()]).map_err(|error| error.to_string())
+    };
+    let outputs = ask(&[1, 1], 4, 1).unwrap();
+    assert_eq!(outputs[0].tensor().unwrap().to_vec::<i64>(), [3]);
+    assert!(ask(&[1, 1], 3, 1).unwrap_err().contains("3 numbers for 2 vectors"));
+    assert!(ask(&[1, 1], 4, 3).unwrap_err().contains("rho"));
+    assert!(ask(&[1], 4, 1).unwrap_err().contains("2 classes"));
+    assert!(ask(&[1, -1], 4, 1).unwrap_err().contains("-1"));
+    assert!(ask(&[1 << 47, 1 << 47], 4, 1).unwrap_err().contains("support_vectors"));
 }

@@ -6,8 +6,11 @@ use crate::import::call::{self, Call, Results, extent, numbers};
 use crate::import::error::Stop;
 use nerve_core::{DType, Tensor};
 
-pub(super) const OPERATORS: &[(&str, Operator)] =
-    &[("RoiAlign", roi_align), ("NonMaxSuppression", non_max_suppression)];
+pub(super) const OPERATORS: &[(&str, Operator)] = &[
+    ("RoiAlign", roi_align),
+    ("MaxRoiPool", max_roi_pool),
+    ("NonMaxSuppression", non_max_suppression),
+];
 
 /// The samples of regions along one axis of the images, those of a bin side by side.
 struct Samples {
@@ -84,6 +87,51 @@ impl Samples {
         };
         (number.to_dtype(DType::I32), weight)
     }
+}
+
+/// For each region, whose corners are rounded to elements, the largest of each bin; 0 where it has none.
+///
+/// Girshick, "Fast R-CNN", 2015.
+fn max_roi_pool(call: &Call<'_>) -> Results {
+    let (x, rois) = (call.tensor(0)?, call.tensor(1)?);
+    let (&[n, c, h, w], &[count, 5]) = (&x.shape()[..], &rois.shape()[..]) else {
+        return Err(format!("regions {} of {}", rois.shape(), x.shape()).into());
+    };
+    if !x.dtype().is_float() || rois.dtype() != x.dtype() || h == 0 || w == 0 || n == 0 {
+        return Err(format!("regions of {} of {} {}", rois.dtype(), x.dtype(), x.shape()).into());
+    }
+    let bins = call.ints("pooled_shape")?.ok_or("attribute pooled_shape is missing")?;
+    let bins = bins.into_iter().map(extent).collect::<Result<Vec<_>, _>>()?;
+    // A row of the result for each bin is an operation of its own.
+    let &[rows, columns] = &bins[..] else {
+        return Err(format!("pooled_shape: expected two extents, found {bins:?}").into());
+    };
+    if rows == 0 || columns == 0 || rows.max(columns) > 1 << 10 {
+        return Err(format!("pooled_shape: expected extents from 1 to 1024, found {bins:?}").into());
+    }
+    call.scope.afford(&[count, c, h, w], x.dtype())?;
+    let scale = call.float("spatial_scale", 1.0)?;
+    // Halves away from zero.
+    let corner = |i: usize| (rois.slice(1, i, i + 1) * scale + 0.5).floor();
+    let batch = rois.slice(1, 0, 1).reshape([count]).to_dtype(DType::I32);
+    let mut y = x.index_select(0, &super::shape::from_end(&batch, n)?);
+    for (along, (first, bins, n)) in [(3, (1, columns, w)), (2, (2, rows, h))] {
+        let start = corner(first);
+        let size = (corner(first + 2) - &start + 1.0).maximum(1.0) / bins as f64;
+        let place = Tensor::iota([1, n], 1).to_dtype(x.dtype());
+        let pooled: Vec<Tensor> = (0..bins)
+            .map(|bin| {
+                let low = (&size * bin as f64).floor() + &start;
+                let high = (&size * (bin + 1) as f64).ceil() + &start;
+                let within = place.ge(&low).logical_and(place.lt(&high));
+                let dims = if along == 3 { [count, 1, 1, n] } else { [count, 1, n, 1] };
+                let none = Tensor::full([], f64::NEG_INFINITY, x.dtype());
+                within.reshape(dims).select(&y, &none).max_axes(&[along], true)
+            })
+            .collect();
+        y = Tensor::concat(&pooled, along);
+    }
+    one(y.eq(f64::NEG_INFINITY).select(&y.zeros_like(), &y))
 }
 
 /// For each region the mean, or the largest, of samples spread over its bins.

@@ -23,11 +23,13 @@ mod pool;
 mod random;
 mod recurrent;
 mod reduce;
+mod regex;
 mod scores;
 mod sequence;
 mod shape;
 mod signal;
 mod strings;
+mod svm;
 mod training;
 mod trees;
 
@@ -65,11 +67,13 @@ const FAMILIES: &[Family] = &[
     random::OPERATORS,
     recurrent::OPERATORS,
     reduce::OPERATORS,
+    regex::OPERATORS,
     scores::OPERATORS,
     sequence::OPERATORS,
     shape::OPERATORS,
     signal::OPERATORS,
     strings::OPERATORS,
+    svm::OPERATORS,
     training::OPERATORS,
     trees::OPERATORS,
 ];

@@ -56,7 +56,7 @@ fn linear(call: &Call<'_>, rows: usize) -> Result<Tensor, Stop> {
 }
 
 /// Operand 0 as `[examples, columns]` of floats.
-fn examples(call: &Call<'_>) -> Result<Tensor, Stop> {
+pub(super) fn examples(call: &Call<'_>) -> Result<Tensor, Stop> {
     let x = call.tensor(0)?.to_dtype(DType::F32);
     match x.rank() {
         1 => Ok(x.unsqueeze(0)),
@@ -138,13 +138,17 @@ pub(super) fn classes(call: &Call<'_>, labels: &Labels, y: &Tensor, positive: bo
         }
         (found, count) => return Err(format!("{found} scores for {count} classes").into()),
     };
-    let label = match labels {
+    Ok(vec![labelled(labels, &places)?, scores.into()])
+}
+
+/// The labels at these places.
+pub(super) fn labelled(labels: &Labels, places: &Tensor) -> Result<Value, Stop> {
+    Ok(match labels {
         Labels::Ints(ints) => {
-            Value::from(Tensor::from_slice(ints, [ints.len()]).index_select(0, &places))
+            Value::from(Tensor::from_slice(ints, [ints.len()]).index_select(0, places))
         }
-        Labels::Texts(texts) => super::shape::picked(texts.clone().into(), &places)?,
-    };
-    Ok(vec![label, scores.into()])
+        Labels::Texts(texts) => super::shape::picked(texts.clone().into(), places)?,
+    })
 }
 
 /// Σ αᵢ k(xᵢ, x) + ρ over the support vectors xᵢ, or w x + ρ where there are none.
@@ -179,7 +183,7 @@ fn support_vectors(call: &Call<'_>) -> Results {
 }
 
 /// How similar each of `x` is to each of `v`: `[examples, vectors]`.
-fn kernel(call: &Call<'_>, x: &Tensor, v: &Tensor) -> Result<Tensor, Stop> {
+pub(super) fn kernel(call: &Call<'_>, x: &Tensor, v: &Tensor) -> Result<Tensor, Stop> {
     let params = call.floats("kernel_params")?.unwrap_or_default();
     let param = |i: usize| params.get(i).copied().unwrap_or(0.0);
     let (gamma, offset, degree) = (param(0), param(1), param(2));
