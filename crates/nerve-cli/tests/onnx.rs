@@ -73,3 +73,47 @@ fn what_does_not_fit_is_said() {
     assert_eq!(done.status.code(), Some(2), "{}", said(&done));
     assert!(said(&done).contains("--data"), "{}", said(&done));
 }
+
+#[test]
+fn a_training_goes_on_without_the_network_that_stands_in_front() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let input = ValueInfo {
+        name: "x".into(),
+        kind: Some(Type::Tensor(
+            DataType::Float,
+            Some(vec![Dim::Named("n".into()), Dim::Fixed(1)]),
+        )),
+    };
+    let mut base = Model::new(17);
+    base.graph.inputs = vec![input];
+    base.graph.outputs = vec![ValueInfo { name: "h".into(), kind: None }];
+    base.graph.initializers = vec![Tensor::floats("w", &[1, 3], &[1.0, -1.0, 0.5])];
+    base.graph.nodes = vec![
+        Node::new("MatMul", ["x", "w"], ["g"]),
+        // Whatever it says, it drops in training, by the number of the step.
+        Node::new("Dropout", ["g"], ["h"]).with("ratio", 0.25f32),
+    ];
+    let rows: String = (0..60).map(|i| format!("{},{}\n", i % 7, i % 7 * 2)).collect();
+    std::fs::write(at("rows.csv"), format!("p,y\n{rows}")).unwrap();
+    let recipe = "[data]\npath = \"rows.csv\"\n[[input]]\nname = \"p\"\ntype = \"number\"\n[[output]]\nname = \"y\"\n\
+                  type = \"number\"\n[model]\nbase = \"net.onnx\"\nlayers = [{ type = \"Dense\", units = 1 }]\n[trainer]\n\
+                  epochs = 2\n";
+    std::fs::write(at("r.toml"), recipe).unwrap();
+    std::fs::write(at("net.onnx"), base.encode()).unwrap();
+    let succeeds = |args: &[&str]| {
+        let done = nerve(folder.path(), args);
+        assert!(done.status.success(), "{}", said(&done));
+        said(&done)
+    };
+    succeeds(&["train", "r.toml", "--name", "whole", "epochs=4"]);
+    succeeds(&["train", "r.toml", "--name", "half"]);
+    std::fs::remove_file(at("net.onnx")).unwrap();
+    assert!(succeeds(&["resume", "half", "epochs=4"]).contains("goes on after step"));
+    let model = |run: &str| std::fs::read(at("runs").join(run).join("model.safetensors")).unwrap();
+    assert!(model("half") == model("whole"), "as if it had never stopped");
+    // Without a checkpoint it would begin with weights that are nowhere.
+    std::fs::remove_dir_all(at("runs/half/checkpoints")).unwrap();
+    let done = nerve(folder.path(), &["resume", "half", "epochs=5"]);
+    assert!(!done.status.success() && said(&done).contains("net.onnx"), "{}", said(&done));
+}

@@ -47,7 +47,7 @@ pub use backup::Backup;
 pub use bind::bind;
 pub use compile::{
     Census, Compiled, Cost, Diagnosis, Origin, OriginKind, Plan, Spoilt, Step, VariableRole,
-    compile,
+    compile, try_plan,
 };
 pub use dtype::{DType, Element};
 pub use grad::{Source, grad};

@@ -7,7 +7,7 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::features::{Features, Feed};
 use crate::recipe::{Recipe, path};
-use nerve_core::{DType, Shape, Tensor, compile};
+use nerve_core::{DType, Shape, Tensor, try_plan};
 use nerve_formats::Meaning;
 use nerve_formats::onnx::{self, Dim, Model as File, Node, Type, ValueInfo};
 use nerve_formats::spec::Target;
@@ -15,7 +15,6 @@ use nerve_nn::layers::Effect;
 use nerve_nn::{Context, Model, Params};
 use nerve_onnx::import::{self, Value, dtype};
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,20 +24,26 @@ pub struct Base {
     file: File,
 }
 
-/// It made ready for examples of one shape.
+/// It made ready for examples of certain shapes.
 pub(crate) struct Front {
     network: import::Network,
+    inputs: Vec<Taken>,
+}
+
+/// How an input takes what goes in.
+struct Taken {
     /// Whether the network takes the channels last: `[batch, height, width, channels]`.
     channels_last: bool,
     dtype: DType,
 }
 
 impl Base {
-    /// Reads a file, to use it up to the value `output`, or up to its only output.
+    /// Reads a file, to use it up to the value `output`, or up to its only output; what goes in goes into `inputs`, in that
+    /// order, or into its only input.
     ///
     /// # Errors
-    /// It is no ONNX file; it has several inputs; no value is called so.
-    pub fn open(file: &Path, output: Option<&str>) -> Result<Base, String> {
+    /// It is no ONNX file; it has several inputs, and they are not named; no value is called so.
+    pub fn open(file: &Path, output: Option<&str>, inputs: &[String]) -> Result<Base, String> {
         let mut model = onnx::read_model(file, true).map_err(|error| error.to_string())?;
         let name = match (output, &model.graph.outputs[..]) {
             (Some(name), _) => name.to_string(),
@@ -56,23 +61,16 @@ impl Base {
         let weights: HashSet<&str> =
             model.graph.initializers.iter().map(|tensor| tensor.name.as_str()).collect();
         let fed = model.graph.inputs.iter().filter(|info| !weights.contains(&*info.name));
-        let fed: Vec<ValueInfo> = fed.cloned().collect();
-        let [input] = &fed[..] else {
-            let names: Vec<&str> = fed.iter().map(|info| &*info.name).collect();
-            return Err(format!(
-                "a base has one input; up to {name:?} this has {}: {}",
-                names.len(),
-                names.join(", ")
-            ));
-        };
-        let mut input = input.clone();
-        // A file that was written for one example is tried with several.
-        if let Some(Type::Tensor(_, Some(dims))) = &mut input.kind
-            && let Some(first @ Dim::Fixed(1)) = dims.first_mut()
-        {
-            *first = Dim::Named("batch".into());
+        let mut inputs = ordered(fed.cloned().collect(), inputs, &name)?;
+        for input in &mut inputs {
+            // A file that was written for one example is tried with several.
+            if let Some(Type::Tensor(_, Some(dims))) = &mut input.kind
+                && let Some(first @ Dim::Fixed(1)) = dims.first_mut()
+            {
+                *first = Dim::Named("batch".into());
+            }
         }
-        model.graph.inputs = vec![input];
+        model.graph.inputs = inputs;
         Ok(Base { file: model })
     }
 
@@ -119,11 +117,16 @@ impl Base {
         file.encode().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The network with its weights below `base` in `params`, for examples of this shape.
+    /// The names of its inputs, one for each column that goes in.
+    pub(crate) fn inputs(&self) -> Vec<&str> {
+        self.file.graph.inputs.iter().map(|info| &*info.name).collect()
+    }
+
+    /// The network with its weights below `base` in `params`, for examples of these shapes.
     ///
     /// # Errors
     /// It uses what nerve does not have, or takes something else.
-    pub(crate) fn front(&self, feed: &[usize], params: &Params) -> Result<Front, String> {
+    pub(crate) fn front(&self, feeds: &[&[usize]], params: &Params) -> Result<Front, String> {
         let options = import::Options::default();
         let params = params.at("base");
         let network = import::Network::within("base", self.file.clone(), options, &params)
@@ -131,7 +134,62 @@ impl Base {
         if network.params().vars().iter().any(|var| var.dtype() != DType::F32) {
             return Err("its weights are double; a network of a recipe is of float".into());
         }
-        let input = network.input_infos().next().ok_or("nothing goes in")?;
+        let taken: Result<Vec<Taken>, String> =
+            network.input_infos().zip(feeds).map(|(info, feed)| Taken::of(info, feed)).collect();
+        let inputs = taken?;
+        if inputs.len() != feeds.len() || inputs.len() != network.input_infos().count() {
+            let found = network.input_infos().count();
+            return Err(format!("it has {found} inputs for {} columns", feeds.len()));
+        }
+        Ok(Front { network, inputs })
+    }
+
+    /// Its effect on an example of these shapes.
+    ///
+    /// # Errors
+    /// As [`Base::front`]; what comes out does not have a row for each example.
+    pub(crate) fn effect(&self, feeds: &[&[usize]]) -> Result<Effect, String> {
+        let params = Params::new(0);
+        let front = self.front(feeds, &params)?;
+        const TRIED: usize = 2;
+        let signature = |feed: &&[usize]| (Shape::from([&[TRIED], *feed].concat()), DType::F32);
+        let signature: Vec<(Shape, DType)> = feeds.iter().map(signature).collect();
+        // Nothing is computed: the shape is that of the graph, and its cost that of its plan.
+        let mut given = None;
+        let plan = try_plan(&signature, |x| {
+            let y = front.apply(x, &Context::eval())?;
+            given = Some((y.shape().clone(), y.dtype()));
+            Ok::<_, String>(vec![y])
+        })?;
+        let (flops, bytes) = (plan.flops(), plan.arena_bytes());
+        let (shape, dtype) = given.ok_or("nothing comes out")?;
+        if shape.first() != Some(&TRIED) {
+            return Err(format!(
+                "what comes out for {TRIED} examples is {}: the file is for one example at a time, or the value has no axis \
+                 of examples",
+                shape
+            ));
+        }
+        if !dtype.is_float() {
+            return Err(format!("what comes out is {dtype}, no numbers to learn from"));
+        }
+        let numel = |of: Vec<nerve_core::Var>| -> u128 {
+            of.iter().map(|var| var.shape().numel() as u128).sum()
+        };
+        let trainable = numel(params.trainable());
+        Ok(Effect {
+            shape: Shape::from(&shape[1..]),
+            parameters: trainable,
+            state: numel(params.vars()) - trainable,
+            flops: u128::from(flops) / TRIED as u128,
+            kept: (bytes / 4 / TRIED) as u128,
+        })
+    }
+}
+
+impl Taken {
+    /// How this input takes examples of that shape.
+    fn of(input: &ValueInfo, feed: &[usize]) -> Result<Taken, String> {
         let (element, dims) = match &input.kind {
             Some(Type::Tensor(element, dims)) => (*element, dims.as_deref()),
             _ => return Err(format!("its input {:?} is no array", input.name)),
@@ -157,65 +215,21 @@ impl Base {
                 "it takes {shown}, the first axis for the examples; here one example is {feed:?}"
             ));
         }
-        Ok(Front { network, channels_last, dtype })
-    }
-
-    /// Its effect on an example of this shape.
-    ///
-    /// # Errors
-    /// As [`Base::front`]; what comes out does not have a row for each example.
-    pub(crate) fn effect(&self, feed: &[usize]) -> Result<Effect, String> {
-        let params = Params::new(0);
-        let front = self.front(feed, &params)?;
-        const TRIED: usize = 2;
-        let shape: Shape = [&[TRIED], feed].concat().into();
-        // Nothing is computed: the shapes are those of the graph, and its cost that of its plan.
-        let tried = catch_unwind(AssertUnwindSafe(|| {
-            let run = compile(|x: &[Tensor]| match front.apply(&x[0], &Context::eval()) {
-                Ok(y) => vec![y],
-                Err(error) => std::panic::resume_unwind(Box::new(error)),
-            });
-            let plan = run.plan(&[(shape.clone(), DType::F32)]);
-            let y = front.apply(&Tensor::zeros(shape.clone()), &Context::eval());
-            (y, plan.flops(), plan.arena_bytes())
-        }));
-        let (y, flops, bytes) = tried.map_err(|panic| match panic.downcast::<String>() {
-            Ok(message) => *message,
-            Err(panic) => panic.downcast_ref::<&str>().unwrap_or(&"it does not run").to_string(),
-        })?;
-        let y = y?;
-        if y.shape().first() != Some(&TRIED) {
-            return Err(format!(
-                "what comes out for {TRIED} examples is {}: the file is for one example at a time, or the value has no axis \
-                 of examples",
-                y.shape()
-            ));
-        }
-        if !y.dtype().is_float() {
-            return Err(format!("what comes out is {}, no numbers to learn from", y.dtype()));
-        }
-        let numel = |of: Vec<nerve_core::Var>| -> u128 {
-            of.iter().map(|var| var.shape().numel() as u128).sum()
-        };
-        let trainable = numel(params.trainable());
-        Ok(Effect {
-            shape: Shape::from(&y.shape()[1..]),
-            parameters: trainable,
-            state: numel(params.vars()) - trainable,
-            flops: u128::from(flops) / TRIED as u128,
-            kept: (bytes / 4 / TRIED) as u128,
-        })
+        Ok(Taken { channels_last, dtype })
     }
 }
 
 impl Front {
-    fn apply(&self, x: &Tensor, cx: &Context) -> Result<Tensor, String> {
-        let x = match self.channels_last {
-            true => x.permute(&[0, 2, 3, 1]),
-            false => x.clone(),
+    fn apply(&self, inputs: &[Tensor], cx: &Context) -> Result<Tensor, String> {
+        let value = |(x, taken): (&Tensor, &Taken)| {
+            let x = match taken.channels_last {
+                true => x.permute(&[0, 2, 3, 1]),
+                false => x.clone(),
+            };
+            Value::Tensor(x.to_dtype(taken.dtype))
         };
-        let outputs = self.network.forward(&[Value::Tensor(x.to_dtype(self.dtype))], cx);
-        let outputs = outputs.map_err(|error| error.to_string())?;
+        let values: Vec<Value> = inputs.iter().zip(&self.inputs).map(value).collect();
+        let outputs = self.network.forward(&values, cx).map_err(|error| error.to_string())?;
         let y = outputs.first().and_then(Value::tensor).ok_or("what comes out is no array")?;
         Ok(y.to_dtype(DType::F32))
     }
@@ -228,11 +242,46 @@ pub(crate) struct Behind<M> {
 }
 
 impl<M: Model> Model for Behind<M> {
+    fn input_count(&self) -> usize {
+        self.front.inputs.len()
+    }
+
     #[track_caller]
     fn outputs(&self, inputs: &[Tensor], cx: &Context) -> Vec<Tensor> {
-        let [x] = inputs else { panic!("a base has one input, not {}", inputs.len()) };
-        let y = nerve_core::scope("base", || self.front.apply(x, cx));
+        let (found, wanted) = (inputs.len(), self.input_count());
+        assert!(found == wanted, "a base has {wanted} inputs, not {found}");
+        let y = nerve_core::scope("base", || self.front.apply(inputs, cx));
         self.model.outputs(&[y.unwrap_or_else(|error| panic!("{error}"))], cx)
+    }
+}
+
+/// The inputs in the order of `names`; without names the only one.
+fn ordered(fed: Vec<ValueInfo>, names: &[String], output: &str) -> Result<Vec<ValueInfo>, String> {
+    let known: Vec<&str> = fed.iter().map(|info| &*info.name).collect();
+    let known = known.join(", ");
+    if names.is_empty() {
+        return match fed.len() {
+            1 => Ok(fed),
+            count => Err(format!(
+                "up to {output:?} it has {count} inputs ({known}): `base_inputs` names the one for each column"
+            )),
+        };
+    }
+    let find = |name: &String| {
+        let found = fed.iter().find(|info| info.name == *name).cloned();
+        found.ok_or_else(|| format!("no input up to {output:?} is called {name:?}: it has {known}"))
+    };
+    let inputs: Vec<ValueInfo> = names.iter().map(find).collect::<Result<_, _>>()?;
+    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
+    if let Some((_, name)) = twice {
+        return Err(format!("input {name:?} is named twice in `base_inputs`"));
+    }
+    match fed.iter().find(|info| !names.contains(&info.name)) {
+        Some(left) => Err(format!(
+            "nothing goes into {:?}, which {output:?} is computed from: `base_inputs` names an input for each column",
+            left.name
+        )),
+        None => Ok(inputs),
     }
 }
 
@@ -293,21 +342,44 @@ impl Recipe {
     /// Why it cannot be used, at its place in the recipe.
     pub(crate) fn base(&self) -> Result<Option<Arc<Base>>, Diagnostic> {
         if !self.model.has("base") {
-            return match self.model.has("base_output") {
-                true => {
-                    Err(self.base_misfit("base_output", "`base_output` is given without `base`"))
+            let lonely = ["base_output", "base_inputs"].into_iter().find(|key| self.model.has(key));
+            return match lonely {
+                Some(key) => {
+                    Err(self.base_misfit(key, &format!("`{key}` is given without `base`")))
                 }
-                false => Ok(None),
+                None => Ok(None),
             };
         }
         let open = || {
             let output = self.model.has("base_output").then(|| self.model.text("base_output"));
-            Base::open(Path::new(self.model.text("base")), output).map(Arc::new)
+            let inputs = if self.model.has("base_inputs") {
+                self.model.texts("base_inputs")
+            } else {
+                vec![]
+            };
+            Base::open(Path::new(self.model.text("base")), output, &inputs).map(Arc::new)
         };
         match self.base.get_or_init(open) {
             Ok(base) => Ok(Some(base.clone())),
             Err(message) => Err(self.base_misfit("base", message)),
         }
+    }
+
+    /// The graph of the network in front of the layers, as a run folder and a model file keep it.
+    pub fn base_graph(&self) -> Option<String> {
+        self.base().ok().flatten().map(|base| base.text())
+    }
+
+    /// Takes that graph instead of the file that the recipe names, which may be gone. Its weights come from elsewhere: without
+    /// a checkpoint they are zeros.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn with_base_graph(&self, graph: &str) -> Result<(), String> {
+        let base = Base::read(graph)?;
+        // What was read already is the same.
+        let _ = self.base.set(Ok(Arc::new(base)));
+        Ok(())
     }
 
     pub(crate) fn base_misfit(&self, key: &str, message: &str) -> Diagnostic {
@@ -329,16 +401,24 @@ impl Recipe {
     ) -> Result<(Vec<Feed>, Option<Effect>), Diagnostic> {
         let mut feeds = features.feeds();
         let Some(base) = self.base()? else { return Ok((feeds, None)) };
-        let [feed] = &mut feeds[..] else {
-            let message = format!("a base has one input; the columns become {}", feeds.len());
+        let names = base.inputs();
+        if names.len() != feeds.len() {
+            let (names, count) = (names.join(", "), feeds.len());
+            let message = format!("it takes {names}; the columns become {count}");
             return Err(self.base_misfit("base", &message));
+        }
+        let word = |feed: &&Feed| {
+            matches!(feed.meaning, Meaning::Tokens { .. } | Meaning::Category { .. })
         };
-        if matches!(feed.meaning, Meaning::Tokens { .. } | Meaning::Category { .. }) {
+        if feeds.iter().any(|feed| word(&feed)) {
             let message = "it would get the numbers of words that it was not trained with";
             return Err(self.base_misfit("base", message));
         }
-        let effect =
-            base.effect(&feed.shape).map_err(|message| self.base_misfit("base", &message))?;
+        let shapes: Vec<&[usize]> = feeds.iter().map(|feed| &feed.shape[..]).collect();
+        let effect = base.effect(&shapes).map_err(|message| self.base_misfit("base", &message))?;
+        // What comes out stands for all that went in.
+        feeds.truncate(1);
+        let feed = &mut feeds[0];
         feed.shape = effect.shape.to_vec();
         if feed.shape.len() != 3 {
             feed.meaning = Meaning::Numbers;

@@ -40,8 +40,8 @@ impl Network {
         let network = recipe.network(features).map_err(|problem| problem.message)?;
         let base = recipe.base().map_err(|problem| problem.message)?;
         let feeds = features.feeds();
-        let front = base.zip(feeds.first());
-        let front = front.map(|(base, feed)| base.front(&feed.shape, &params)).transpose()?;
+        let shapes: Vec<&[usize]> = feeds.iter().map(|feed| &feed.shape[..]).collect();
+        let front = base.map(|base| base.front(&shapes, &params)).transpose()?;
         let model = FeatureModel::new(&network, &params).map_err(|error| error.to_string())?;
         let model: Arc<dyn Model> = match front {
             Some(front) => Arc::new(Behind { front, model }),

@@ -212,6 +212,7 @@ pub static MODEL: Spec = Spec {
             "where several inputs meet, once each has been encoded",
         ),
         BASE,
+        BASE_INPUTS,
         BASE_OUTPUT,
         INIT_FROM,
         INIT_RENAME,
@@ -227,14 +228,19 @@ pub static START: Spec = Spec {
     aliases: &[],
     peers: Peers::NONE,
     doc: "The network.",
-    params: &[BASE, BASE_OUTPUT, INIT_FROM, INIT_RENAME, INIT_EXCEPT, FREEZE, LORA],
+    params: &[BASE, BASE_INPUTS, BASE_OUTPUT, INIT_FROM, INIT_RENAME, INIT_EXCEPT, FREEZE, LORA],
 };
 
 const BASE: Param = Param::optional(
     "base",
     Kind::Text,
-    "an ONNX file: the only input goes through its network, and what comes out goes into the layers; its weights are the \
+    "an ONNX file: the inputs go through its network, and what comes out goes into the layers; its weights are the \
      parameters `base.*`",
+);
+const BASE_INPUTS: Param = Param::optional(
+    "base_inputs",
+    PATTERNS,
+    "for each column that goes in, in their order, the input of `base` that takes it, if there are several",
 );
 const BASE_OUTPUT: Param = Param::optional(
     "base_output",

@@ -17,8 +17,8 @@
 //!
 //! Every file but the events and the log is written beside its place and then moved there: it is whole, or absent.
 
-use nerve_formats::escape;
 use nerve_formats::write_atomic;
+use nerve_formats::{ErrorKind, FormatError, Limits, Reader, escape};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ pub const RESOLVED: &str = "resolved.toml";
 pub const ENVIRONMENT: &str = "env.json";
 /// The layers of the network, and how they are connected.
 pub const LAYERS: &str = "model.json";
+/// The graph of the network in front of the layers, if there is one: without its weights.
+pub const BASE: &str = "base.txt";
 /// What was said on standard error.
 pub const LOG: &str = "log.txt";
 /// What happened: see [`Event`](crate::Event).
@@ -225,6 +227,23 @@ impl RunFolder {
     /// The path of its model file.
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
+    }
+
+    /// The text of one of its files, of at most 1 GiB; none if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no text.
+    pub fn read(&self, file: &str) -> Result<Option<String>, RunError> {
+        let path = self.file(file);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut reader = Reader::open(&path, &Limits { max_bytes: 1 << 30, ..Limits::default() })?;
+        let bytes = reader.bytes("text", reader.remaining().unwrap_or(0))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            FormatError::new(ErrorKind::Malformed, &path, "text", "UTF-8", error.to_string())
+        })?;
+        Ok(Some(text))
     }
 
     /// Writes one of its files, whole or not at all.

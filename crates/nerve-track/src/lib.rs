@@ -41,7 +41,7 @@ mod samples;
 pub use epochs::{Epoch, Epochs};
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, LAYERS, LOG, Lock, METRICS, MODEL, RESOLVED,
+    BASE, CHECKPOINTS, CONFIG, ENVIRONMENT, EVENTS, LAYERS, LOG, Lock, METRICS, MODEL, RESOLVED,
     RunError, RunFolder, STATE, list,
 };
 pub use log::EventLog;

@@ -9,7 +9,8 @@ use nerve::train::Checkpoints;
 use nerve_recipe::source::escape;
 use nerve_recipe::{Recipe, Session, Source, Trial};
 use nerve_track::{
-    CHECKPOINTS, Change, RESOLVED, RunFolder, STATE, State, Status, changes, settings, settings_in,
+    BASE, CHECKPOINTS, Change, RESOLVED, RunFolder, STATE, State, Status, changes, settings,
+    settings_in,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -31,6 +32,17 @@ pub fn run(args: &Resume) -> Result<(), Failure> {
 pub fn with(how: &How, folder: &RunFolder, recipe: &Recipe) -> Result<(), Failure> {
     let lock = folder.lock()?;
     let environment = folder.environment().unwrap_or_default();
+    let checkpoints = Checkpoints::open(folder.file(CHECKPOINTS))
+        .map_err(|error| Failure::Runtime(error.to_string()))?;
+    let found = checkpoints.last().map_err(|error| Failure::Data(error.to_string()))?;
+    // The checkpoint has the weights of the network in front of the layers, so its file may be gone.
+    if found.is_some()
+        && let Some(graph) = folder.read(BASE).map_err(|error| Failure::Data(error.to_string()))?
+    {
+        let shown = folder.file(BASE).display().to_string();
+        let taken = recipe.with_base_graph(&graph);
+        taken.map_err(|message| Failure::Data(format!("{}: {message}", escape(&shown))))?;
+    }
     let mut session = Session::new(recipe)?;
     // What learns a few examples by heart goes on with these.
     if let Some(count) = environment["overfit"].as_u64() {
@@ -45,9 +57,6 @@ pub fn with(how: &How, folder: &RunFolder, recipe: &Recipe) -> Result<(), Failur
     if let Some(state) = state.filter(|state| state.status == Status::Done && changes.is_empty()) {
         return nothing_left(how, folder, &state);
     }
-    let checkpoints = Checkpoints::open(folder.file(CHECKPOINTS))
-        .map_err(|error| Failure::Runtime(error.to_string()))?;
-    let found = checkpoints.last().map_err(|error| Failure::Data(error.to_string()))?;
     let mut notes = Vec::new();
     match &found {
         Some(found) => {

@@ -19,7 +19,8 @@ use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
 use nerve_recipe::{Keeper, Predictor, Recipe, Session, machine};
 use nerve_track::{
-    CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, LOG, Lock, RESOLVED, Recorder, RunFolder, Status,
+    BASE, CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, LOG, Lock, RESOLVED, Recorder, RunFolder,
+    Status,
 };
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -310,13 +311,12 @@ fn create(
     let environment = environment(session, threads);
     let text = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
     let (environment, layers) = (text(&environment), text(&session.summary.graph()));
-    let files = [
-        (CONFIG, recipe.text()),
-        (ENVIRONMENT, &environment),
-        (LAYERS, &layers),
-        // The last: a folder that has it is a run.
-        (RESOLVED, &recipe.resolved()),
-    ];
+    let (graph, resolved) = (recipe.base_graph(), recipe.resolved());
+    let mut files = vec![(CONFIG, recipe.text()), (ENVIRONMENT, &*environment), (LAYERS, &*layers)];
+    // With it and a checkpoint the training goes on without the file that the recipe names.
+    files.extend(graph.iter().map(|graph| (BASE, &**graph)));
+    // The last: a folder that has it is a run.
+    files.push((RESOLVED, &*resolved));
     Ok(RunFolder::create(runs, name, &files)?)
 }
 

@@ -43,6 +43,63 @@ pub fn compile<F: Fn(&[Tensor]) -> Vec<Tensor>>(function: F) -> Compiled<F> {
     Compiled { function, precision: Precision::Full, plans: Mutex::default() }
 }
 
+/// The plan of a function that is traced once and may fail, as one that builds what a file says: what it costs is known then
+/// without running it.
+///
+/// # Errors
+/// That of the function.
+///
+/// # Panics
+/// As [`Compiled::plan`], but for what the function says by its error.
+///
+/// ```
+/// use nerve_core::{DType, Shape, Tensor, try_plan};
+/// let signature = [(Shape::from([2, 3]), DType::F32)];
+/// let plan = try_plan(&signature, |x| Ok::<_, String>(vec![x[0].matmul(&x[0].transpose(0, 1))]));
+/// assert_eq!(plan.unwrap().flops(), 2 * 2 * 3 * 2);
+/// assert_eq!(try_plan(&signature, |_| Err("no network")).unwrap_err(), "no network");
+/// ```
+#[track_caller]
+pub fn try_plan<E>(
+    signature: &[(Shape, DType)],
+    function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
+) -> Result<Plan, E> {
+    let (outputs, writes) = traced(signature, function)?;
+    let precision = Precision::Full;
+    Ok(Plan::new(&Graph { outputs: &outputs, writes: &writes, arguments: &[], precision }))
+}
+
+/// The graph of a function for arguments of that signature: results, and what variables become.
+#[track_caller]
+#[allow(clippy::type_complexity)]
+fn traced<E>(
+    signature: &[(Shape, DType)],
+    function: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>, E>,
+) -> Result<(Vec<Tensor>, Vec<(Var, Tensor)>), E> {
+    let arguments: Vec<Tensor> = Vec::new();
+    let ((_arguments, outputs), id, writes) = trace::record(|| {
+        let mut arguments = arguments;
+        for (index, (shape, dtype)) in signature.iter().enumerate() {
+            arguments.push(Tensor::leaf(Argument { index }, shape.clone(), *dtype));
+        }
+        let outputs = function(&arguments);
+        (arguments, outputs)
+    });
+    let outputs = outputs?;
+    let roots: Vec<Tensor> = outputs.iter().chain(writes.iter().map(|w| &w.1)).cloned().collect();
+    for node in topological(&roots, |_| false) {
+        let constant = matches!(node.op(), Op::Constant(_));
+        assert!(
+            node.trace() == id || constant,
+            "a compiled function uses {node:?}, computed outside at {}: its value would be frozen \
+             into the plan. Pass it as an argument, keep it in a Var, or make it a constant with \
+             evaluated()",
+            node.location()
+        );
+    }
+    Ok((outputs, writes))
+}
+
 impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
     /// How exactly matrix products and convolutions take single-precision operands. With
     /// [`Precision::Bf16`] they round them to bf16; what goes in and comes out, sums, and all else
@@ -173,28 +230,9 @@ impl<F: Fn(&[Tensor]) -> Vec<Tensor>> Compiled<F> {
     /// The function's graph for these arguments: results, and what variables become.
     #[track_caller]
     pub(super) fn graph(&self, signature: &[(Shape, DType)]) -> (Vec<Tensor>, Vec<(Var, Tensor)>) {
-        let arguments: Vec<Tensor> = Vec::new();
-        let ((_arguments, outputs), id, writes) = trace::record(|| {
-            let mut arguments = arguments;
-            for (index, (shape, dtype)) in signature.iter().enumerate() {
-                arguments.push(Tensor::leaf(Argument { index }, shape.clone(), *dtype));
-            }
-            let outputs = (self.function)(&arguments);
-            (arguments, outputs)
-        });
-        let roots: Vec<Tensor> =
-            outputs.iter().chain(writes.iter().map(|w| &w.1)).cloned().collect();
-        for node in topological(&roots, |_| false) {
-            let constant = matches!(node.op(), Op::Constant(_));
-            assert!(
-                node.trace() == id || constant,
-                "a compiled function uses {node:?}, computed outside at {}: its value would be \
-                 frozen into the plan. Pass it as an argument, keep it in a Var, or make it a \
-                 constant with evaluated()",
-                node.location()
-            );
-        }
-        (outputs, writes)
+        let function = |x: &[Tensor]| Ok::<_, std::convert::Infallible>((self.function)(x));
+        let Ok(graph) = traced(signature, function);
+        graph
     }
 
     pub(super) fn exactness(&self) -> Precision {

@@ -28,7 +28,7 @@ mod standing;
 mod strided;
 mod units;
 
-pub use cached::{Compiled, Step, compile};
+pub use cached::{Compiled, Step, compile, try_plan};
 pub(crate) use cached::{evaluate, known};
 pub use cost::{Cost, VariableRole};
 pub use diagnose::{Census, Diagnosis, Origin, OriginKind, Spoilt};

@@ -108,16 +108,16 @@ fn channels_may_come_last() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net.onnx");
         std::fs::write(&path, file).unwrap();
-        Base::open(&path, Some("features")).unwrap()
+        Base::open(&path, Some("features"), &[]).unwrap()
     };
     let params = Params::new(0);
-    let front = base(&[1, 2, 4, 2]).front(&[2, 4, 2], &params).unwrap();
-    assert!(!front.channels_last, "as it is, where that fits");
+    let front = base(&[1, 2, 4, 2]).front(&[&[2, 4, 2]], &params).unwrap();
+    assert!(!front.inputs[0].channels_last, "as it is, where that fits");
     let (channels, params) = (base(&[1, 2, 8, 1]), Params::new(0));
-    assert!(channels.front(&[1, 2, 8], &params).unwrap().channels_last);
-    assert_eq!(*channels.effect(&[1, 2, 8]).unwrap().shape, [6]);
+    assert!(channels.front(&[&[1, 2, 8]], &params).unwrap().inputs[0].channels_last);
+    assert_eq!(*channels.effect(&[&[1, 2, 8]]).unwrap().shape, [6]);
     assert!(
-        channels.front(&[3, 2, 8], &Params::new(0)).err().unwrap().contains("[batch, 2, 8, 1]")
+        channels.front(&[&[3, 2, 8]], &Params::new(0)).err().unwrap().contains("[batch, 2, 8, 1]")
     );
 }
 
@@ -141,4 +141,82 @@ fn p_what_does_not_fit_is_told_at_its_place() {
     std::fs::write(&net, network(&[1, 1, 4, 4], one).encode()).unwrap();
     let text = why(HEAD);
     assert!(text.contains("the base does not fit"), "{text}");
+}
+
+/// x and z, of one number each, added after each went its way.
+fn of_two() -> File {
+    let mut file = File::new(17);
+    let port = |name: &str| ValueInfo {
+        name: name.into(),
+        kind: Some(Type::Tensor(
+            onnx::DataType::Float,
+            Some(vec![Dim::Named("n".into()), Dim::Fixed(1)]),
+        )),
+    };
+    file.graph.inputs = vec![port("x"), port("z"), port("unused")];
+    file.graph.outputs = vec![port("sum")];
+    file.graph.initializers = vec![
+        onnx::Tensor::floats("a", &[1, 3], &[1.0, -1.0, 2.0]),
+        onnx::Tensor::floats("b", &[1, 3], &[0.5, 1.0, -2.0]),
+    ];
+    file.graph.nodes = vec![
+        Node::new("MatMul", ["x", "a"], ["left"]),
+        Node::new("MatMul", ["z", "b"], ["right"]),
+        Node::new("Sub", ["left", "right"], ["sum"]),
+    ];
+    file
+}
+
+#[test]
+fn columns_go_into_the_inputs_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..40).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 2)).collect();
+    std::fs::write(folder.path().join("rows.csv"), format!("p,q,y\n{rows}")).unwrap();
+    std::fs::write(folder.path().join("net.onnx"), of_two().encode()).unwrap();
+    let session = |model: &str| {
+        let text = format!(
+            "[data]\npath = \"rows.csv\"\n[[input]]\nname = \"p\"\ntype = \"number\"\n[[input]]\nname = \"q\"\n\
+             type = \"number\"\n[[output]]\nname = \"y\"\ntype = \"binary\"\n[model]\nbase = \"net.onnx\"\n{model}\n\
+             layers = [{{ type = \"Dense\", units = 1 }}]\n[trainer]\nepochs = 1\n"
+        );
+        let mut source = Source::new("r.toml", text);
+        source.folder = folder.path().to_path_buf();
+        Session::new(&Recipe::load(source, &[])?)
+    };
+    let taken = session("base_inputs = [\"z\", \"x\"]").unwrap();
+    assert_eq!(taken.network.model.input_count(), 2);
+    let front = taken.recipe.base().unwrap().unwrap();
+    assert_eq!(front.inputs(), ["z", "x"]);
+    let (p, q) = (Tensor::from_slice(&[1.0f32], [1, 1]), Tensor::from_slice(&[10.0f32], [1, 1]));
+    let front = front.front(&[&[1], &[1]], &Params::new(0)).unwrap();
+    let y = front.apply(&[p, q], &Context::eval()).unwrap();
+    assert_eq!(y.to_vec::<f32>(), [9.5, -11.0, 22.0], "p goes into z, q into x");
+    taken.fit(Arc::default(), None, &mut []).unwrap();
+
+    let why = |model: &str| session(model).err().unwrap().to_string();
+    let text = why("");
+    assert!(text.contains("x, z") && text.contains("base_inputs"), "{text}");
+    assert!(why("base_inputs = [\"z\"]").contains("nothing goes into \"x\""));
+    assert!(why("base_inputs = [\"z\", \"z\"]").contains("twice"));
+    assert!(why("base_inputs = [\"z\", \"w\"]").contains("\"w\""));
+    let text = why("base_inputs = [\"z\", \"x\"]\nbase_output = \"left\"");
+    assert!(text.contains("up to \"left\""), "{text}");
+}
+
+#[test]
+fn a_graph_that_was_kept_stands_for_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let net = folder.path().join("net.onnx");
+    std::fs::write(&net, network(&[1, 1, 4, 4], flatten()).encode()).unwrap();
+    let first = session(folder.path(), HEAD).unwrap();
+    let graph = first.recipe.base_graph().unwrap();
+    std::fs::remove_file(&net).unwrap();
+    assert!(session(folder.path(), HEAD).is_err());
+    let again = Recipe::load(Source::new("r.toml", first.recipe.resolved()), &[]).unwrap();
+    again.with_base_graph(&graph).unwrap();
+    let again = Session::new(&again).unwrap();
+    assert_eq!(values(&again, "base.w"), [0.0; 96], "its weights are those of the checkpoint");
+    let fresh = Recipe::load(Source::new("r.toml", first.recipe.resolved()), &[]).unwrap();
+    assert!(fresh.with_base_graph("no graph").is_err());
 }
