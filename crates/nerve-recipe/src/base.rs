@@ -365,6 +365,11 @@ impl Recipe {
         }
     }
 
+    /// Whether the network in front of the layers has several inputs: then each column goes into its own.
+    pub(crate) fn base_takes_several(&self) -> bool {
+        self.model.has("base_inputs") && self.model.texts("base_inputs").len() > 1
+    }
+
     /// The graph of the network in front of the layers, as a run folder and a model file keep it.
     pub fn base_graph(&self) -> Option<String> {
         self.base().ok().flatten().map(|base| base.text())

@@ -91,7 +91,8 @@ impl Features {
         };
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
-        let mut features = Features { own_scales, ..Features::new(inputs, outputs)? };
+        let mut features =
+            Features { own_scales, ..Features::new(inputs, outputs, recipe.base_takes_several())? };
         features.reference = Some(Arc::new(crate::reference::of_rows(&features, train)?));
         Ok(features)
     }
@@ -111,7 +112,7 @@ impl Features {
             columns.iter().zip(&mut features).map(fitted).collect()
         };
         let inputs = all(&recipe.inputs);
-        Features::new(inputs, all(&recipe.outputs))
+        Features::new(inputs, all(&recipe.outputs), recipe.base_takes_several())
     }
 
     /// From what [`Features::state`] gave. `folder` is where file names in new data start from.
@@ -132,16 +133,17 @@ impl Features {
         let inputs = all(&recipe.inputs, Role::Input)?;
         let outputs = all(&recipe.outputs, Role::Output)?;
         let own_scales = per_series::restore(&state["series"])?;
-        Ok(Features { own_scales, ..Features::new(inputs, outputs)? })
+        Ok(Features { own_scales, ..Features::new(inputs, outputs, recipe.base_takes_several())? })
     }
 
-    fn new(inputs: Vec<Fitted>, outputs: Vec<Fitted>) -> Result<Features, DataError> {
+    /// With `apart` no inputs lie side by side.
+    fn new(inputs: Vec<Fitted>, outputs: Vec<Fitted>, apart: bool) -> Result<Features, DataError> {
         if let Some(it) = outputs.iter().find(|it| it.feature.output().is_none()) {
             let message =
                 format!("a column of type `{}` cannot be an output", it.column.feature.name);
             return Err(whole(&it.column, message));
         }
-        let mut slots = side_by_side(&inputs);
+        let mut slots = side_by_side(&inputs, apart);
         let asked = slots.len();
         // What a text was before each of its tokens goes in beside the inputs, so that the text is learned in one step.
         slots.extend(outputs.iter().filter_map(|it| {
@@ -284,8 +286,8 @@ fn fit(recipe: &Recipe, column: &Column, role: Role, train: &Rows) -> Result<Fit
     Ok(Fitted { column: column.clone(), feature })
 }
 
-/// The inputs as fields: what is plain numbers lies side by side, everything else is a field of its own.
-fn side_by_side(inputs: &[Fitted]) -> Vec<Slot> {
+/// The inputs as fields: what is plain numbers lies side by side, unless it is wanted `apart`; everything else is a field of its own.
+fn side_by_side(inputs: &[Fitted], apart: bool) -> Vec<Slot> {
     let plain = |it: &&Fitted| {
         let (shape, element) = it.feature.stored();
         element == Element::F32
@@ -295,7 +297,7 @@ fn side_by_side(inputs: &[Fitted]) -> Vec<Slot> {
             && !it.column.args.has("encoder")
     };
     let numbers: Vec<&Fitted> = inputs.iter().filter(plain).collect();
-    let together = numbers.len() > 1;
+    let together = numbers.len() > 1 && !apart;
     // Where the first of them stands.
     let mut slots = Vec::new();
     for it in inputs {
