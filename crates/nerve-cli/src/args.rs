@@ -3,6 +3,7 @@
 mod bench;
 mod data;
 mod exchange;
+mod generate;
 mod lr_find;
 mod monitor;
 mod runs;
@@ -15,6 +16,7 @@ pub use data::{
     FetchFrom,
 };
 pub use exchange::{Embed, Export, ExportFormat, Import, Inspect};
+pub use generate::Generate;
 pub use lr_find::LrFind;
 pub use monitor::Monitor;
 pub use runs::{
@@ -74,6 +76,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Say what is on pictures
     Predict(Predict),
+    /// Continue a text with a network that was trained on texts
+    Generate(Generate),
     /// Check a recipe and show layers, memory and time, without training
     Check(Check),
     /// Turn texts into rows of numbers with a BERT

@@ -7,6 +7,7 @@ pub mod data;
 mod embed;
 mod evaluate;
 mod export;
+mod generate;
 mod import;
 mod init;
 mod inspect;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
         Command::LrFind(args) => lr_find::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Resume(args) => resume::run(&args),

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Resume(args) => args.common.json,
         Command::Evaluate(args) => args.common.json,
         Command::Predict(args) => args.common.json,
+        Command::Generate(args) => args.common.json,
         Command::Check(args) => args.common.json,
         Command::Bench(args) => args.common.json,
         Command::Embed(args) => args.common.json,

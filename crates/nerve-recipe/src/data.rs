@@ -4,6 +4,7 @@ use crate::columns;
 use crate::features::Features;
 use crate::per_series::OnScale;
 use crate::recipe::Recipe;
+use crate::sequences;
 use nerve_data::features::Role;
 use nerve_data::series::{self, Order, Timeline};
 use nerve_data::source::{self, Options, TableStream};
@@ -339,6 +340,7 @@ impl Recipe {
         let mut part = |rows: &Rows, learned: bool| -> Result<Part, DataError> {
             let stride = Order::from_args(&self.data).stride;
             let rows = &self.whole_samples(&features, rows, learned, stride)?;
+            sequences::as_long(&features, rows)?;
             let table = scaled.of(&features, &rows.table)?;
             let mut prepared = Prepared::new(table, slots.clone(), &rows.rows)?;
             if let Some(weights) = &weights {

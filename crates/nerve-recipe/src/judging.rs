@@ -34,7 +34,7 @@ impl Predictor {
         rows: &Rows,
         train: Option<&Rows>,
     ) -> Result<Judged, ModelError> {
-        if self.writing().is_some() {
+        if self.in_steps() {
             return self.judged_texts(part, rows, train);
         }
         let fitted = &self.features().outputs;

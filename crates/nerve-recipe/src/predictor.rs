@@ -11,7 +11,8 @@ use nerve_data::image_file::{self, Picture};
 use nerve_data::series::Order;
 use nerve_data::table::{Prepared, Slot};
 use nerve_data::{
-    Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin, Subset, Table,
+    Array, Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin,
+    Subset, Table, Values,
 };
 use nerve_formats::{FormatError, Limits, Meaning, SafeTensors};
 use nerve_nn::generate::GenerateError;
@@ -247,6 +248,7 @@ impl Asking<'_> {
             features.outputs.iter().filter_map(|it| it.feature.output()).collect();
         let units = Units::of(features, &rows.table)?;
         let mut next = rows.rows.iter();
+        let tagged = self.predictor.in_steps();
         let predictions = match &mut self.way {
             Way::Computed(predictions) => predictions,
             Way::Written(writer) => {
@@ -273,8 +275,13 @@ impl Asking<'_> {
         predictions.run(&loader, |batch, given| {
             for i in 0..batch.size() {
                 let row = *next.next().expect("as many rows as examples");
+                let steps = tagged.then(|| steps(batch.array(0), i)).flatten();
                 let answer = |(k, (output, given)): (usize, (&&dyn Output, &Given))| {
-                    units.answer(k, row, output.answer(given.row(i)))
+                    let answer = match steps {
+                        Some(steps) => output.answer_steps(given.row(i), steps),
+                        None => output.answer(given.row(i)),
+                    };
+                    units.answer(k, row, answer)
                 };
                 let answers = outputs.iter().zip(given).enumerate().map(answer).collect();
                 let truth = |(k, output): (usize, &&dyn Output)| {
@@ -288,6 +295,15 @@ impl Asking<'_> {
         })?;
         Ok(())
     }
+}
+
+/// How many steps an example of tokens has.
+fn steps(tokens: &Array, row: usize) -> Option<usize> {
+    let (Values::I32(values), &[_, longest]) = (tokens.values(), tokens.shape()) else {
+        return None;
+    };
+    let tokens = &values[row * longest..][..longest];
+    Some(tokens.iter().position(|&token| token == 0).unwrap_or(longest))
 }
 
 /// Why rows are no question to a model that continues a text.

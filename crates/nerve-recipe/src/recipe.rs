@@ -53,7 +53,7 @@ pub struct Recipe {
 }
 
 /// The recipes that are part of the program: name and text.
-pub const BUILT_IN: [(&str, &str); 13] = [
+pub const BUILT_IN: [(&str, &str); 15] = [
     ("mnist", include_str!("../../../recipes/mnist.toml")),
     ("fashion-mnist", include_str!("../../../recipes/fashion-mnist.toml")),
     ("boston", include_str!("../../../recipes/boston.toml")),
@@ -67,6 +67,8 @@ pub const BUILT_IN: [(&str, &str); 13] = [
     ("movielens", include_str!("../../../recipes/movielens.toml")),
     ("voices", include_str!("../../../recipes/voices.toml")),
     ("multimodal", include_str!("../../../recipes/multimodal.toml")),
+    ("translate", include_str!("../../../recipes/translate.toml")),
+    ("shakespeare", include_str!("../../../recipes/shakespeare.toml")),
 ];
 
 /// The text of a recipe that is part of the program.
@@ -527,6 +529,12 @@ fn check_stream(
     }
     for (role, columns) in [(Role::Input, inputs), (Role::Output, outputs)] {
         for column in columns {
+            if let Some(other) = sequences::partner(column) {
+                let message =
+                    format!("`stream = true`, and a tokenizer shared with `{}`", escape(other));
+                let label = "rows pass by once: give each text a tokenizer of its own";
+                refuse(message, &column.path(role, Some("tokenizer")), label);
+            }
             if column.feature.name == "timeseries" {
                 let message = format!("`stream = true` and the timeseries `{}`", column.name);
                 let label = "it needs the rows around its own, which a stream does not keep";

@@ -8,9 +8,12 @@
 //! | a text | its tokenizer | the column that it is `shared_with` |
 
 use crate::columns::Column;
+use crate::data::Rows;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::features::{Features, Fitted};
 use crate::tree::{Data, Node};
-use nerve_data::features::Role;
+use nerve_data::features::{Refusal, Role};
+use nerve_data::{DataError, Element, Values};
 use nerve_formats::spec::{Args, Item, Segment, Target, Value};
 use nerve_nn::{decoders, encoders};
 
@@ -81,8 +84,10 @@ fn decode(output: &mut Column, several: bool) -> Option<(String, String)> {
         }
         _ => {}
     }
-    (several && kind == "text")
-        .then(|| ("a text that is written is the only output".into(), "remove the others".into()))
+    let alone = several && usual.is_some();
+    alone.then(|| {
+        (format!("a {kind} that comes out is the only output"), "remove the others".into())
+    })
 }
 
 /// Whether a key stands in the text of the recipe, inside a table of a column.
@@ -217,7 +222,42 @@ fn share(tree: &Node, [inputs, outputs]: [&mut [Column]; 2], problems: &mut Vec<
     }
 }
 
+/// Whether the tags of each row are as many as the steps of the input.
+pub(crate) fn as_long(features: &Features, rows: &Rows) -> Result<(), DataError> {
+    let ([input], [output]) = (&features.inputs[..], &features.outputs[..]) else { return Ok(()) };
+    if output.column.feature.name != "sequence" {
+        return Ok(());
+    }
+    let steps = |it: &Fitted| -> Result<Vec<usize>, DataError> {
+        let cells = &rows.table.column(&it.column.name)?.cells;
+        let longest = it.feature.stored().0.iter().product();
+        let mut stored = Values::zeros(Element::I32, longest);
+        let count = |&row: &usize| {
+            let refused = it.feature.store(cells, row, stored.slice(0, longest));
+            refused.map_err(|refusal| rows.table.refuse(row, &it.column.name, refusal))?;
+            let Values::I32(numbers) = &stored else { return Ok(0) };
+            Ok(numbers.iter().position(|&number| number == 0).unwrap_or(longest))
+        };
+        rows.rows.iter().map(count).collect()
+    };
+    if input.feature.stored().1 != Element::I32 {
+        return Ok(());
+    }
+    for ((&row, there), here) in rows.rows.iter().zip(steps(input)?).zip(steps(output)?) {
+        if there != here {
+            let name = crate::source::escape(&input.column.name);
+            let expected = format!("{there} symbols, as many as steps in `{name}`");
+            let refusal = Refusal { expected, found: format!("{here}") };
+            return Err(rows.table.refuse(row, &output.column.name, refusal));
+        }
+    }
+    Ok(())
+}
+
 /// Whether nothing goes in: an output that is written needs no input.
 pub(crate) fn written_alone(outputs: &[Column]) -> bool {
     !outputs.is_empty() && outputs.iter().all(|output| output.feature.name == "text")
 }
+
+#[cfg(test)]
+mod tests;

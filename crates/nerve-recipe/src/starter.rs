@@ -17,7 +17,7 @@ pub struct Template {
 }
 
 /// The ready recipes.
-pub const TEMPLATES: [Template; 9] = [
+pub const TEMPLATES: [Template; 11] = [
     Template {
         name: "mnist-cnn",
         doc: "handwritten digits with a small convolutional network; runs as it is",
@@ -62,6 +62,16 @@ pub const TEMPLATES: [Template; 9] = [
         name: "recommender",
         doc: "ratings of things by people",
         text: include_str!("../templates/recommender.toml"),
+    },
+    Template {
+        name: "translation",
+        doc: "texts that are written from other texts",
+        text: include_str!("../templates/translation.toml"),
+    },
+    Template {
+        name: "language-model",
+        doc: "a text that goes on, letter by letter",
+        text: include_str!("../templates/language-model.toml"),
     },
 ];
 

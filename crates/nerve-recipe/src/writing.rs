@@ -5,6 +5,7 @@ use crate::predictor::{ModelError, Predictor};
 use nerve_core::{RunError, Shape, Tensor, compile};
 use nerve_data::features::{Answer, Output, Writing};
 use nerve_data::{Array, Batch, DataError, Values};
+use nerve_formats::Meaning;
 use nerve_nn::Context;
 use nerve_nn::generate::{GenerateError, Generated, Generator, Options};
 use std::ops::ControlFlow;
@@ -34,6 +35,12 @@ pub struct Known {
 }
 
 impl Predictor {
+    /// Whether the output is tokens: a text that is written, or tags of the steps of an input.
+    pub(crate) fn in_steps(&self) -> bool {
+        let [output] = &self.features().outputs[..] else { return false };
+        matches!(output.feature.meaning(), Meaning::Tokens { .. })
+    }
+
     /// What writes the output, if it is a text that is written.
     pub(crate) fn writing(&self) -> Option<&dyn Writing> {
         let [output] = &self.features().outputs[..] else { return None };

@@ -75,9 +75,12 @@ impl Served {
             file: nerve_formats::escape(&file.to_string_lossy(), 200),
             message,
         };
-        if predictor.features().asked < predictor.features().fed {
-            let message = "its output is a text that is written token by token, which a server does not do: `nerve predict` \
-                           writes it from a table, `nerve generate` continues a text";
+        let tokens = |it: &nerve_recipe::features::Fitted| {
+            matches!(it.feature.meaning(), nerve_formats::Meaning::Tokens { .. })
+        };
+        if predictor.features().outputs.iter().any(tokens) {
+            let message = "its output is a text or a sequence, step by step, which a server does not answer with: `nerve \
+                           predict` writes it from a table, `nerve generate` continues a text";
             return Err(refuse(message.into()));
         }
         let sha256 = digest(file).map_err(|error| refuse(error.to_string()))?;

@@ -277,6 +277,12 @@ pub trait Output {
     /// What the values that the network gave for one example say.
     fn answer(&self, values: &[f32]) -> Answer;
 
+    /// The same where the example has so many steps, of an output that has one value for each: others have none.
+    fn answer_steps(&self, values: &[f32], steps: usize) -> Answer {
+        let _ = steps;
+        self.answer(values)
+    }
+
     /// What a stored target says: the truth beside an answer.
     fn truth(&self, stored: &Values, row: usize) -> Answer;
 

@@ -1,4 +1,4 @@
-//! `sequence`: symbols in an order: events, amino acids, notes.
+//! `sequence`: symbols in an order: events, amino acids, notes; as an output, one for each step of an input.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use nerve_formats::spec::{Args, Kind, Param, Peers, Spec, Value};
 use serde_json::{Value as Json, json};
 
 use super::cell::{NAME_NA, Words};
-use super::{Entry, Feature, Fitting, Guess, Refusal, Role, Setting, list};
-use crate::{Cell, Cells, Column, Element, Slice};
+use super::{Answer, Entry, Feature, Fitting, Guess, Head, Output, Refusal, Role, Setting, list};
+use crate::{Cell, Cells, Column, Element, Slice, Values};
 
 pub(super) const ENTRY: Entry = Entry { spec: &SPEC, infer, begin, restore };
 
@@ -91,10 +91,8 @@ impl Reading {
 }
 
 fn begin(args: &Args, setting: &Setting) -> Result<Box<dyn Fitting>, String> {
-    if setting.role == Role::Output {
-        return Err("a sequence is no output; a text is".into());
-    }
     Ok(Box::new(Fit {
+        role: setting.role,
         reading: Reading::of(args),
         max_len: args.has("max_len").then(|| args.usize("max_len")),
         most: args.usize("max_symbols"),
@@ -103,16 +101,18 @@ fn begin(args: &Args, setting: &Setting) -> Result<Box<dyn Fitting>, String> {
     }))
 }
 
-fn restore(args: &Args, _: &Setting, state: &Json) -> Result<Arc<dyn Feature>, String> {
+fn restore(args: &Args, setting: &Setting, state: &Json) -> Result<Arc<dyn Feature>, String> {
     let symbols = state["symbols"].as_array().ok_or("`symbols` is no list")?;
     let symbols: Option<Vec<String>> =
         symbols.iter().map(|symbol| symbol.as_str().map(str::to_string)).collect();
     let len = state["len"].as_u64().filter(|len| (1..=1 << 20).contains(len));
     let len = len.ok_or("`len` is no length")? as usize;
-    Ok(Arc::new(Sequence::new(Reading::of(args), symbols.ok_or("a symbol is no text")?, len)))
+    let symbols = symbols.ok_or("a symbol is no text")?;
+    Ok(Arc::new(Sequence::new(Reading::of(args), setting.role, symbols, len)))
 }
 
 struct Fit {
+    role: Role,
     reading: Reading,
     max_len: Option<usize>,
     most: usize,
@@ -140,7 +140,7 @@ impl Fitting for Fit {
         symbols.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         symbols.truncate(self.most);
         let symbols = symbols.into_iter().map(|(symbol, _)| symbol).collect();
-        let mut sequence = Sequence::new(self.reading, symbols, len);
+        let mut sequence = Sequence::new(self.reading, self.role, symbols, len);
         if cut > 0 {
             let rows = self.lens.len();
             sequence.notes.push(format!(
@@ -155,6 +155,7 @@ impl Fitting for Fit {
 #[derive(Clone, Debug)]
 struct Sequence {
     reading: Reading,
+    role: Role,
     symbols: Vec<String>,
     numbers: BTreeMap<String, i32>,
     len: usize,
@@ -162,9 +163,9 @@ struct Sequence {
 }
 
 impl Sequence {
-    fn new(reading: Reading, symbols: Vec<String>, len: usize) -> Sequence {
+    fn new(reading: Reading, role: Role, symbols: Vec<String>, len: usize) -> Sequence {
         let numbers = symbols.iter().cloned().zip(FIRST..).collect();
-        Sequence { reading, symbols, numbers, len, notes: Vec::new() }
+        Sequence { reading, role, symbols, numbers, len, notes: Vec::new() }
     }
 }
 
@@ -197,6 +198,58 @@ impl Feature for Sequence {
     fn notes(&self) -> Vec<String> {
         self.notes.clone()
     }
+
+    fn output(&self) -> Option<&dyn Output> {
+        (self.role == Role::Output).then_some(self as &dyn Output)
+    }
+}
+
+impl Sequence {
+    /// Symbols as they would stand in a cell.
+    fn text(&self, numbers: &[i32]) -> Answer {
+        let name = |number: &i32| match usize::try_from(number - FIRST) {
+            Ok(at) => self.symbols.get(at).map_or("(unknown)", String::as_str),
+            Err(_) => "(unknown)",
+        };
+        let between = match (self.reading.characters, self.reading.separator.as_str()) {
+            (true, _) => "",
+            (false, "") => " ",
+            (false, separator) => separator,
+        };
+        Answer::Text(numbers.iter().map(name).collect::<Vec<_>>().join(between))
+    }
+}
+
+impl Output for Sequence {
+    fn head(&self) -> Head {
+        Head {
+            shape: vec![self.symbols.len() + FIRST as usize, self.len],
+            loss: "sequence_cross_entropy",
+            metrics: &["token_accuracy"],
+        }
+    }
+
+    fn answer(&self, values: &[f32]) -> Answer {
+        self.answer_steps(values, self.len)
+    }
+
+    /// What fills up and what is unknown is never the answer.
+    fn answer_steps(&self, values: &[f32], steps: usize) -> Answer {
+        let best = |step: usize| {
+            let score = |symbol: i32| values[symbol as usize * self.len + step];
+            let last = FIRST + self.symbols.len() as i32;
+            (FIRST..last).fold(FIRST, |best, i| if score(i) > score(best) { i } else { best })
+        };
+        let all: Vec<i32> = (0..steps.min(self.len)).map(best).collect();
+        self.text(&all)
+    }
+
+    fn truth(&self, stored: &Values, row: usize) -> Answer {
+        let Values::I32(stored) = stored else { unreachable!("symbols are stored as i32") };
+        let stored = &stored[row * self.len..][..self.len];
+        let end = stored.iter().position(|&number| number == 0).unwrap_or(self.len);
+        self.text(&stored[..end])
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +281,19 @@ mod tests {
         let feature = fit("sequence", &[("max_symbols", "1")], Role::Input, &seen);
         assert_eq!(stored(&*feature, &seen, 0), Ok(vec![2, 1, 1].into()));
         assert!(fit_error("sequence", &[], Role::Input, &texts(&[""])).contains("no symbol"));
-        assert!(fit_error("sequence", &[], Role::Output, &seen).contains("no output"));
+    }
+
+    #[test]
+    fn an_output_has_a_symbol_for_each_step() {
+        let seen = texts(&["N V N", "N V", "D"]);
+        let feature = fit("sequence", &[], Role::Output, &seen);
+        let output = feature.output().unwrap();
+        // N twice more than the others, then V, then D, behind what fills up and what is unknown.
+        assert_eq!(output.head().shape, [5, 3]);
+        let Ok(values) = stored(&*feature, &seen, 1) else { panic!("numbers") };
+        assert_eq!(output.truth(&values, 0), Answer::Text("N V".into()));
+        let mut scores = vec![0.0; 15];
+        (scores[0], scores[4 * 3], scores[2 * 3 + 1]) = (9.0, 1.0, 1.0);
+        assert_eq!(output.answer_steps(&scores, 2), Answer::Text("D N".into()));
     }
 }

@@ -33,6 +33,13 @@ pub fn register(extra: Extra) {
 /// Opens a file that is no folder.
 pub(super) fn open(path: &Path, options: &Options) -> Result<Box<dyn Source>, DataError> {
     let format = of(path, options)?;
+    if options.pieces.is_some() && format != "text" {
+        return Err(DataError::Option {
+            option: "pieces",
+            expected: "a plain text, which is cut into them".into(),
+            found: format!("a {format} file"),
+        });
+    }
     Ok(match format {
         "csv" => Box::new(csv::Csv::open(path, false, options)?),
         "tsv" => Box::new(csv::Csv::open(path, true, options)?),

@@ -13,7 +13,7 @@ pub const FORMATS: [&str; 13] = [
 const NAMES: Kind = Kind::List { of: &Kind::Text, min_len: 1, max_len: 10_000 };
 
 /// The keys that say how the files of `[data]` are read.
-pub static PARAMS: [Param; 9] = [
+pub static PARAMS: [Param; 10] = [
     Param::optional(
         "format",
         Kind::Choice(&FORMATS),
@@ -55,6 +55,11 @@ pub static PARAMS: [Param; 9] = [
         "whether a text file is one row; otherwise each line is",
     ),
     Param::optional(
+        "pieces",
+        Kind::int(2, 1 << 20),
+        "a plain text is cut into rows of so many characters, the ends of its lines among them",
+    ),
+    Param::optional(
         "labels",
         Kind::Text,
         "the labels of the idx images of `path` or `train`; without it the file of the same name with `labels` for `images`",
@@ -87,6 +92,8 @@ pub struct Options {
     pub skip_ragged: bool,
     /// Whether a text file is one row.
     pub document: bool,
+    /// Into rows of how many characters a text file is cut.
+    pub pieces: Option<usize>,
     /// The file of labels beside a file of images.
     pub labels: Option<PathBuf>,
 }
@@ -102,6 +109,7 @@ impl Default for Options {
             encoding: None,
             skip_ragged: false,
             document: false,
+            pieces: None,
             labels: None,
         }
     }
@@ -120,6 +128,7 @@ impl Options {
             encoding: text("encoding"),
             skip_ragged: args.text("ragged") == "skip",
             document: args.bool("document"),
+            pieces: args.has("pieces").then(|| args.usize("pieces")),
             labels: text("labels").map(PathBuf::from),
         }
     }

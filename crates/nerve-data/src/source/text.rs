@@ -1,4 +1,4 @@
-//! Plain text: a line a row, a document a row, or texts side by side.
+//! Plain text: a line a row, a document a row, so many characters a row, or texts side by side.
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,14 @@ impl Lines {
             );
         }
         check_names(&paths[0], &columns)?;
+        if options.pieces.is_some() && (options.document || paths.len() > 1) {
+            return Err(DataError::Option {
+                option: "pieces",
+                expected: "one text, which is not a `document` of one row".into(),
+                found: if options.document { "document = true" } else { "texts side by side" }
+                    .into(),
+            });
+        }
         Ok(Lines { paths: paths.to_vec(), columns, options: options.clone() })
     }
 }
@@ -55,6 +63,7 @@ impl Source for Lines {
             texts: texts.collect::<Result<_, FormatError>>()?,
             columns: self.columns.clone(),
             document: self.options.document,
+            pieces: self.options.pieces,
             any: false,
         }))
     }
@@ -122,6 +131,7 @@ struct LineChunks {
     texts: Vec<Text>,
     columns: Vec<String>,
     document: bool,
+    pieces: Option<usize>,
     any: bool,
 }
 
@@ -168,6 +178,29 @@ impl LineChunks {
         self.table(cells, vec![(0, 1)]).map(Some)
     }
 
+    /// The text in rows of so many characters, the last of which may be shorter.
+    fn cut(&mut self, length: usize) -> Result<Option<Table>, DataError> {
+        if self.any {
+            return Ok(None);
+        }
+        self.any = true;
+        let path = self.texts[0].path.clone();
+        let text = self.texts[0].rest()?;
+        if text.trim().is_empty() {
+            return Err(empty(&path, "no text").into());
+        }
+        let (mut cells, mut lines, mut rest, mut line) = (Texts::default(), Vec::new(), text, 1);
+        while !rest.is_empty() {
+            let end = rest.char_indices().nth(length).map_or(rest.len(), |(at, _)| at);
+            let (piece, behind) = rest.split_at(end);
+            cells.push(Some(piece));
+            lines.push((0, line));
+            line += piece.bytes().filter(|&byte| byte == b'\n').count() as u64;
+            rest = behind;
+        }
+        self.table(vec![cells], lines).map(Some)
+    }
+
     fn table(&self, cells: Vec<Texts>, lines: Vec<(u32, u64)>) -> Result<Table, DataError> {
         let named = self.columns.iter().zip(cells);
         let columns =
@@ -182,6 +215,9 @@ impl Chunks for LineChunks {
     fn next(&mut self, rows: usize) -> Result<Option<Table>, DataError> {
         if self.document {
             return self.document();
+        }
+        if let Some(length) = self.pieces {
+            return self.cut(length);
         }
         let mut lines = Vec::new();
         let mut cells: Vec<Texts> = self.columns.iter().map(|_| Texts::default()).collect();
@@ -250,6 +286,20 @@ mod tests {
             (rows(&table), table.columns()[0].name.as_str()),
             (vec![vec!["a\n\nb\n".to_string()]], "play")
         );
+    }
+
+    #[test]
+    fn a_text_is_cut_into_pieces_of_as_many_characters() {
+        let options = Options { pieces: Some(3), ..Options::default() };
+        let table = read_as("t.txt", "a\n\u{e9}bc\nd", &options).unwrap();
+        let column = &table.columns()[0].cells;
+        let texts: Vec<_> = (0..table.rows()).map(|row| column.get(row)).collect();
+        assert_eq!(texts, ["a\n\u{e9}", "bc\n", "d"].map(crate::Cell::Text));
+        assert_eq!([table.place(0), table.place(2)], ["t.txt:1", "t.txt:3"]);
+        assert!(read_as("t.txt", " \n", &options).unwrap_err().contains("no text"));
+        let both = Options { document: true, ..options.clone() };
+        assert!(read_as("t.txt", "abc", &both).unwrap_err().contains("pieces"));
+        assert!(read_as("t.csv", "a,b\n1,2\n", &options).unwrap_err().contains("a plain text"));
     }
 
     #[test]

@@ -165,8 +165,9 @@ impl Rules {
                 units.extend(normal.split_word_bounds().filter(wanted));
             }
             Cut::Characters if self.blanks => {
-                let ends = normal.char_indices().map(|(at, c)| &normal[at..at + c.len_utf8()]);
-                units.extend(ends.filter(|unit| *unit == "\n" || !unit.contains(char::is_control)));
+                let all =
+                    normal.char_indices().filter(|(_, c)| c.is_whitespace() || !c.is_control());
+                units.extend(all.map(|(at, c)| &normal[at..at + c.len_utf8()]));
             }
             Cut::Characters => characters(normal, &mut units),
         }

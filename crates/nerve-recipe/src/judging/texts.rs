@@ -1,4 +1,4 @@
-//! Texts that a model writes or continues, beside those that it should have.
+//! Texts that a model writes or continues, and tags of steps, beside those that it should have.
 
 use crate::data::Rows;
 use crate::predictor::{ModelError, Predictor};
@@ -6,10 +6,10 @@ use crate::writing::Known;
 use nerve_data::features::{Answer, Writing};
 use nerve_data::{DataError, Element, Table, Values};
 use nerve_train::TrainError;
-use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, cell_text};
+use nerve_train::judge::{Answers, Baseline, Judgeable, Judged, TextSort, cell_text};
 
 impl Predictor {
-    /// As [`judged`](Predictor::judged), for an output that is written. What is true is the text as it stands in the table.
+    /// As [`judged`](Predictor::judged), for an output of tokens. What is true is the text as it stands in the table.
     pub(super) fn judged_texts(
         &self,
         part: &str,
@@ -17,13 +17,16 @@ impl Predictor {
         train: Option<&Rows>,
     ) -> Result<Judged, ModelError> {
         let features = self.features();
-        let (column, writing) =
-            (&features.outputs[0].column.name, self.writing().expect("it is written"));
-        let written = features.asked > 0;
+        let (column, writing) = (&features.outputs[0].column.name, self.writing());
+        let sort = match (writing.is_some(), features.asked) {
+            (true, 0) => TextSort::Continued,
+            (true, _) => TextSort::Written,
+            (false, _) => TextSort::Tagged,
+        };
         let rows = &self.samples(rows, true)?;
         let truth = texts(&rows.table, column, &rows.rows)?;
         let mut answer = vec![String::new(); truth.len()];
-        if written {
+        if sort != TextSort::Continued {
             let mut next = answer.iter_mut();
             self.answers(rows, false, |said| {
                 if let (Some(place), [Answer::Text(text)]) = (next.next(), &said.answers[..]) {
@@ -33,15 +36,16 @@ impl Predictor {
             })?;
         }
         let longest = features.outputs[0].feature.stored().0[0];
-        let letters: Vec<f64> = truth.iter().map(|text| letters(writing, text, longest)).collect();
+        let letters = |text: &String| writing.map_or(f64::NAN, |it| letters(it, text, longest));
+        let letters: Vec<f64> = truth.iter().map(letters).collect();
         let known = numbers(&self.known(rows)?, &letters);
-        let answers = Answers::Texts { truth, answer, known, written };
+        let answers = Answers::Texts { truth, answer, known, sort };
         if answers.rows() == 0 {
             return Err(DataError::Empty { what: part.into() }.into());
         }
         let mut judgeable = Judgeable::new(column, answers);
         let source = features.inputs.iter().find(|it| it.column.feature.name == "text");
-        if let (true, Some(source)) = (written, source) {
+        if let (TextSort::Written, Some(source)) = (sort, source) {
             let copied = texts(&rows.table, &source.column.name, &rows.rows)?;
             judgeable.baselines.push(Baseline::copied(copied));
         }

@@ -92,3 +92,91 @@ fn a_text_is_written_from_the_end_and_its_model_file_writes_the_same() {
         assert_eq!(texts, greedy);
     }
 }
+
+const LETTERS: &str = "task = \"generation\"\n[data]\npath = \"x.csv\"\n\
+    [[output]]\nname = \"text\"\ntype = \"text\"\nend = false\n\
+    tokenizer = { type = \"characters\", blanks = \"keep\", lower = false }\n\
+    decoder = { type = \"generator\", layers = 1, dim = 32, heads = 2 }\n\
+    generate = { method = \"sample\", temperature = 0.7 }\n\
+    [trainer]\nepochs = 30\nbatch_size = 16\noptimizer = { type = \"adam\", lr = 3e-3 }\n";
+
+/// Pieces of sixteen characters of one long text, in which each line counts on.
+fn lines() -> Rows {
+    let text: String = (0..1200).map(|i| ["one\n", "two ", "three\n"][i % 3]).collect();
+    let letters: Vec<char> = text.chars().collect();
+    let pieces: Vec<String> = letters.chunks(16).map(|piece| piece.iter().collect()).collect();
+    let cells = Cells::Text(pieces.iter().map(|piece| Some(piece.as_str())).collect());
+    let column = Column { name: "text".into(), cells };
+    Rows::all(Table::new(vec![column], Origin::default()).unwrap())
+}
+
+#[test]
+fn a_text_goes_on_for_longer_than_the_model_looks_back() {
+    let recipe = Recipe::load(Source::new("r.toml", LETTERS), &[]).unwrap();
+    let tables = crate::Tables { train: lines(), validation: None, test: None };
+    let session = Session::with(&recipe, &tables).unwrap();
+    session.fit(Arc::new(AtomicBool::new(false)), None, &mut []).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    session.write(&path).unwrap();
+    let predictor = Predictor::open(&path).unwrap();
+    let goes_on = |strategy: Option<Strategy>, seed| {
+        let mut writer = predictor.writer().unwrap().unwrap();
+        assert!(writer.continues());
+        writer.options().max_new = 60;
+        writer.options().seed = seed;
+        if let Some(strategy) = strategy {
+            writer.options().strategy = strategy;
+        }
+        let mut text = String::new();
+        let mut tell = |piece: &str| {
+            text.push_str(piece);
+            ControlFlow::Continue(())
+        };
+        writer.stream("one\ntw", &mut tell).unwrap();
+        text
+    };
+    let expected: String =
+        "o three\none\ntwo three\none\ntwo three\none\ntwo three\none\ntwo three\n".into();
+    assert_eq!(goes_on(Some(Strategy::Greedy), 0), expected[..60]);
+    crate::machine::set_threads(1);
+    let once = goes_on(None, 5);
+    crate::machine::set_threads(2);
+    assert_eq!(goes_on(None, 5), once);
+    let judged = predictor.judged("test", &lines(), Some(&lines())).unwrap();
+    let options = nerve_train::judge::Options::default();
+    let verdict = nerve_train::judge::judge(&judged, &options).unwrap();
+    let bits = verdict.outputs[0].score("bits_per_character").unwrap();
+    let (name, unigram) = &verdict.outputs[0].baselines[0];
+    assert_eq!((bits.name.as_str(), name.as_str()), ("bits_per_character", "unigram"));
+    // Where a piece begins is a matter of chance, all the rest is not.
+    assert!(bits.value < 0.4 && unigram[0] > 2.5, "{} {unigram:?}", bits.value);
+    let rows = predictor.answers(&lines(), false, |_| Ok(())).unwrap_err().to_string();
+    assert!(rows.contains("`nerve generate` asks it"), "{rows}");
+}
+
+#[test]
+fn each_step_of_an_input_is_named() {
+    let recipe = "task = \"tagging\"\n[data]\npath = \"x.csv\"\n\
+        [[input]]\nname = \"there\"\ntype = \"sequence\"\n\
+        encoder = { type = \"rnn\", units = 24, bidirectional = true, width = 16 }\n\
+        [[output]]\nname = \"back\"\ntype = \"sequence\"\n\
+        [trainer]\nepochs = 25\nbatch_size = 32\noptimizer = { type = \"adam\", lr = 1e-2 }\n";
+    let recipe = Recipe::load(Source::new("r.toml", recipe), &[]).unwrap();
+    let tables =
+        crate::Tables { train: Rows::all(reversed(1600, 1)), validation: None, test: None };
+    let session = Session::with(&recipe, &tables).unwrap();
+    session.fit(Arc::new(AtomicBool::new(false)), None, &mut []).unwrap();
+    let (predictor, rows) = (session.predictor(), Rows::all(reversed(70, 2)));
+    let judged = predictor.judged("test", &rows, Some(&tables.train)).unwrap();
+    let options = nerve_train::judge::Options::default();
+    let verdict = nerve_train::judge::judge(&judged, &options).unwrap();
+    let accuracy = verdict.outputs[0].score("token_accuracy").unwrap().value;
+    assert!(accuracy > 0.97, "{accuracy}");
+    assert!(verdict.outputs[0].baselines[0].1[0] < 0.4);
+    // As many tags as there are steps.
+    let Cells::Text(there) = &rows.table.column("there").unwrap().cells else { panic!() };
+    for (row, text) in said(&predictor, &rows).iter().enumerate() {
+        assert_eq!(text.split(' ').count(), there.get(row).unwrap().split(' ').count(), "{text}");
+    }
+}

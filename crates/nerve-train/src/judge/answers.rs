@@ -70,14 +70,14 @@ pub enum Answers {
     Texts {
         /// The right ones.
         truth: Vec<String>,
-        /// What was written; nothing where a text was not written but continued.
+        /// The answers; nothing where texts are continued.
         answer: Vec<String>,
         /// How well the network knew each of the right ones: the sum of −ln p over its tokens, how many tokens it has, how
         /// many of them were held to be the likeliest, and how many characters they are. NaN where that is not known.
         /// `[rows, 4]`.
         known: Vec<f64>,
-        /// Whether texts are written, and not continued.
-        written: bool,
+        /// How they come about.
+        sort: TextSort,
     },
     /// The class of each pixel: how often each class was taken for each other.
     Masks {
@@ -86,6 +86,17 @@ pub enum Answers {
         /// For each row the counts by actual and predicted class, `[rows, classes, classes]`.
         counts: Vec<f64>,
     },
+}
+
+/// How texts come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextSort {
+    /// From something else: a translation.
+    Written,
+    /// From their own beginning.
+    Continued,
+    /// A word for each step of an input.
+    Tagged,
 }
 
 /// The quantiles of forecasts.
@@ -157,7 +168,7 @@ impl Baseline {
         Baseline { name: "copy of the source".into(), guess: Guess::Texts(source, known) }
     }
 
-    /// Each token as likely as it is frequent in the training part, whatever stands before it; `known` as in
+    /// Each token or tag as likely as it is frequent in the training part, whatever stands before it; `known` as in
     /// [`Answers::Texts`].
     pub fn unigram(known: Vec<f64>) -> Baseline {
         let nothing = vec![String::new(); known.len() / 4];
@@ -270,7 +281,7 @@ impl Answers {
                 Answers::forecast(values.len() / at.len().max(1), Some(bands))
             }
             Answer::Pixels(_) => Answers::Masks { names: names.clone(), counts: Vec::new() },
-            Answer::Text(_) => Answers::texts(true),
+            Answer::Text(_) => Answers::texts(TextSort::Written),
             Answer::Several(p) => Answers::Sets {
                 names: named(p.len())?,
                 truth: Vec::new(),
@@ -279,10 +290,10 @@ impl Answers {
         })
     }
 
-    /// No texts yet, that are written or continued.
-    pub fn texts(written: bool) -> Answers {
+    /// No texts yet.
+    pub fn texts(sort: TextSort) -> Answers {
         let (truth, answer, known) = (Vec::new(), Vec::new(), Vec::new());
-        Answers::Texts { truth, answer, known, written }
+        Answers::Texts { truth, answer, known, sort }
     }
 
     fn forecast(horizon: usize, bands: Option<Bands>) -> Answers {
@@ -449,10 +460,10 @@ impl Answers {
                 shape: shape.clone(),
                 scores: some(scores, pictures::SCORES, rows),
             },
-            Answers::Texts { truth, answer, known, written } => {
+            Answers::Texts { truth, answer, known, sort } => {
                 let texts = |all: &[String]| rows.iter().map(|&row| all[row].clone()).collect();
                 let (truth, answer) = (texts(truth), texts(answer));
-                Answers::Texts { truth, answer, known: some(known, 4, rows), written: *written }
+                Answers::Texts { truth, answer, known: some(known, 4, rows), sort: *sort }
             }
             Answers::Masks { names, counts } => Answers::Masks {
                 names: names.clone(),

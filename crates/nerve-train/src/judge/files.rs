@@ -333,6 +333,7 @@ pub(super) fn main_scores(scores: &[Score]) -> Vec<usize> {
         "bleu",
         "chrf",
         "bits_per_character",
+        "token_accuracy",
         "perplexity",
     ];
     let place = |name: &&str| scores.iter().position(|score| score.name == *name);

@@ -65,7 +65,7 @@ mod threshold;
 mod verdict;
 mod worst;
 
-pub use answers::{Answers, Bands, Baseline, Guess};
+pub use answers::{Answers, Bands, Baseline, Guess, TextSort};
 pub use bootstrap::Bootstrap;
 pub use compare::{Difference, OutputDifference, compare};
 pub use curves::{BINS, Bin, Point, StepError, by_step, curve, reliability};

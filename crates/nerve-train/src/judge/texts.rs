@@ -1,17 +1,17 @@
 //! Scores of texts that are written or continued.
 
-use super::answers::Answers;
+use super::answers::{Answers, TextSort};
 use super::family::{Better, Family, Named};
 use crate::metrics::text::{Bleu, Chrf};
 
 /// The families that suit texts.
 pub(super) fn families(answers: &Answers) -> Vec<Box<dyn Family>> {
-    let Answers::Texts { truth, answer, known, written } = answers else { return Vec::new() };
+    let Answers::Texts { truth, answer, known, sort } = answers else { return Vec::new() };
     let mut all: Vec<Box<dyn Family>> = Vec::new();
-    if *written {
+    if *sort == TextSort::Written {
         all.push(Box::new(Translated::new(truth, answer)));
     }
-    all.push(Box::new(Surprise { known: known.clone(), written: *written }));
+    all.push(Box::new(Surprise { known: known.clone(), sort: *sort }));
     all
 }
 
@@ -51,13 +51,13 @@ impl Family for Translated {
 /// How well the right texts are known.
 struct Surprise {
     known: Vec<f64>,
-    written: bool,
+    sort: TextSort,
 }
 
 impl Family for Surprise {
     fn scores(&self) -> Vec<Named> {
-        let mut all = vec![("perplexity", Better::Lower), ("token_accuracy", Better::Higher)];
-        if !self.written {
+        let mut all = vec![("token_accuracy", Better::Higher), ("perplexity", Better::Lower)];
+        if self.sort == TextSort::Continued {
             all.insert(0, ("bits_per_character", Better::Lower));
         }
         all.into_iter().map(|(name, better)| (name.into(), better)).collect()
@@ -72,9 +72,9 @@ impl Family for Surprise {
             }
         }
         let [surprise, tokens, right, letters] = sums;
-        if !self.written {
+        if self.sort == TextSort::Continued {
             out.push(surprise / std::f64::consts::LN_2 / letters);
         }
-        out.extend([(surprise / tokens).exp(), right / tokens]);
+        out.extend([right / tokens, (surprise / tokens).exp()]);
     }
 }
