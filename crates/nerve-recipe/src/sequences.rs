@@ -127,7 +127,7 @@ fn keep_steps(
             }
             let mut encoder = (**encoder).clone();
             encoder.args = encoder.args.with("reduce", Value::text("none"));
-            input.args = input.args.with("encoder", item(encoder));
+            input.args = input.args.with("encoder", item(ordered(encoder)));
             None
         }
         _ => None,

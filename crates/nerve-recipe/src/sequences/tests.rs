@@ -38,7 +38,7 @@ fn the_encoder_keeps_the_steps_that_the_decoder_looks_at() {
     refused(
         "heads = 2 }\n[[output]]",
         "reduce = \"mean\" }\n[[output]]",
-        "6:11",
+        "6:20",
         "one row of all steps",
     );
 }
@@ -50,11 +50,11 @@ fn decoders_are_those_of_their_outputs() {
     refused(
         "type = \"text\"\ndecoder",
         "type = \"category\"\ndecoder",
-        "10:11",
+        "10:20",
         "`generator` writes a text",
     );
     refused(of, "\"tagger\"", "10:11", "`tagger` gives a sequence");
-    refused("heads = 2 }\n[[output]]", "head = 2 }\n[[output]]", "6:46", "unknown key `head`");
+    refused("heads = 2 }\n[[output]]", "head = 2 }\n[[output]]", "6:44", "unknown key `head`");
     let two = format!("{TRANSLATION}[[output]]\nname = \"n\"\ntype = \"number\"\n");
     assert!(load(&two).unwrap_err().contains("a text that comes out is the only output"));
     let none = TRANSLATION.replace("[[output]]\nname = \"fr\"\n", "[[output]]\nname = \"en\"\n");
@@ -101,7 +101,7 @@ fn tokenizers_are_shared_with_a_text_that_is_there() {
         (shared("fr", "tokenizer = \"words\"\n"), "`fr` has another tokenizer"),
     ] {
         let error = load(&text).unwrap_err();
-        assert!(error.contains(message) && error.contains("r.toml:6:45"), "{error}");
+        assert!(error.contains(message) && error.contains("r.toml:6:43"), "{error}");
     }
     let streamed = shared("fr", "").replace("[data]\n", "[data]\nstream = true\n");
     assert!(load(&streamed).unwrap_err().contains("a tokenizer shared with `fr`"));
@@ -128,7 +128,7 @@ fn what_has_no_steps_cannot_be_looked_at() {
     let one = TRANSLATION.replace("\"transformer\", dim = 8, heads = 2", "\"parallel_cnn\"");
     let error = session(&one, &tables).err().unwrap();
     assert!(error.contains("`generator` looks at the steps of its input"), "{error}");
-    assert!(error.contains("r.toml:10:11"), "{error}");
+    assert!(error.contains("r.toml:10:20"), "{error}");
     let number = TRANSLATION.replace(
         "type = \"text\"\nencoder = { type = \"transformer\", dim = 8, heads = 2 }",
         "type = \"number\"",

@@ -68,8 +68,8 @@ fn a_text_is_written_from_the_end_and_its_model_file_writes_the_same() {
     assert!(score("perplexity") < 1.1, "{}", score("perplexity"));
     let [(copy, _), (unigram, known)] = &verdict.outputs[0].baselines[..] else { panic!() };
     assert_eq!((copy.as_str(), unigram.as_str()), ("copy of the source", "unigram"));
-    // The order of the scores is bleu, chrf, perplexity, token_accuracy: four digits and an end.
-    assert!(known[2] > 4.0 && known[2] < 5.5, "{known:?}");
+    // The order of the scores is bleu, chrf, token_accuracy, perplexity: four digits and an end.
+    assert!(known[3] > 4.0 && known[3] < 5.5, "{known:?}");
     let greedy = said(&predictor, &rows);
     assert_eq!(greedy, said(&session.predictor(), &rows));
     // The likeliest text is what beams find too, and what is drawn from one token is no chance.
@@ -155,6 +155,21 @@ fn a_text_goes_on_for_longer_than_the_model_looks_back() {
     assert!(rows.contains("`nerve generate` asks it"), "{rows}");
 }
 
+/// Words of digits, and for each digit the one before it.
+fn before(rows: usize, seed: u64) -> Table {
+    let digits = reversed(rows, seed);
+    let Cells::Text(there) = &digits.column("there").unwrap().cells else { panic!() };
+    let tags = (0..rows).map(|row| {
+        let text = there.get(row).unwrap();
+        format!("x {}", &text[..text.len() - 1]).trim_end().to_string()
+    });
+    let tags: Vec<String> = tags.collect();
+    let cells = Cells::Text(tags.iter().map(|text| Some(text.as_str())).collect());
+    let there = Column { name: "there".into(), cells: Cells::Text(there.clone()) };
+    let columns = vec![there, Column { name: "back".into(), cells }];
+    Table::new(columns, Origin::default()).unwrap()
+}
+
 #[test]
 fn each_step_of_an_input_is_named() {
     let recipe = "task = \"tagging\"\n[data]\npath = \"x.csv\"\n\
@@ -163,17 +178,16 @@ fn each_step_of_an_input_is_named() {
         [[output]]\nname = \"back\"\ntype = \"sequence\"\n\
         [trainer]\nepochs = 25\nbatch_size = 32\noptimizer = { type = \"adam\", lr = 1e-2 }\n";
     let recipe = Recipe::load(Source::new("r.toml", recipe), &[]).unwrap();
-    let tables =
-        crate::Tables { train: Rows::all(reversed(1600, 1)), validation: None, test: None };
+    let tables = crate::Tables { train: Rows::all(before(800, 1)), validation: None, test: None };
     let session = Session::with(&recipe, &tables).unwrap();
     session.fit(Arc::new(AtomicBool::new(false)), None, &mut []).unwrap();
-    let (predictor, rows) = (session.predictor(), Rows::all(reversed(70, 2)));
+    let (predictor, rows) = (session.predictor(), Rows::all(before(70, 2)));
     let judged = predictor.judged("test", &rows, Some(&tables.train)).unwrap();
     let options = nerve_train::judge::Options::default();
     let verdict = nerve_train::judge::judge(&judged, &options).unwrap();
     let accuracy = verdict.outputs[0].score("token_accuracy").unwrap().value;
     assert!(accuracy > 0.97, "{accuracy}");
-    assert!(verdict.outputs[0].baselines[0].1[0] < 0.4);
+    assert!(verdict.outputs[0].baselines[0].1[0] < 0.5);
     // As many tags as there are steps.
     let Cells::Text(there) = &rows.table.column("there").unwrap().cells else { panic!() };
     for (row, text) in said(&predictor, &rows).iter().enumerate() {
