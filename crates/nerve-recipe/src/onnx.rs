@@ -52,8 +52,8 @@ impl Predictor {
         if self.writing().is_some() {
             let name = crate::source::escape(&self.features().outputs[0].column.name);
             return Err(ExportError::Usage(format!(
-                "`{name}` is written token by token, each from those before it, which an ONNX file does not do: `nerve predict` \
-                 and `nerve serve` write it"
+                "`{name}` is written token by token, each from those before it, which an ONNX file does not do: `nerve predict` or \
+                 `nerve generate` write it"
             )));
         }
         let plan = Plan::new(self, wanted.preprocessing);
