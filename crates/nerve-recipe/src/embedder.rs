@@ -8,7 +8,7 @@
 //!                     how the tokens' rows become one, if the folder has them; else their mean, of length 1
 //! ```
 
-mod config;
+pub(crate) mod config;
 
 use nerve_core::{Compiled, DType, Tensor, compile};
 use nerve_data::text::{Tokenizer, read_tokenizer};

@@ -25,6 +25,7 @@ pub mod onnx;
 pub mod overrides;
 mod per_series;
 pub mod predictor;
+mod pretrained;
 pub mod recipe;
 pub mod reference;
 mod resolved;

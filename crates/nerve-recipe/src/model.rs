@@ -103,7 +103,7 @@ impl Card {
             serde_json::from_str(text(key)?)
                 .map_err(|error| refuse(format!("`{key}` in the metadata: {error}")))
         };
-        let recipe = Recipe::load(Source::new("recipe of the model", text("recipe")?), &[])
+        let recipe = Recipe::of_model(Source::new("recipe of the model", text("recipe")?))
             .map_err(|report| refuse(format!("the recipe in the metadata:\n{report}")))?;
         if let Some(graph) = get(BASE) {
             let base =

@@ -10,7 +10,7 @@ use crate::tuning::{self, Tuning};
 use crate::vocabulary::{
     COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER, TUNE,
 };
-use crate::{explain, inherit, resolved, sequences, training};
+use crate::{explain, inherit, pretrained, resolved, sequences, training};
 use nerve_data::catalogue::catalogue;
 use nerve_data::features::Role;
 use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
@@ -50,6 +50,8 @@ pub struct Recipe {
     pub(crate) tree: Node,
     /// The network in front of the layers, once it was read.
     pub(crate) base: Arc<OnceLock<Result<Arc<Base>, String>>>,
+    /// Whether it is of a model file, and has all that it needs.
+    alone: bool,
 }
 
 /// The recipes that are part of the program: name and text.
@@ -91,6 +93,19 @@ impl Recipe {
     /// # Errors
     /// A report of all problems.
     pub fn load(source: Source, overrides: &[String]) -> Result<Self, Report> {
+        Recipe::parsed(source, overrides, false)
+    }
+
+    /// The recipe in a model file, which has every default filled and stands alone: what lies beside the files that it names is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn of_model(source: Source) -> Result<Self, Report> {
+        Recipe::parsed(source, &[], true)
+    }
+
+    fn parsed(source: Source, overrides: &[String], alone: bool) -> Result<Self, Report> {
         let (mut tree, mut problems) = tree::parse(0, &source.text);
         let mut sources = vec![source];
         sources.extend(overrides.iter().map(Source::argument));
@@ -110,7 +125,7 @@ impl Recipe {
         }
         absolute_paths(&mut tree, &sources);
         let tune = tree.get(TUNE.name).and_then(|_| check_section(&tree, &TUNE, &mut problems));
-        let mut recipe = Recipe::checked_tree(tree, sources, applied, problems)?;
+        let mut recipe = Recipe::checked_tree(tree, sources, applied, problems, alone)?;
         if let Some(args) = tune {
             recipe.tune = Some(tuning::read(&recipe, &args)?);
         }
@@ -134,7 +149,7 @@ impl Recipe {
                 Err(problem) => problems.push(problem),
             }
         }
-        Recipe::checked_tree(tree, sources, applied, problems)
+        Recipe::checked_tree(tree, sources, applied, problems, self.alone)
     }
 
     /// The checks of everything but `[tune]`.
@@ -143,6 +158,7 @@ impl Recipe {
         sources: Vec<Source>,
         overrides: Vec<Applied>,
         mut problems: Vec<Diagnostic>,
+        alone: bool,
     ) -> Result<Self, Report> {
         let root = check_root(&tree, &mut problems);
         let [mut data, trainer, eval, log] = [&*DATA, &TRAINER, &EVAL, &LOG]
@@ -152,6 +168,9 @@ impl Recipe {
         let mut outputs = columns::read(&tree, Role::Output, &sources, &mut problems);
         if let (Some(data), Some(trainer)) = (&mut data, &trainer) {
             inherit::fill(&tree, data, trainer, [&mut inputs, &mut outputs], &mut problems);
+        }
+        if let (Some((model, _)), false) = (&model, alone) {
+            pretrained::fill(&tree, model, &mut inputs, &mut problems);
         }
         if let Some(data) = &data {
             check_data(&tree, data, &mut problems);
@@ -192,6 +211,7 @@ impl Recipe {
                 tune: None,
                 tree,
                 base: Arc::default(),
+                alone,
             });
         }
         Err(Report::new(sources, problems))

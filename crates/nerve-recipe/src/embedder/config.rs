@@ -76,7 +76,7 @@ impl Json {
 }
 
 /// The sizes in `config.json`.
-pub(super) fn sizes(folder: &Path) -> Result<BertOptions, EmbedderError> {
+pub(crate) fn sizes(folder: &Path) -> Result<BertOptions, EmbedderError> {
     let path = folder.join("config.json");
     let Some(json) = Json::read(path.clone())? else {
         let error = std::io::Error::from(std::io::ErrorKind::NotFound);
