@@ -103,7 +103,7 @@ fn h42_h44_h53_what_cannot_be_served_is_told_before_anything_is_answered() {
 #[test]
 fn h49_a_certificate_that_cannot_be_used_ends_it_at_the_start_with_exit_2() {
     let here = folder();
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nerve-serve/tests/tls");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nerve-tls/tests/certificates");
     let file = |name: &str| tests.join(name).to_string_lossy().into_owned();
     let at = |cert: &str, key: &str| {
         let (cert, key) = (file(cert), file(key));

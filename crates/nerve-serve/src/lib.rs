@@ -46,10 +46,6 @@ mod route;
 pub mod rows;
 mod server;
 pub mod tensor;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod tls;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-#[path = "no_tls.rs"]
 mod tls;
 pub mod watch;
 
@@ -59,8 +55,9 @@ pub use graph::Graph;
 pub use loaded::Loaded;
 pub use log::Log;
 pub use model::{ServeError, Served};
+pub use nerve_tls::TlsError;
 pub use options::{Limits, Options, Token};
 pub use refusal::Refusal;
 pub use repository::{Line, Repository, Source, Sources};
 pub use server::{BindError, Server};
-pub use tls::{Tls, TlsError};
+pub use tls::Tls;

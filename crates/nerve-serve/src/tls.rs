@@ -1,54 +1,18 @@
 //! A certificate and its key, read from files, checked before anything is answered with them, and read again on request.
 
-use nerve_recipe::source::escape;
+use nerve_tls::{TlsError, certificates, contents, name, provider};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-
-/// The most bytes of a file with certificates or a key.
-const MOST_BYTES: u64 = 1 << 20;
-
-/// Why a certificate and a key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("`{file}`: {cause}")]
-    File {
-        /// The file.
-        file: String,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// A file does not hold what it should.
-    #[error("`{file}`: {reason}")]
-    Content {
-        /// The file.
-        file: String,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
-    /// The key is that of another certificate.
-    #[error("the key in `{key}` does not belong to the first certificate in `{cert}`")]
-    Pair {
-        /// The file of the certificate.
-        cert: String,
-        /// The file of the key.
-        key: String,
-    },
-    /// No ciphers run on this processor.
-    #[error("TLS needs {0}, which this processor does not have")]
-    Processor(&'static str),
-}
 
 /// What a server shows to its clients: a certificate with those that vouch for it, and the key.
 pub struct Tls {
@@ -93,83 +57,32 @@ impl Tls {
 }
 
 fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    processor()?;
-    let provider = rustls_graviola::default_provider();
-    let chain = chain(cert)?;
+    let provider = provider()?;
+    let chain = certificates(cert)?;
     let signer = signer(&provider, key)?;
     valid_now(cert, &chain[0])?;
     belongs(&provider, &chain[0], &*signer)
         .ok_or_else(|| TlsError::Pair { cert: name(cert), key: name(key) })?;
     let own = SingleCertAndKey::from(CertifiedKey::new(chain, signer));
-    let config = ServerConfig::builder_with_provider(Arc::new(provider))
+    let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| content(cert, error.to_string()))?;
+        .map_err(|error| TlsError::content(cert, error.to_string()))?;
     let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(own));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-/// The ciphers panic where they cannot run.
-fn processor() -> Result<(), TlsError> {
-    #[cfg(target_arch = "x86_64")]
-    let fits = is_x86_feature_detected!("aes")
-        && is_x86_feature_detected!("pclmulqdq")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("adx")
-        && is_x86_feature_detected!("avx2");
-    #[cfg(target_arch = "x86_64")]
-    const NEEDED: &str = "AES, PCLMULQDQ, BMI1, ADX and AVX2";
-    #[cfg(target_arch = "aarch64")]
-    let fits = std::arch::is_aarch64_feature_detected!("neon")
-        && std::arch::is_aarch64_feature_detected!("aes")
-        && std::arch::is_aarch64_feature_detected!("pmull")
-        && std::arch::is_aarch64_feature_detected!("sha2");
-    #[cfg(target_arch = "aarch64")]
-    const NEEDED: &str = "NEON, AES, PMULL and SHA-2";
-    if fits { Ok(()) } else { Err(TlsError::Processor(NEEDED)) }
-}
-
-fn name(file: &Path) -> String {
-    escape(&file.to_string_lossy()).to_string()
-}
-
-fn content(file: &Path, reason: impl Into<String>) -> TlsError {
-    TlsError::Content { file: name(file), reason: reason.into() }
-}
-
-fn bytes(file: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|open| open.take(MOST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|cause| TlsError::File { file: name(file), cause })?;
-    match bytes.len() as u64 > MOST_BYTES {
-        true => Err(content(file, format!("more than {MOST_BYTES} bytes are no certificate"))),
-        false => Ok(bytes),
-    }
-}
-
-/// The certificates of a file, one at least.
-fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = bytes(file)?;
-    let all: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|error| content(file, format!("damaged PEM: {error:?}")))?;
-    if all.is_empty() {
-        return Err(content(file, "no certificate in it: expected -----BEGIN CERTIFICATE-----"));
-    }
-    Ok(all)
-}
-
 fn signer(provider: &CryptoProvider, file: &Path) -> Result<Arc<dyn SigningKey>, TlsError> {
-    let text = bytes(file)?;
+    let text = contents(file)?;
     let none = "no private key in it: expected -----BEGIN PRIVATE KEY-----; encrypted keys are not read \
                 (openssl pkey -in KEY -out PLAIN decrypts one)";
     let der = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound => content(file, none),
-        other => content(file, format!("damaged PEM: {other:?}")),
+        pem::Error::NoItemsFound => TlsError::content(file, none),
+        other => TlsError::content(file, format!("damaged PEM: {other:?}")),
     })?;
     let kinds =
         "a key that cannot be used: expected RSA of 2048 bits or more, P-256, P-384 or Ed25519";
-    provider.key_provider.load_private_key(der).map_err(|_| content(file, kinds))
+    provider.key_provider.load_private_key(der).map_err(|_| TlsError::content(file, kinds))
 }
 
 /// Whether what the key signs is signed by the certificate.
@@ -190,18 +103,18 @@ fn belongs(
 }
 
 fn valid_now(file: &Path, cert: &CertificateDer<'_>) -> Result<(), TlsError> {
-    let (from, to) =
-        validity(cert).ok_or_else(|| content(file, "the first certificate is damaged"))?;
+    let (from, to) = validity(cert)
+        .ok_or_else(|| TlsError::content(file, "the first certificate is damaged"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     if now > to {
-        return Err(content(file, format!("the certificate expired {}", ago(now - to))));
+        return Err(TlsError::content(file, format!("the certificate expired {}", ago(now - to))));
     }
     if now < from {
         let days = (from - now) / 86_400;
         let reason = format!(
             "the certificate is not valid before {days} days from now; is the clock right?"
         );
-        return Err(content(file, reason));
+        return Err(TlsError::content(file, reason));
     }
     Ok(())
 }

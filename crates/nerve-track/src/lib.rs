@@ -45,7 +45,7 @@ pub use folder::{
     RunError, RunFolder, STATE, list,
 };
 pub use log::EventLog;
-pub use mlflow::{Credentials, MLFLOW, Mlflow, MlflowError};
+pub use mlflow::{Access, Credentials, MLFLOW, Mlflow, MlflowError};
 pub use overview::{Overview, TAGS};
 pub use reader::Reader;
 pub use recorder::Recorder;

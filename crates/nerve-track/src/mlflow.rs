@@ -17,7 +17,7 @@
 mod client;
 mod cursor;
 
-pub use client::{Credentials, MlflowError};
+pub use client::{Access, Credentials, MlflowError};
 
 use crate::event::{Event, What};
 use crate::{EVENTS, Reader, RunFolder, Status, settings};
@@ -52,15 +52,15 @@ impl Mlflow {
     /// `http://127.0.0.1:5000`. Nothing is sent yet.
     ///
     /// # Errors
-    /// The address is none of `http://`, the run was exported elsewhere before, another export is at work,
+    /// The address is none of `http://` or `https://`, the run was exported elsewhere before, another export is at work,
     /// or the cursor cannot be read.
     pub fn open(
         run: &RunFolder,
         address: &str,
         experiment: &str,
-        credentials: Option<Credentials>,
+        access: &Access,
     ) -> Result<Mlflow, MlflowError> {
-        let client = Client::new(address, credentials)?;
+        let client = Client::new(address, access)?;
         if experiment.trim().is_empty() {
             return Err(MlflowError::Usage("the name of the experiment is empty".into()));
         }

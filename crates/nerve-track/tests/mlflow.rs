@@ -4,10 +4,10 @@
 mod common;
 
 use common::samples::{begin, loss};
-use common::{Server, Trouble};
+use common::{Server, Trouble, certificate};
 use nerve_track::{
-    Credentials, EVENTS, Event, MLFLOW, Mlflow, MlflowError, Number, RESOLVED, RunFolder, Status,
-    What,
+    Access, Credentials, EVENTS, Event, MLFLOW, Mlflow, MlflowError, Number, RESOLVED, RunFolder,
+    Status, What,
 };
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -34,7 +34,7 @@ fn end(status: Status) -> What {
 }
 
 fn open(run: &RunFolder, server: &Server) -> Mlflow {
-    Mlflow::open(run, &server.address, "digits & letters", None).unwrap()
+    Mlflow::open(run, &server.address, "digits & letters", &Access::default()).unwrap()
 }
 
 #[test]
@@ -178,25 +178,59 @@ fn what_cannot_be_is_an_error_that_says_so() {
     let (_root, run) = run();
     append(&run, 1000.5, [begin(0), loss(1)]);
     // Nobody listens.
-    let mut nobody = Mlflow::open(&run, "http://127.0.0.1:1", "x", None).unwrap();
+    let mut nobody = Mlflow::open(&run, "http://127.0.0.1:1", "x", &Access::default()).unwrap();
     let error = nobody.advance().unwrap_err();
     assert!(error.is_transient(), "{error}");
-    let busy = Mlflow::open(&run, "http://127.0.0.1:1", "x", None).unwrap_err().to_string();
+    let busy =
+        Mlflow::open(&run, "http://127.0.0.1:1", "x", &Access::default()).unwrap_err().to_string();
     assert!(busy.contains("another export"), "{busy}");
     drop(nobody);
     // Credentials are sent, and their lack is told.
     server.store.lock().unwrap().authorization = Some("Bearer t".into());
     let error = open(&run, &server).advance().unwrap_err();
     assert!(matches!(&error, MlflowError::Refused { status: 401, .. }), "{error}");
-    let token = Some(Credentials::Bearer("t".into()));
-    let mut export = Mlflow::open(&run, &server.address, "digits & letters", token).unwrap();
+    let access = Access { credentials: Some(Credentials::Bearer("t".into())), ..Access::default() };
+    let mut export = Mlflow::open(&run, &server.address, "digits & letters", &access).unwrap();
     assert_eq!(export.advance().unwrap(), 1);
     assert!(export.page().unwrap().ends_with("/#/experiments/0/runs/run0"));
     drop(export);
     // Elsewhere only after the cursor was deleted; and it must be one.
-    let error = Mlflow::open(&run, &server.address, "other", None).unwrap_err().to_string();
+    let error =
+        Mlflow::open(&run, &server.address, "other", &Access::default()).unwrap_err().to_string();
     assert!(error.contains("goes to the experiment `digits & letters`"), "{error}");
     run.write(MLFLOW, "{").unwrap();
-    let error = Mlflow::open(&run, &server.address, "other", None).unwrap_err().to_string();
+    let error =
+        Mlflow::open(&run, &server.address, "other", &Access::default()).unwrap_err().to_string();
     assert!(error.contains("delete it to export anew"), "{error}");
+}
+
+#[test]
+fn over_https_the_server_must_be_the_one_that_is_meant() {
+    let (_root, run) = run();
+    append(&run, 1000.5, [begin(0), loss(1), loss(2)]);
+    let trusting =
+        |file: &str| Access { authorities: Some(certificate(file)), ..Access::default() };
+    let server = Server::encrypted("p256");
+    let mut export = Mlflow::open(&run, &server.address, "x", &trusting("authority.pem")).unwrap();
+    assert_eq!(export.advance().unwrap(), 2);
+    server.no_faults();
+    drop(export);
+    std::fs::remove_file(run.file(MLFLOW)).unwrap();
+    // Signed by nobody whom the client trusts; valid no more; for another name.
+    let expired = Server::encrypted("expired");
+    let elsewhere = server.address.replace("localhost", "127.0.0.1");
+    for (address, authority) in [
+        (&server.address, "p384.pem"),
+        (&expired.address, "authority.pem"),
+        (&elsewhere, "authority.pem"),
+    ] {
+        let mut export = Mlflow::open(&run, address, "x", &trusting(authority)).unwrap();
+        let error = export.advance().unwrap_err();
+        assert!(matches!(&error, MlflowError::Untrusted { .. }), "{address} {authority}: {error}");
+        assert!(!error.is_transient());
+        drop(export);
+        let _ = std::fs::remove_file(run.file(MLFLOW));
+    }
+    let error = Mlflow::open(&run, &server.address, "x", &trusting("p256.key")).unwrap_err();
+    assert!(error.to_string().contains("no certificate in it"), "{error}");
 }

@@ -1,12 +1,16 @@
 //! Requests to MLflow and their errors.
 
 use nerve_formats::{FormatError, escape};
+use nerve_tls::TlsError;
 use serde_json::Value;
 use std::fs::File;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// Answers are read up to this many bytes.
 const MOST_ANSWER: u64 = 8 << 20;
@@ -30,17 +34,6 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Those of the environment, as every client of MLflow takes them: `MLFLOW_TRACKING_USERNAME` and
-    /// `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`.
-    pub fn from_env() -> Option<Credentials> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let name = variable("MLFLOW_TRACKING_USERNAME");
-        match (name, variable("MLFLOW_TRACKING_PASSWORD")) {
-            (Some(name), Some(password)) => Some(Credentials::Basic(name, password)),
-            _ => variable("MLFLOW_TRACKING_TOKEN").map(Credentials::Bearer),
-        }
-    }
-
     fn header(&self) -> String {
         match self {
             Credentials::Bearer(token) => format!("Bearer {token}"),
@@ -48,6 +41,40 @@ impl Credentials {
                 format!("Basic {}", base64(format!("{name}:{password}").as_bytes()))
             }
         }
+    }
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who sends.
+    pub credentials: Option<Credentials>,
+    /// A file with the certificates, in PEM, of whom to trust: else those whom the system trusts. Only for https.
+    pub authorities: Option<PathBuf>,
+}
+
+impl Access {
+    /// That of the environment, as every client of MLflow takes it: `MLFLOW_TRACKING_USERNAME` and
+    /// `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`; `MLFLOW_TRACKING_SERVER_CERT_PATH`.
+    ///
+    /// # Errors
+    /// `MLFLOW_TRACKING_INSECURE_TLS` is set: certificates are always checked.
+    pub fn from_env() -> Result<Access, MlflowError> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if variable("MLFLOW_TRACKING_INSECURE_TLS").is_some_and(|value| value != "false") {
+            return Err(MlflowError::Usage(
+                "MLFLOW_TRACKING_INSECURE_TLS is set, but certificates are always checked: unset it, and name the \
+                 certificate of the server's authority in MLFLOW_TRACKING_SERVER_CERT_PATH"
+                    .into(),
+            ));
+        }
+        let name = variable("MLFLOW_TRACKING_USERNAME");
+        let credentials = match (name, variable("MLFLOW_TRACKING_PASSWORD")) {
+            (Some(name), Some(password)) => Some(Credentials::Basic(name, password)),
+            _ => variable("MLFLOW_TRACKING_TOKEN").map(Credentials::Bearer),
+        };
+        let authorities = variable("MLFLOW_TRACKING_SERVER_CERT_PATH").map(PathBuf::from);
+        Ok(Access { credentials, authorities })
     }
 }
 
@@ -95,6 +122,20 @@ pub enum MlflowError {
     /// What answers is not MLflow.
     #[error("this does not look like MLflow: {0}")]
     Strange(String),
+    /// The server cannot show that it is the one of this address.
+    #[error(
+        "{address} is not to be trusted: {reason}\n       name the certificate of its authority in \
+         MLFLOW_TRACKING_SERVER_CERT_PATH if that is not one that the system knows"
+    )]
+    Untrusted {
+        /// The server.
+        address: String,
+        /// What is wrong with its certificate.
+        reason: String,
+    },
+    /// There is no encryption.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// A file of the run cannot be read or written.
     #[error("{0}")]
     File(#[from] FormatError),
@@ -120,22 +161,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(
-        address: &str,
-        credentials: Option<Credentials>,
-    ) -> Result<Client, MlflowError> {
+    pub(super) fn new(address: &str, access: &Access) -> Result<Client, MlflowError> {
         let usage = |text: String| Err(MlflowError::Usage(text));
         let shown = escape(address, 200);
-        if address.starts_with("https://") {
-            return usage(format!(
-                "`{shown}`: nerve speaks http alone, without TLS; let a proxy on this machine do it, \
-                 as stunnel or `ssh -L`"
-            ));
-        }
-        let host = address.strip_prefix("http://").unwrap_or_default();
+        let encrypted = address.strip_prefix("https://");
+        let host = encrypted.or_else(|| address.strip_prefix("http://")).unwrap_or_default();
         let bad = |c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c);
         if host.trim_matches('/').is_empty() || host.contains(bad) {
-            return usage(format!("`{shown}` is no address as http://127.0.0.1:5000"));
+            return usage(format!("`{shown}` is no address as https://mlflow.example:5000"));
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -145,12 +178,15 @@ impl Client {
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(ANSWER))
             .timeout_recv_body(Some(ANSWER))
-            .user_agent(concat!("nerve/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("nerve/", env!("CARGO_PKG_VERSION")));
+        let config = match encrypted {
+            Some(_) => config.tls_config(tls(access.authorities.as_deref())?).build(),
+            None => config.build(),
+        };
         Ok(Client {
             address: address.trim_end_matches('/').to_string(),
             agent: config.new_agent(),
-            credentials: credentials.map(|credentials| credentials.header()),
+            credentials: access.credentials.as_ref().map(Credentials::header),
         })
     }
 
@@ -203,7 +239,13 @@ impl Client {
             address: self.address.clone(),
             reason: escape(&reason, 300),
         };
-        let mut answer = answer.map_err(|error| away(error.to_string()))?;
+        let mut answer = answer.map_err(|error| match untrusted(&error) {
+            true => MlflowError::Untrusted {
+                address: self.address.clone(),
+                reason: escape(&error.to_string(), 300),
+            },
+            false => away(error.to_string()),
+        })?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(MOST_ANSWER).read_to_vec();
         let body = body.map_err(|error| away(error.to_string()))?;
@@ -228,6 +270,25 @@ impl Client {
     }
 }
 
+/// Whether the other side is not who it should be, or speaks no TLS: waiting does not help.
+fn untrusted(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(cause) => cause.kind() == ErrorKind::InvalidData,
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+        _ => false,
+    }
+}
+
+/// Who is trusted: the `authorities` of a file, else those of the system.
+fn tls(authorities: Option<&Path>) -> Result<TlsConfig, MlflowError> {
+    let trusted = nerve_tls::trusted(authorities)?;
+    let roots = trusted.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+    Ok(TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(nerve_tls::provider()?)
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .build())
+}
+
 /// A text as it may stand in an address (RFC 3986, section 2.3).
 fn percent(text: &str) -> String {
     let one = |byte: u8| match byte {
@@ -246,11 +307,10 @@ mod tests {
     #[test]
     fn addresses_are_checked() {
         for bad in ["", "http://", "ftp://a", "http://a b", "http://me@a", "127.0.0.1:5000"] {
-            assert!(Client::new(bad, None).is_err(), "{bad}");
+            assert!(Client::new(bad, &Access::default()).is_err(), "{bad}");
         }
-        let error = Client::new("https://a", None).unwrap_err().to_string();
-        assert!(error.contains("without TLS"), "{error}");
-        assert_eq!(Client::new("http://a:5000/", None).unwrap().address(), "http://a:5000");
+        let client = Client::new("http://a:5000/", &Access::default()).unwrap();
+        assert_eq!(client.address(), "http://a:5000");
     }
 
     #[test]

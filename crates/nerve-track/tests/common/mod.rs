@@ -4,10 +4,14 @@
 pub mod samples;
 
 use nerve_track::{FORMAT, Number, What};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -61,14 +65,39 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Server {
+        Server::with("http://127.0.0.1", |stream, store| serve(stream, store))
+    }
+
+    /// One that speaks TLS and shows a certificate of the test's authority.
+    pub fn encrypted(name: &str) -> Server {
+        let provider = nerve_tls::provider().unwrap();
+        let chain = nerve_tls::certificates(&certificate(&format!("{name}.pem"))).unwrap();
+        let key = PrivateKeyDer::from_pem_file(certificate(&format!("{name}.key"))).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        let config = Arc::new(config.unwrap());
+        Server::with("https://localhost", move |stream, store| {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            serve(StreamOwned::new(connection, stream), store)
+        })
+    }
+
+    fn with(
+        place: &str,
+        serve: impl Fn(TcpStream, &Mutex<Store>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = format!("{place}:{}", listener.local_addr().unwrap().port());
+        let serve = Arc::new(serve);
         let store = Arc::new(Mutex::new(Store::default()));
         let shared = store.clone();
         // It ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let store = shared.clone();
+                let (store, serve) = (shared.clone(), serve.clone());
                 thread::spawn(move || drop(serve(stream, &store)));
             }
         });
@@ -85,9 +114,13 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut out = stream;
+/// A file of the certificates for tests.
+pub fn certificate(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../nerve-tls/tests/certificates").join(file)
+}
+
+fn serve(stream: impl Read + Write, store: &Mutex<Store>) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -121,11 +154,13 @@ fn serve(stream: TcpStream, store: &Mutex<Store>) -> std::io::Result<()> {
         if matches!(trouble, Trouble::Lost) {
             return Ok(());
         }
+        let out = reader.get_mut();
         write!(
             out,
             "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
             text.len()
         )?;
+        out.flush()?;
     }
 }
 

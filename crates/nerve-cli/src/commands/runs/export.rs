@@ -7,8 +7,8 @@ use crate::output::{self, complain};
 use nerve::formats::{FormatError, write_atomic};
 use nerve_recipe::source::escape;
 use nerve_track::{
-    CONFIG, Credentials, ENVIRONMENT, EVENTS, METRICS, MODEL, Mlflow, MlflowError, RESOLVED,
-    Reader, RunFolder, Series, TENSORBOARD, TensorBoard, is_over,
+    Access, CONFIG, ENVIRONMENT, EVENTS, METRICS, MODEL, Mlflow, MlflowError, RESOLVED, Reader,
+    RunFolder, Series, TENSORBOARD, TensorBoard, is_over,
 };
 use serde_json::json;
 use std::io::{self, Write};
@@ -67,7 +67,8 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60
 
 fn mlflow(args: &RunsExport, run: &RunFolder) -> Result<(), Failure> {
     let address = args.address.as_deref().unwrap_or_default();
-    let mut export = Mlflow::open(run, address, &args.experiment, Credentials::from_env())
+    let mut export = Access::from_env()
+        .and_then(|access| Mlflow::open(run, address, &args.experiment, &access))
         .map_err(|error| mlflow_failure(&error))?;
     let mut metrics = 0;
     loop {
