@@ -65,7 +65,7 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Server {
-        Server::with("http://127.0.0.1", |stream, store| serve(stream, store))
+        Server::with("http://127.0.0.1", serve)
     }
 
     /// One that speaks TLS and shows a certificate of the test's authority.
