@@ -141,8 +141,11 @@ fn holds(features: &Features) {
         let below = params.all().into_iter().filter(|p| p.path().starts_with(&part.path));
         assert!(below.count() > 0, "{what}: {}", part.path);
     }
-    let inputs: Vec<Tensor> =
+    let mut inputs: Vec<Tensor> =
         features.inputs.iter().enumerate().map(|(i, x)| batch(&x.feed, i as u32)).collect();
+    // What is written brings its past along.
+    let written = features.outputs.iter().filter(|it| decoders::writes(&it.decoder));
+    inputs.extend(written.map(|it| batch(&tokens(it.shape[1], it.shape[0]), 77)));
     let vars: Vec<Var> = params.trainable();
     let run = compile(|args: &[Tensor]| {
         let (key, inputs) = args.split_last().unwrap();
@@ -180,6 +183,53 @@ fn every_encoder_in_front_of_a_linear_layer() {
     common::names_are_used_once(encoders::REGISTRY.iter().map(|entry| &entry.spec));
     common::names_are_used_once(combiners::REGISTRY.iter().map(|entry| &entry.spec));
     common::names_are_used_once(decoders::REGISTRY.iter().map(|entry| &entry.spec));
+}
+
+#[test]
+fn texts_are_written_from_steps_or_from_nothing_and_steps_are_tagged() {
+    let concat = || combiner("concat", "hidden = []");
+    let written = |decoder: Item| vec![output("text", &[11, 5], decoder)];
+    let steps = "dim = 8, layers = 1, heads = 2, reduce = 'none'";
+    for (args, encoder) in [
+        ("dim = 8, layers = 2, heads = 2", encoder("transformer", steps)),
+        (
+            "dim = 8, layers = 1, heads = 2, feed_forward = 5, tied_embeddings = false, positions = 'sinusoidal'",
+            encoder("rnn", "units = 3, bidirectional = true, reduce = 'none'"),
+        ),
+        (
+            "dim = 4, layers = 1, heads = 2, positions = 'alibi'",
+            encoder("embed", "dim = 6, reduce = 'none'"),
+        ),
+    ] {
+        let inputs = vec![input("x", tokens(6, 9), encoder)];
+        holds(&Features {
+            inputs,
+            combiner: concat(),
+            outputs: written(decoder("generator", args)),
+        });
+        holds(&Features {
+            inputs: vec![],
+            combiner: concat(),
+            outputs: written(decoder("generator", args)),
+        });
+    }
+    let inputs = || vec![input("x", tokens(6, 9), encoder("transformer", steps))];
+    let tagged = |steps: usize| Features {
+        inputs: inputs(),
+        combiner: concat(),
+        outputs: vec![output(
+            "tags",
+            &[4, steps],
+            decoder("tagger", "hidden = [5], dropout = 0.1"),
+        )],
+    };
+    holds(&tagged(6));
+    let error = FeatureModel::describe(&tagged(5)).unwrap_err().to_string();
+    assert!(error.contains("as many tags as there are steps, 6; the output has 5"), "{error}");
+    let pooled = vec![input("x", tokens(6, 9), encoder("transformer", "dim = 8, heads = 2"))];
+    let outputs = written(decoder("generator", "dim = 8, heads = 2"));
+    let error = FeatureModel::describe(&Features { inputs: pooled, combiner: concat(), outputs });
+    assert!(error.unwrap_err().to_string().contains("looks at the steps of its input"));
 }
 
 #[test]

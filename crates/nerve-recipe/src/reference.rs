@@ -191,7 +191,7 @@ impl Predictor {
 
 impl Session {
     /// Asks the model of a run about rows that watched its training, or else about those it learned from, and keeps in its
-    /// file what it says: the reference of its predictions. Rows that are streamed are not asked about.
+    /// file what it says: the reference of its predictions. Rows that are streamed are not asked about, nor models that write.
     ///
     /// # Errors
     /// Those of the file, and of [`Predictor::answers`].
@@ -201,6 +201,10 @@ impl Session {
             return Ok(());
         };
         let mut predictor = Predictor::open(&run.model())?;
+        // Texts and tags are not measured, and take long to write.
+        if predictor.in_steps() {
+            return Ok(());
+        }
         let Some(reference) = predictor.card.features.reference.as_deref() else { return Ok(()) };
         let mut reference = reference.clone();
         reference.predictions = predictor.predicted(rows)?;
