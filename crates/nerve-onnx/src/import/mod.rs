@@ -18,12 +18,14 @@
 //! | `tagged.rs` | how operators treat them, and texts that are picked by number |
 //! | `scope.rs` | names and values; walking over the nodes |
 //! | `call.rs` | one node, as its operator sees it |
+//! | `early.rs` | what reads texts, before a plan is run |
 //! | `run.rs` | plans for the shapes of inputs |
 //! | `value.rs` | arrays, texts, lists |
 //! | `ops/` | the operators by family; `ops/mod.rs` has the list |
 
 mod call;
 mod check;
+mod early;
 mod error;
 mod narrow;
 mod network;

@@ -121,7 +121,7 @@ impl Inner {
         self.functions.get(&(domain.to_string(), name.to_string(), overload.to_string()))
     }
 
-    fn inputs(&self) -> impl Iterator<Item = &ValueInfo> {
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &ValueInfo> {
         let given = |info: &&ValueInfo| {
             !self.constants.contains_key(&info.name) && !self.vars.contains_key(&info.name)
         };
@@ -163,16 +163,33 @@ impl Inner {
     /// See [`Network::forward`].
     pub fn forward(&self, inputs: &[Value], cx: &Context) -> Result<Vec<Value>, ImportError> {
         self.check(inputs)?;
+        let names = self.inputs().map(|info| info.name.as_str());
+        let values: Vec<(&str, Value)> = names.zip(inputs.iter().cloned()).collect();
+        self.apply(&values, &[], cx)
+    }
+
+    /// The outputs from these values, which the nodes `done` gave already where they are no inputs.
+    pub fn apply(
+        &self,
+        values: &[(&str, Value)],
+        done: &[usize],
+        cx: &Context,
+    ) -> Result<Vec<Value>, ImportError> {
         let budget = Budget::new(self);
         let mut scope = Scope::new(self, &budget, cx);
-        for (info, value) in self.inputs().zip(inputs) {
-            let value = match &info.kind {
+        for (name, value) in values {
+            let info = self.graph.inputs.iter().find(|info| info.name == *name);
+            let value = match info.and_then(|info| info.kind.as_ref()) {
                 Some(Type::Tensor(element, _)) => tagged::declared(*element, value),
                 _ => value.clone(),
             };
-            scope.set(&info.name, value);
+            scope.set(name, value);
         }
-        scope.walk(&self.graph.nodes)?;
+        for (at, node) in self.graph.nodes.iter().enumerate() {
+            if done.binary_search(&at).is_err() {
+                scope.walk(std::slice::from_ref(node))?;
+            }
+        }
         let output = |info: &ValueInfo| {
             let value = scope.output(&info.name).ok_or_else(|| {
                 let message = format!("nothing produces output {:?}", info.name);
@@ -184,7 +201,7 @@ impl Inner {
     }
 
     /// Compares what is given with what the model says about its inputs.
-    fn check(&self, values: &[Value]) -> Result<(), ImportError> {
+    pub(super) fn check(&self, values: &[Value]) -> Result<(), ImportError> {
         let wrong = |message: String| {
             Err(ImportError::new(ImportErrorKind::Input, &self.name, None, message))
         };

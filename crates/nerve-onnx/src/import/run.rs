@@ -1,5 +1,6 @@
 //! Plans for the shapes of inputs.
 
+use super::early::Early;
 use super::error::{ImportError, ImportErrorKind};
 use super::network::Network;
 use super::scope::message;
@@ -100,13 +101,27 @@ impl Network {
     }
 
     fn planned(&self, inputs: &[Value], mode: Mode) -> Result<Vec<Value>, ImportError> {
-        let Some(key) = key(inputs, mode) else { return self.pieces(inputs) };
-        let arguments: Vec<&Tensor> = inputs
+        let texts = inputs.iter().any(|value| matches!(value, Value::Strings(_)));
+        let early = match texts {
+            true => self.inner.early(inputs)?,
+            false => {
+                let names = self.inner.inputs().map(|info| info.name.as_str());
+                // What is missing or too much is told when the graph is built.
+                (inputs.len() == self.inner.inputs().count()).then(|| Early {
+                    values: names.zip(inputs.iter().cloned()).collect(),
+                    done: Vec::new(),
+                })
+            }
+        };
+        let both = early.and_then(|early| Some((key(&early, mode)?, early)));
+        let Some((key, early)) = both else { return self.pieces(inputs) };
+        let arguments: Vec<&Tensor> = early
+            .values
             .iter()
             .zip(&key)
-            .filter_map(|(value, (.., fixed))| value.tensor().filter(|_| fixed.is_none()))
+            .filter_map(|((_, value), (.., fixed))| value.tensor().filter(|_| fixed.is_none()))
             .collect();
-        let planned = self.plan(&key, inputs);
+        let planned = self.plan(&key, &early, inputs)?;
         // Building the graph fails by unwinding with the error, as nothing else leads out of a trace.
         let results = catch_unwind(AssertUnwindSafe(|| planned.compiled.try_call(&arguments)));
         match results {
@@ -132,30 +147,45 @@ impl Network {
     }
 
     /// The plan for `key`, made when it is run for the first time.
-    fn plan(&self, key: &Key, inputs: &[Value]) -> Arc<Planned> {
+    fn plan(
+        &self,
+        key: &Key,
+        early: &Early<'_>,
+        inputs: &[Value],
+    ) -> Result<Arc<Planned>, ImportError> {
         let mut state = self.lock();
         if let Some(at) = state.plans.iter().position(|(known, _)| known == key) {
             let used = state.plans.remove(at);
             state.plans.push(used.clone());
-            return used.1;
+            return Ok(used.1);
         }
+        self.inner.check(inputs)?;
         let outputs = Arc::new(Mutex::new(Vec::new()));
         let (network, keep) = (self.inner.clone(), outputs.clone());
         // Constants are kept, the others are replaced by arguments.
-        let fixed: Vec<Option<Value>> = key
+        let begin: Vec<(String, Value, bool)> = early
+            .values
             .iter()
-            .zip(inputs)
-            .map(|((.., values), input)| values.as_ref().map(|_| constant(input)))
+            .zip(key)
+            .map(|((name, value), (.., values))| match values {
+                Some(_) => (name.to_string(), constant(value), true),
+                None => (name.to_string(), outline(value), false),
+            })
             .collect();
-        let kinds: Vec<Value> = inputs.iter().map(outline).collect();
+        let done = early.done.clone();
         let function: Function = Box::new(move |arguments| {
             let mut arguments = arguments.iter();
-            let next = |(fixed, like): (&Option<Value>, &Value)| match fixed {
-                Some(value) => value.clone(),
-                None => tagged::alike(like, arguments.next().expect("one for each").clone()),
+            let next = |(name, value, fixed): &'_ (String, Value, bool)| {
+                let value = match fixed {
+                    true => value.clone(),
+                    false => tagged::alike(value, arguments.next().expect("one for each").clone()),
+                };
+                (name.clone(), value)
             };
-            let values: Vec<Value> = fixed.iter().zip(&kinds).map(next).collect();
-            let outputs = match network.forward(&values, &Context::eval()) {
+            let values: Vec<(String, Value)> = begin.iter().map(next).collect();
+            let values: Vec<(&str, Value)> =
+                values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let outputs = match network.apply(&values, &done, &Context::eval()) {
                 Ok(outputs) => outputs,
                 Err(error) => resume_unwind(Box::new(error)),
             };
@@ -176,19 +206,25 @@ impl Network {
                 );
             }
         }
-        planned
+        Ok(planned)
     }
 }
 
-/// What the plan is made for; none if an input is no array of numbers.
-fn key(inputs: &[Value], mode: Mode) -> Option<Key> {
-    let of = |value: &Value| {
+/// What the plan is made for; none if something that it begins with is no array of numbers.
+fn key(early: &Early<'_>, mode: Mode) -> Option<Key> {
+    let of = |(_, value): &(&str, Value)| {
         let tensor = value.tensor()?;
         let small = mode == Mode::Values && !tensor.dtype().is_float() && tensor.numel() <= SMALL;
         let values = small.then(|| tensor.to_dtype(DType::I64).to_vec::<i64>());
         Some((tensor.shape().clone(), tensor.dtype(), values))
     };
-    inputs.iter().map(of).collect()
+    let mut key = early.values.iter().map(of).collect::<Option<Key>>()?;
+    // Which nodes it leaves out, behind all that has a value.
+    if !early.done.is_empty() {
+        let done = early.done.iter().map(|&at| at as i64).collect();
+        key.push((Shape::from([0]), DType::I64, Some(done)));
+    }
+    Some(key)
 }
 
 /// An input that is built into the graph.
@@ -246,7 +282,7 @@ fn looked_up(picked: &Picked, places: &Tensor) -> Result<Value, String> {
     picked.texts(places).map(Value::Strings).map_err(none)
 }
 
-fn evaluate(value: &mut Value) -> Result<(), String> {
+pub(super) fn evaluate(value: &mut Value) -> Result<(), String> {
     match value {
         Value::Picked(picked) => {
             let places = picked.places.known().map_err(|error| error.to_string())?;
@@ -296,6 +332,42 @@ mod tests {
             assert_eq!(*found, Strings { dims, texts: texts.clone() });
         }
         assert!(network.lock().mode == Mode::Shapes, "it is not run piece by piece");
+    }
+
+    #[test]
+    fn names_of_categories_are_numbered_before_one_plan() {
+        let mut model = Model::new(17);
+        model.opsets.push(("ai.onnx.ml".into(), 3));
+        let named = |name: &str| ValueInfo { name: name.into(), kind: None };
+        model.graph.inputs = vec![named("x"), named("port")];
+        model.graph.outputs = vec![named("y")];
+        model.graph.initializers = vec![onnx::Tensor::floats("table", &[3, 1], &[10.0, 20.0, 0.0])];
+        let words = ["S", "C"].map(|word| word.as_bytes().to_vec()).to_vec();
+        let mut encoder = Node::new("LabelEncoder", ["port"], ["number"])
+            .with("keys_strings", onnx::AttributeValue::Strings(words))
+            .with("values_int64s", vec![0i64, 1])
+            .with("default_int64", 2i64);
+        encoder.domain = "ai.onnx.ml".into();
+        model.graph.nodes = vec![
+            encoder,
+            Node::new("Gather", ["table", "number"], ["row"]),
+            Node::new("Add", ["row", "x"], ["y"]),
+        ];
+        let network = Network::new("m", model, Options::default()).unwrap();
+        let ask = |ports: [&str; 2]| {
+            let texts = ports.map(String::from).to_vec().into();
+            let x = Tensor::from_slice(&[1.0f32, 2.0], [2, 1]);
+            let given = [x.into(), Value::Strings(Strings { dims: vec![2], texts })];
+            network.run(&given).unwrap()[0].tensor().unwrap().to_vec::<f32>()
+        };
+        assert_eq!(ask(["C", "S"]), [21.0, 12.0]);
+        assert_eq!(ask(["S", "elsewhere"]), [11.0, 2.0]);
+        let state = network.lock();
+        assert!(state.mode == Mode::Shapes && state.plans.len() == 1, "one plan for all texts");
+        drop(state);
+        let texts = ["S".to_string()].into();
+        let wrong = network.run(&[Value::Strings(Strings { dims: vec![1], texts })]).unwrap_err();
+        assert!(wrong.to_string().contains("expected 2 inputs"), "{wrong}");
     }
 
     #[test]
