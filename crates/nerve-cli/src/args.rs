@@ -119,6 +119,8 @@ pub enum Command {
     Ui(Ui),
     /// Write all about a run into one HTML file
     Report(Report),
+    /// Say what a model is, what it learned from and how well it works, as Markdown
+    Card(Card),
 }
 
 /// `nerve ui`.
@@ -158,6 +160,26 @@ pub struct Report {
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// The file [default: report.html in the run folder]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub within: Within,
+}
+
+/// `nerve card`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  nerve card mnist                 on the terminal
+  nerve card latest -o CARD.md
+
+A training leaves one as MODEL_CARD.md in its folder. Write into it what nobody but you can say: for what the model is meant, and
+whose the data are. After `nerve evaluate RUN --data new.csv` the card made anew tells of those rows.")]
+pub struct Card {
+    /// A run: its name or its folder
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The file [default: the standard output]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! What the commands do.
 
 mod bench;
+mod card;
 mod check;
 mod compare;
 pub mod data;
@@ -60,6 +61,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Ui(args) => ui::serve(&args),
         Command::Report(args) => ui::report(&args),
+        Command::Card(args) => card::run(&args),
     }
 }
 

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => args.common.json,
         Command::Ui(args) => args.json,
         Command::Report(args) => args.within.json,
+        Command::Card(args) => args.within.json,
     };
     if let (false, Some(folder)) = (cli.no_cache, commands::data::cache::folder()) {
         nerve::data::cache::enable(folder, nerve::data::cache::LIMIT);

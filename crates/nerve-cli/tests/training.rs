@@ -99,6 +99,7 @@ fn a_training_leaves_a_run_that_can_be_evaluated() {
         entries(&run),
         [
             ".lock",
+            "MODEL_CARD.md",
             "checkpoints",
             "config.toml",
             "env.json",
@@ -125,6 +126,12 @@ fn a_training_leaves_a_run_that_can_be_evaluated() {
     assert!(log.starts_with("nerve ") && log.contains("run runs/stripes"), "{log}");
     let epochs = |text: &str| text.lines().filter(|line| line.starts_with("Epoch ")).count();
     assert_eq!((epochs(&log), epochs(&ran.err)), (4, 4), "{log}");
+    let card = fs::read_to_string(run.join("MODEL_CARD.md")).unwrap();
+    assert!(
+        card.contains("| rows for validation | 48 |") && card.contains("| accuracy |"),
+        "{card}"
+    );
+    assert_eq!(nerve(here.path(), &["card", "latest"]).ends(0).out, card);
     let judged = fs::read_to_string(run.join("eval/validation.json")).unwrap();
     let judged: Value = serde_json::from_str(&judged).unwrap();
     assert_eq!(judged["bootstrap"]["resamples"], 1000, "{judged}");

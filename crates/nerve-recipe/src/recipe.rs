@@ -348,6 +348,9 @@ pub fn run_name(name: &str) -> Result<(), String> {
     if name.starts_with(['.', '-']) || name.ends_with([' ', '.']) || name.starts_with(' ') {
         return Err("a run's name does not begin with `.` or `-`, nor end with `.`".to_string());
     }
+    if name == "latest" {
+        return Err("`latest` is the link to the newest run".to_string());
+    }
     match name.chars().find(|c| c.is_control() || "/\\:*?\"<>|".contains(*c)) {
         Some(c) => Err(format!("a run's name cannot hold `{}`", c.escape_debug())),
         None => Ok(()),

@@ -13,7 +13,10 @@
 //!   model.safetensors   parameters, architecture, preprocessing, labels
 //!   checkpoints/        from which the training goes on
 //!   eval/               how it was judged: PART.json, worst rows, examples, confusion
+//!   MODEL_CARD.md       what the model is, learned from, and can do
 //! ```
+//!
+//! `runs/latest` is a link to the newest run, where the system has links.
 //!
 //! Every file but the events and the log is written beside its place and then moved there: it is whole, or absent.
 
@@ -43,6 +46,8 @@ pub const LOG: &str = "log.txt";
 pub const EVENTS: &str = "events.jsonl";
 /// How the run stands: see [`State`](crate::State).
 pub const STATE: &str = "state.json";
+/// The link to the newest run.
+pub const LATEST: &str = "latest";
 /// What keeps two processes from training in one folder.
 const LOCK: &str = ".lock";
 /// The folder of the checkpoints.
@@ -124,7 +129,34 @@ impl RunFolder {
                 return Err(error);
             }
         }
+        if is_run(&run.path) {
+            run.is_latest(root);
+        }
         Ok(run)
+    }
+
+    /// Makes `root/latest` lead here. It is a convenience: where it cannot be made, or something else has that name, there is none.
+    fn is_latest(&self, root: &Path) {
+        let link = root.join(LATEST);
+        let taken = link.symlink_metadata().is_ok_and(|it| !it.is_symlink());
+        let Some(name) = self.path.file_name().filter(|_| !taken) else { return };
+        #[cfg(unix)]
+        {
+            // Renamed into its place, so that it always leads somewhere, also when two runs begin at once.
+            let fresh = root.join(format!(".latest-{}", name.to_string_lossy()));
+            let _ = std::os::unix::fs::symlink(name, &fresh);
+            if fs::rename(&fresh, &link).is_err() {
+                let _ = fs::remove_file(&fresh);
+            }
+        }
+    }
+
+    /// A folder, or where the link `latest` leads.
+    fn followed(path: &Path) -> PathBuf {
+        match (path.file_name(), fs::read_link(path), path.parent()) {
+            (Some(name), Ok(to), Some(root)) if name == LATEST => root.join(to),
+            _ => path.to_path_buf(),
+        }
     }
 
     /// Opens a run by its path or by its name under `root`, however far it came.
@@ -132,7 +164,7 @@ impl RunFolder {
     /// # Errors
     /// There is no such folder, or it is none of a run.
     pub fn open(root: &Path, run: &Path) -> Result<Self, RunError> {
-        let candidates = [run.to_path_buf(), root.join(run)];
+        let candidates = [RunFolder::followed(run), RunFolder::followed(&root.join(run))];
         let path = candidates.iter().find(|path| is_run(path)).cloned();
         path.map(|path| RunFolder { path }).ok_or_else(|| RunError::NoRun {
             run: shown(&run.to_string_lossy()),
@@ -196,7 +228,7 @@ impl RunFolder {
     pub fn find(root: &Path, run: &Path) -> Result<Self, RunError> {
         let missing =
             |reason: String| RunError::NoRun { run: shown(&run.to_string_lossy()), reason };
-        let candidates = [run.to_path_buf(), root.join(run)];
+        let candidates = [RunFolder::followed(run), RunFolder::followed(&root.join(run))];
         for candidate in &candidates {
             if candidate.is_file() {
                 let parent = candidate.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -259,7 +291,11 @@ impl RunFolder {
 /// All runs in a folder, in the order of their names.
 pub fn list(root: &Path) -> Vec<RunFolder> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
-    let paths = entries.flatten().map(|entry| entry.path());
+    // The run it leads to has its own place.
+    let own = entries.flatten().filter(|entry| {
+        entry.file_name() != LATEST || entry.file_type().is_ok_and(|kind| !kind.is_symlink())
+    });
+    let paths = own.map(|entry| entry.path());
     let mut runs: Vec<RunFolder> =
         paths.filter(|path| is_run(path)).map(|path| RunFolder { path }).collect();
     runs.sort_by(|a, b| a.path.cmp(&b.path));
@@ -281,7 +317,7 @@ fn runs(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .flatten()
-        .filter(|entry| entry.path().join(MODEL).is_file())
+        .filter(|entry| entry.file_name() != LATEST && entry.path().join(MODEL).is_file())
         .map(|entry| shown(&entry.file_name().to_string_lossy()))
         .collect();
     names.sort();
@@ -292,6 +328,36 @@ fn runs(root: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_latest_run_has_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let files = [(RESOLVED, "a = 1\n")];
+        for expected in ["b", "a", "b-2"] {
+            let made = RunFolder::create(root, &expected[..1], &files).unwrap();
+            assert_eq!(made.name(), expected);
+            let opened = RunFolder::open(root, Path::new(LATEST)).unwrap();
+            assert_eq!(opened.name(), expected);
+            assert_eq!(RunFolder::open(root, &root.join(LATEST)).unwrap(), opened);
+        }
+        let names: Vec<String> = list(root).iter().map(RunFolder::name).collect();
+        assert_eq!(names, ["a", "b", "b-2"]);
+        // It leads nowhere; it is no link.
+        fs::remove_dir_all(root.join("b-2")).unwrap();
+        assert!(RunFolder::open(root, Path::new(LATEST)).is_err());
+        fs::remove_file(root.join(LATEST)).unwrap();
+        fs::create_dir(root.join(LATEST)).unwrap();
+        RunFolder::create(root, "c", &files).unwrap();
+        assert!(fs::symlink_metadata(root.join(LATEST)).unwrap().is_dir());
+        assert!(
+            fs::read_dir(root)
+                .unwrap()
+                .flatten()
+                .all(|it| !it.file_name().to_string_lossy().starts_with('.'))
+        );
+    }
 
     #[test]
     fn names_are_counted_up_and_nothing_is_overwritten() {

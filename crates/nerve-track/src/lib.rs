@@ -10,6 +10,7 @@
 //! | [`Epochs`] | its epochs with their scores |
 //! | [`TensorBoard`] | the files of TensorBoard |
 //! | [`Mlflow`] | what is sent to MLflow |
+//! | [`card()`] | the card of the model, for people |
 //! | [`settings()`] | the recipe as a list of settings |
 //! | [`Overview`] | a run in one line, with its tags |
 //! | [`State`] | `state.json`: how the run stands |
@@ -19,6 +20,7 @@
 //! noticing.
 #![forbid(unsafe_code)]
 
+mod card;
 mod epochs;
 mod event;
 mod folder;
@@ -38,6 +40,7 @@ mod tensorboard;
 #[path = "../tests/common/samples.rs"]
 mod samples;
 
+pub use card::{CARD, card};
 pub use epochs::{Epoch, Epochs};
 pub use event::{Event, FORMAT, Number, What};
 pub use folder::{

@@ -99,6 +99,7 @@ fn remove(args: &RunsRm) -> Result<(), Failure> {
     let now = now();
     let mut runs = Vec::new();
     for name in &args.names {
+        no_link(&args.within.runs, name)?;
         let run = RunFolder::open(&args.within.runs, name)?;
         removable(&run, now)?;
         let same = |other: &RunFolder| {
@@ -131,17 +132,20 @@ fn remove(args: &RunsRm) -> Result<(), Failure> {
     }
 }
 
+/// What is removed is named itself: a link may lead elsewhere by now.
+fn no_link(root: &Path, name: &Path) -> Result<(), Failure> {
+    let candidates = [name.to_path_buf(), root.join(name)];
+    let Some(target) = candidates.iter().find_map(|path| fs::read_link(path).ok()) else {
+        return Ok(());
+    };
+    let [name, target] = [name, &target].map(|path| escape(&path.to_string_lossy()).to_string());
+    Err(Failure::Usage(format!("`{name}` is a link to `{target}`: name that")))
+}
+
 /// A folder may be removed if it is that of a training that does not run, and nothing else.
 fn removable(run: &RunFolder, now: f64) -> Result<(), Failure> {
     let refuse = |reason: String| Err(Failure::Usage(reason));
     let (name, path) = (run.name(), run.path());
-    if path.is_symlink() {
-        let target = fs::read_link(path).unwrap_or_default();
-        return refuse(format!(
-            "`{name}` is a link to `{}`: name that",
-            escape(&target.to_string_lossy())
-        ));
-    }
     if !run.was_trained() {
         return refuse(format!(
             "`{}` has a recipe, but nothing of a training: it is not removed",

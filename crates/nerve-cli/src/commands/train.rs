@@ -19,7 +19,7 @@ use nerve_recipe::source::escape;
 use nerve_recipe::summary::{bytes_text, thousands};
 use nerve_recipe::{Keeper, Predictor, Recipe, Session, machine};
 use nerve_track::{
-    BASE, CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, LOG, Lock, RESOLVED, Recorder, RunFolder,
+    BASE, CARD, CHECKPOINTS, CONFIG, ENVIRONMENT, LAYERS, LOG, Lock, RESOLVED, Recorder, RunFolder,
     Status,
 };
 use serde_json::{Value, json};
@@ -130,6 +130,12 @@ impl Training {
         };
         if let Err(problem) = recorder.end(status, &reason, code) {
             complain(&format!("warning: {problem}"));
+        }
+        if trained.is_ok() {
+            let written = nerve_track::card(&folder).and_then(|text| folder.write(CARD, &text));
+            if let Err(problem) = written {
+                complain(&format!("warning: no card of the model: {problem}"));
+            }
         }
         trained.map(|_| ())
     }
