@@ -219,7 +219,10 @@ fn runs_are_numbered_and_never_overwritten() {
     nerve(here.path(), &[&quick[..], &["--name", "mine"]].concat()).ends(0);
     nerve(here.path(), &[&quick[..], &["name=his"]].concat()).ends(0);
     nerve(here.path(), &[&quick[..], &["--runs", "elsewhere"]].concat()).ends(0);
-    assert_eq!(entries(&here.path().join("runs")), ["his", "mine", "stripes", "stripes-2"]);
+    assert_eq!(
+        entries(&here.path().join("runs")),
+        ["his", "latest", "mine", "stripes", "stripes-2"]
+    );
     assert_eq!(entries(&here.path().join("elsewhere")), ["stripes"]);
     for name in ["../up", "", "a/b", ".hidden"] {
         nerve(here.path(), &[&quick[..], &["--name", name]].concat()).ends(2).says("name").quiet();
