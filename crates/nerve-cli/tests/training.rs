@@ -223,7 +223,7 @@ fn runs_are_numbered_and_never_overwritten() {
         entries(&here.path().join("runs")),
         ["his", "latest", "mine", "stripes", "stripes-2"]
     );
-    assert_eq!(entries(&here.path().join("elsewhere")), ["stripes"]);
+    assert_eq!(entries(&here.path().join("elsewhere")), ["latest", "stripes"]);
     for name in ["../up", "", "a/b", ".hidden"] {
         nerve(here.path(), &[&quick[..], &["--name", name]].concat()).ends(2).says("name").quiet();
     }
