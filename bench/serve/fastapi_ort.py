@@ -3,45 +3,18 @@
     pip install fastapi uvicorn onnxruntime onnx numpy
     taskset -c 0 python fastapi_ort.py --port 8100
 
-POST /predict with {"a": 1.0, "b": 2.0} or a list of such rows. The network (2-16-3, softmax) is built here with
-random weights: what is measured is the server, whose time hardly depends on them.
+POST /predict with {"a": 1.0, "b": 2.0} or a list of such rows.
 """
 
 import argparse
 
 import numpy as np
-import onnx
-import onnxruntime as ort
+import small
 import uvicorn
 from fastapi import FastAPI, Request
-from onnx import TensorProto, helper, numpy_helper
 
 
-def network():
-    rng = np.random.default_rng(1)
-    weights = {
-        "w1": rng.normal(size=(2, 16)), "b1": np.zeros(16), "w2": rng.normal(size=(16, 3)), "b2": np.zeros(3)
-    }
-    nodes = [
-        helper.make_node("Gemm", ["x", "w1", "b1"], ["h"]),
-        helper.make_node("Relu", ["h"], ["r"]),
-        helper.make_node("Gemm", ["r", "w2", "b2"], ["z"]),
-        helper.make_node("Softmax", ["z"], ["p"], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
-        [helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 3])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return model.SerializeToString()
-
-
-options = ort.SessionOptions()
-options.intra_op_num_threads = 1
-session = ort.InferenceSession(network(), options, providers=["CPUExecutionProvider"])
+session = small.session()
 app = FastAPI()
 CLASSES = ["x", "y", "z"]
 MEAN, DEVIATION = np.array([3.0, 2.0], np.float32), np.array([2.0, 1.4], np.float32)

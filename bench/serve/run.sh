@@ -79,3 +79,13 @@ if python3 -c "import fastapi, onnxruntime, uvicorn" 2>/dev/null; then
     load "FastAPI + ONNX Runtime, one connection" 127.0.0.1:8098 /predict --body row.json --connections 1
     end
 fi
+if python3 -c "import mlserver, onnxruntime" 2>/dev/null; then
+    (cd "$here"/mlserver && PYTHONPATH=..:. exec taskset -c 0 mlserver start . >/dev/null 2>&1) &
+    server=$!
+    until curl -sf http://127.0.0.1:8097/v2/models/small/ready >/dev/null; do sleep 0.1; done
+    echo '{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1.0,2.0]}]}' >mlserver.json
+    for connections in 64 1; do
+        load "MLServer + ONNX Runtime, $connections connections" 127.0.0.1:8097 /v2/models/small/infer --body mlserver.json --connections $connections
+    done
+    end
+fi

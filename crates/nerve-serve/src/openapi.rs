@@ -38,7 +38,7 @@ pub fn describe(models: &[Loaded], token: bool) -> Value {
         let (tensors, body, answer) = match model {
             Loaded::Rows(served) => (infer(served), rows(served), predicted(served)),
             Loaded::Graph(graph) => {
-                (infer_arrays(graph), arrays(&graph.inputs), arrays(&graph.outputs))
+                (infer_arrays(graph), arrays(&graph.inputs, taken), arrays(&graph.outputs, given))
             }
         };
         paths.insert(
@@ -155,12 +155,25 @@ fn infer_arrays(graph: &Graph) -> Value {
     request(graph.inputs.iter().map(tensor).collect())
 }
 
-/// Nested lists for each input or output.
-fn arrays(ports: &[Port]) -> Value {
-    let lists = |port: &Port| (port.name.clone(), json!({ "type": "array" }));
+/// A value for each input or output, as `of` describes it.
+fn arrays(ports: &[Port], of: fn(&Port) -> Value) -> Value {
+    let lists = |port: &Port| (port.name.clone(), of(port));
     let properties: Map<String, Value> = ports.iter().map(lists).collect();
     let names: Vec<&String> = ports.iter().map(|port| &port.name).collect();
     json!({ "type": "object", "required": names, "properties": properties, "additionalProperties": false })
+}
+
+/// Nested lists that an ONNX file takes, with the extents that it does not say as 1.
+fn taken(port: &Port) -> Value {
+    port.shape.iter().rev().fold(element(port.datatype), |items, extent| {
+        let count = extent.abs();
+        json!({ "type": "array", "items": items, "minItems": count, "maxItems": count })
+    })
+}
+
+/// What it gives: nested lists, or one value of an array without axes.
+fn given(port: &Port) -> Value {
+    if port.shape.is_empty() { json!({}) } else { json!({ "type": "array" }) }
 }
 
 fn element(datatype: Datatype) -> Value {

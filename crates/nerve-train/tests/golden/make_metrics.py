@@ -225,6 +225,18 @@ index = rng.integers(0, 8, 12)
 keep("mrr", data("index", plain, index), sk.label_ranking_average_precision_score(np.eye(8)[index], plain))
 keep("ndcg k=5", "index", sk.ndcg_score(np.eye(8)[index], plain, k=5))
 
+# Sequences of tokens, of which 0 fills up; numbers of their own, so that those of the others stay.
+own = np.random.default_rng(SEED + 1)
+x = np.round(own.standard_normal((9, 6, 5)) * 8) / 4
+t = np.where(np.arange(5) < own.integers(1, 6, (9, 1)), own.integers(1, 6, (9, 5)), 0)
+tokens = data("tokens", x.astype(np.float32), t.astype(np.int32))
+scores, right = np.moveaxis(x, 1, 2).reshape(-1, 6), t.reshape(-1)
+for ignored in [0, 3, -1]:
+    counts = right != ignored
+    keep(f"token_accuracy ignore_index={ignored}", tokens, sk.accuracy_score(right[counts], scores[counts].argmax(1)))
+    surprise = sk.log_loss(right[counts], softmax(scores[counts]), labels=range(6))
+    keep(f"token_perplexity ignore_index={ignored}", tokens, math.exp(surprise))
+
 save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, here / "metrics.safetensors")
 versions = f"# scikit-learn {sklearn.__version__}, numpy {np.__version__}, seed {SEED}\n"
 (here / "metrics.tsv").write_text(versions + "\n".join(lines) + "\n")
