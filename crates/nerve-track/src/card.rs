@@ -19,10 +19,11 @@ pub fn card(run: &RunFolder) -> Result<String, RunError> {
         let text = run.read(file)?.unwrap_or_default();
         Ok(serde_json::from_str(&text).unwrap_or_default())
     };
+    let environment = json(ENVIRONMENT)?;
     let mut card = format!("# {}\n\n", cell(&run.name()));
     model(&mut card, &settings, &json(LAYERS)?);
-    data(&mut card, &settings, &json(ENVIRONMENT)?);
-    training(&mut card, &settings, &json(ENVIRONMENT)?, &json(STATE)?);
+    data(&mut card, &settings, &environment);
+    training(&mut card, &settings, &environment, &json(STATE)?);
     let judged = judged(run).map(|file| json(&file)).transpose()?;
     quality(&mut card, judged.as_ref().filter(|found| found.is_object()));
     card.push_str(
