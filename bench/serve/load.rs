@@ -7,7 +7,9 @@
 //!
 //! Without `--rate` the loop is closed: each connection asks again when it was answered, which finds the most that
 //! the server can do. With it the loop is open: requests begin at random times (Poisson) at this rate, and their
-//! time counts from when they should have begun, so that a server that stands still cannot hide it.
+//! time counts from when they should have begun, so that a server that stands still cannot hide it. Answers of 503 and 429
+//! are refusals: they have times of their own, and those without `Retry-After` are counted. A flood is a rate that is ten times
+//! what the closed loop found, with many connections: each has one request under way.
 //!
 //! `--header 'Inference-Header-Content-Length: 147'` for tensors in bytes. `--every 60 --pid PID` says after each minute what the
 //! server holds and how the times of that minute were.
@@ -71,11 +73,27 @@ impl Plan {
     }
 }
 
+/// When each answer's request was due, in seconds since the beginning, and how many microseconds it took from then.
+type Times = Vec<(f32, f32)>;
+
 #[derive(Default)]
 struct Seen {
-    /// When each answer came, in seconds since the beginning, and how many microseconds it took.
-    times: Vec<(f32, f32)>,
+    /// Answers of 200.
+    times: Times,
+    /// Answers of 503 and 429.
+    refused: Times,
+    /// Refusals that do not say when to come again.
+    curt: usize,
     failed: usize,
+}
+
+impl Seen {
+    fn add(&mut self, more: Seen) {
+        self.times.extend(more.times);
+        self.refused.extend(more.refused);
+        self.curt += more.curt;
+        self.failed += more.failed;
+    }
 }
 
 /// The time that this share of the answers did not exceed; `sorted` are times in microseconds.
@@ -148,10 +166,7 @@ async fn run(plan: Rc<Plan>) -> String {
     let mut all = Seen::default();
     for worker in workers {
         match worker.await {
-            Ok(seen) => {
-                all.times.extend(seen.times);
-                all.failed += seen.failed;
-            }
+            Ok(seen) => all.add(seen),
             Err(_) => all.failed += 1,
         }
     }
@@ -171,18 +186,24 @@ async fn run(plan: Rc<Plan>) -> String {
             held.files
         ));
     }
-    let times = between(&all.times, f64::MIN, f64::MAX);
-    text + &format!(
-        "{} answers, {} failed, {:.0} a second; microseconds: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, most {:.0}",
-        times.len(),
-        all.failed,
-        times.len() as f64 / plan.time.as_secs_f64(),
-        at(&times, 0.5),
-        at(&times, 0.9),
-        at(&times, 0.99),
-        at(&times, 0.999),
-        at(&times, 1.0)
-    )
+    let told = |times: &Times| {
+        let times = between(times, f64::MIN, f64::MAX);
+        format!(
+            "{:.0} a second; microseconds: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, most {:.0}",
+            times.len() as f64 / plan.time.as_secs_f64(),
+            at(&times, 0.5),
+            at(&times, 0.9),
+            at(&times, 0.99),
+            at(&times, 0.999),
+            at(&times, 1.0)
+        )
+    };
+    text += &format!("{} answers, {} failed, {}", all.times.len(), all.failed, told(&all.times));
+    if !all.refused.is_empty() {
+        let (count, curt) = (all.refused.len(), all.curt);
+        text += &format!("\n{count} refused, {curt} without Retry-After, {}", told(&all.refused));
+    }
+    text
 }
 
 /// What the server held at the end of each window: from when to when, in seconds since the beginning.
@@ -233,12 +254,14 @@ async fn connection(
             return seen;
         }
         let answered = ask(&mut stream, &plan.request, &mut room).await;
+        let time = || ((since - begin).as_secs_f32(), since.elapsed().as_secs_f32() * 1e6);
         match answered {
-            Ok(200) if since >= begin => {
-                let (when, took) = (since - begin, since.elapsed());
-                seen.times.push((when.as_secs_f32(), took.as_secs_f32() * 1e6));
+            Ok(_) if since < begin => {}
+            Ok(Answer { status: 200, .. }) => seen.times.push(time()),
+            Ok(Answer { status: 429 | 503, again }) => {
+                seen.refused.push(time());
+                seen.curt += usize::from(!again);
             }
-            Ok(200) => {}
             Ok(_) => seen.failed += 1,
             Err(_) => {
                 seen.failed += 1;
@@ -251,8 +274,14 @@ async fn connection(
     }
 }
 
-/// The status of the answer, which is read whole.
-async fn ask(stream: &mut TcpStream, request: &[u8], room: &mut Vec<u8>) -> io::Result<u16> {
+struct Answer {
+    status: u16,
+    /// Whether it says when to come again.
+    again: bool,
+}
+
+/// The answer, which is read whole.
+async fn ask(stream: &mut TcpStream, request: &[u8], room: &mut Vec<u8>) -> io::Result<Answer> {
     let mut rest = request;
     while !rest.is_empty() {
         stream.writable().await?;
@@ -273,7 +302,8 @@ async fn ask(stream: &mut TcpStream, request: &[u8], room: &mut Vec<u8>) -> io::
         while room.len() < head + 4 + length {
             read(stream, room).await?;
         }
-        return Ok(text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0));
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        return Ok(Answer { status, again: text.contains("\r\nretry-after:") });
     }
 }
 
