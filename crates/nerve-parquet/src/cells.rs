@@ -10,7 +10,6 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
-use arrow_select::take::take;
 use nerve_data::{Cells, Texts};
 
 /// A value that cannot be a cell.
@@ -52,15 +51,26 @@ pub(crate) fn cells(array: &ArrayRef) -> Result<Cells, Bad> {
         DataType::LargeUtf8 => Cells::Text(array.as_string::<i64>().iter().collect()),
         DataType::Utf8View => Cells::Text(array.as_string_view().iter().collect()),
         DataType::Null => Cells::Text((0..array.len()).map(|_| None).collect()),
-        DataType::Dictionary(..) => {
-            let dictionary = array.as_any_dictionary();
-            // Not `cast`, which does the same: it can turn anything into anything, and takes a megabyte of the binary.
-            return match take(dictionary.values(), dictionary.keys(), None) {
-                Ok(plain) => cells(&plain),
-                Err(error) => Err(Bad { row: 0, expected: "a value", found: error.to_string() }),
-            };
-        }
+        DataType::Dictionary(..) => picked(array)?,
         _ => Cells::Text(texts(array)?),
+    })
+}
+
+/// The values of a dictionary in the order of its keys. Neither `cast` nor `take`, which do this for any type to any, and
+/// take a megabyte of the binary.
+fn picked(array: &ArrayRef) -> Result<Cells, Bad> {
+    let dictionary = array.as_any_dictionary();
+    let keys = match dictionary.values().is_empty() {
+        true => vec![0; array.len()],
+        false => dictionary.normalized_keys(),
+    };
+    let rows = keys.iter().enumerate().map(|(row, &key)| (!array.is_null(row)).then_some(key));
+    Ok(match cells(dictionary.values())? {
+        Cells::Text(texts) => Cells::Text(rows.map(|key| texts.get(key?)).collect()),
+        Cells::Numbers(numbers) => {
+            Cells::Numbers(rows.map(|key| key.map_or(f64::NAN, |key| numbers[key])).collect())
+        }
+        Cells::Arrays(..) => unreachable!("columns of Arrow are texts or numbers"),
     })
 }
 

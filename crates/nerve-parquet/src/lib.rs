@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod cells;
+mod groups;
 mod write;
 
 use std::fs::File;

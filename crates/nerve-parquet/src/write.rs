@@ -12,16 +12,12 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use nerve_data::{Cells, Column, DataError, Table, Values};
 use nerve_formats::write_atomic;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
 
-/// From so many rows on they are packed and given away: a group of rows in a Parquet file.
-const GROUP: usize = 65_536;
+use crate::groups::Groups;
 
 /// Writes a table as a Parquet file, packed by snappy, or where the name ends in `.arrow` or `.feather` as an Arrow file:
-/// texts as strings, numbers as doubles with nulls where there is none, arrays as lists of one length. The file is whole or
-/// absent.
+/// texts as strings, numbers as doubles with nulls where there is none, arrays as lists (in Arrow of one length). The file is whole
+/// or absent.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -35,15 +31,12 @@ pub fn write(path: &Path, table: &Table) -> Result<(), DataError> {
 }
 
 /// A file that is written table after table, all with the same columns, in bounded memory.
-pub struct Writer {
-    schema: SchemaRef,
-    kind: Kind,
-}
+pub struct Writer(Kind);
 
-/// The writers of others write into memory, from which it is taken after each table.
 enum Kind {
-    Parquet(Box<ArrowWriter<Vec<u8>>>),
-    Arrow(Box<FileWriter<Vec<u8>>>),
+    Parquet(Box<Groups>),
+    /// The writer of others writes into memory, from which it is taken after each table.
+    Arrow(SchemaRef, Box<FileWriter<Vec<u8>>>),
 }
 
 impl Writer {
@@ -52,25 +45,15 @@ impl Writer {
     /// # Errors
     /// A column that the format cannot hold.
     pub fn new(path: &Path, like: &Table) -> io::Result<Writer> {
-        let field = |column: &Column| {
-            Ok(Field::new(&column.name, array(column)?.data_type().clone(), true))
-        };
-        let fields = like.columns().iter().map(field).collect::<Result<Vec<_>, ArrowError>>();
-        let schema = Arc::new(Schema::new(fields.map_err(io::Error::other)?));
         let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        let kind = match ending.as_deref().and_then(|ending| ending.to_str()) {
+        Ok(Writer(match ending.as_deref().and_then(|ending| ending.to_str()) {
             Some("arrow" | "feather") => {
+                let schema = Arc::new(schema(like).map_err(io::Error::other)?);
                 let file = FileWriter::try_new(Vec::new(), &schema).map_err(io::Error::other)?;
-                Kind::Arrow(Box::new(file))
+                Kind::Arrow(schema, Box::new(file))
             }
-            _ => {
-                let packed = WriterProperties::builder().set_compression(Compression::SNAPPY);
-                let file =
-                    ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(packed.build()))?;
-                Kind::Parquet(Box::new(file))
-            }
-        };
-        Ok(Writer { schema, kind })
+            _ => Kind::Parquet(Box::new(Groups::new(like)?)),
+        }))
     }
 
     /// Writes the rows of a table.
@@ -78,23 +61,17 @@ impl Writer {
     /// # Errors
     /// Its columns are others; those of `out`.
     pub fn write(&mut self, table: &Table, out: &mut dyn Write) -> io::Result<()> {
-        let arrays = table.columns().iter().map(array).collect::<Result<Vec<ArrayRef>, _>>();
-        let batch = arrays.and_then(|arrays| RecordBatch::try_new(self.schema.clone(), arrays));
-        let batch = batch.map_err(io::Error::other)?;
-        let bytes = match &mut self.kind {
-            Kind::Parquet(file) => {
-                file.write(&batch)?;
-                if file.in_progress_rows() >= GROUP {
-                    file.flush()?;
-                }
-                file.inner_mut()
-            }
-            Kind::Arrow(file) => {
-                file.write(&batch).map_err(io::Error::other)?;
-                file.get_mut()
+        let bytes = match &mut self.0 {
+            Kind::Parquet(file) => file.write(table)?,
+            Kind::Arrow(schema, file) => {
+                let arrays = table.columns().iter().map(array).collect::<Result<Vec<_>, _>>();
+                let batch = arrays.and_then(|arrays| RecordBatch::try_new(schema.clone(), arrays));
+                let written = batch.and_then(|batch| file.write(&batch));
+                written.map_err(io::Error::other)?;
+                std::mem::take(file.get_mut())
             }
         };
-        out.write_all(&std::mem::take(bytes))
+        out.write_all(&bytes)
     }
 
     /// Writes what is left, and the end of the file.
@@ -102,12 +79,18 @@ impl Writer {
     /// # Errors
     /// Those of `out`.
     pub fn finish(self, out: &mut dyn Write) -> io::Result<()> {
-        let bytes = match self.kind {
-            Kind::Parquet(file) => file.into_inner()?,
-            Kind::Arrow(file) => file.into_inner().map_err(io::Error::other)?,
+        let bytes = match self.0 {
+            Kind::Parquet(file) => file.finish()?,
+            Kind::Arrow(_, file) => file.into_inner().map_err(io::Error::other)?,
         };
         out.write_all(&bytes)
     }
+}
+
+fn schema(like: &Table) -> Result<Schema, ArrowError> {
+    let field =
+        |column: &Column| Ok(Field::new(&column.name, array(column)?.data_type().clone(), true));
+    Ok(Schema::new(like.columns().iter().map(field).collect::<Result<Vec<_>, ArrowError>>()?))
 }
 
 fn array(column: &Column) -> Result<ArrayRef, ArrowError> {
