@@ -6,17 +6,15 @@ use crate::base::Base;
 use crate::columns::{self, Column};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::overrides::{self, Applied};
-use crate::source::{Source, Span, escape};
+use crate::source::{Source, Span};
 use crate::tree::{self, Node};
 use crate::tuning::{self, Tuning};
 use crate::vocabulary::{
     COLUMNS, DATA, EVAL, LOG, MODEL, NETWORK, ROOT, SCHEMA, SECTIONS, START, TRAINER, TUNE,
 };
-use crate::{explain, inherit, pretrained, resolved, sequences, training};
-use nerve_data::catalogue::catalogue;
+use crate::{explain, inherit, pretrained, resolved, training};
 use nerve_data::features::Role;
-use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value, nearest};
-use nerve_train::judge::Gate;
+use nerve_formats::spec::{Args, Item, Segment, Target, Value, check, check_value};
 use std::sync::{Arc, OnceLock};
 
 /// A recipe in which every word is known, every value is in its range and every default is filled.

@@ -189,6 +189,11 @@ impl<W: Work> Batcher<W> {
         self.shared.batching.most_rows
     }
 
+    /// Whether as many requests wait as may: what is handed over now would be refused.
+    pub fn is_full(&self) -> bool {
+        self.shared.watch.waiting.get() >= self.shared.batching.queue as u64
+    }
+
     /// Hands examples over; at most [`Batcher::most_rows`] of them. Dropping the receiver withdraws them.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ pub use arrays::{Array, Data};
 pub use runner::{Arrays, Given};
 
 use crate::batch::{Batcher, Batching, EXACT_ROWS};
-use crate::model::{ServeError, collect, digest};
+use crate::model::{ServeError, collect, digest, room};
 use crate::refusal::Refusal;
 use crate::tensor::Datatype;
 use crate::watch::Watch;
@@ -170,6 +170,14 @@ impl Graph {
             Arrays { rows: range.len(), batched: true, arrays }
         };
         Ok((0..rows).step_by(most).map(piece).collect())
+    }
+
+    /// Whether there is room for another request.
+    ///
+    /// # Errors
+    /// 503 when too many wait.
+    pub fn room(&self) -> Result<(), Refusal> {
+        room(&self.batcher, &self.watch)
     }
 
     /// For each output its array.

@@ -4,6 +4,7 @@ use crate::batch::Batching;
 use crate::drift::{Drifting, Watching};
 use crate::graph::{Graph, Port};
 use crate::model::{ServeError, Served};
+use crate::refusal::Refusal;
 use crate::tensor::Datatype;
 use crate::watch::Watch;
 use nerve_formats::kind::Kind;
@@ -70,6 +71,17 @@ impl Loaded {
         match self {
             Loaded::Rows(served) => &served.watch,
             Loaded::Graph(graph) => &graph.watch,
+        }
+    }
+
+    /// Whether there is room for another request.
+    ///
+    /// # Errors
+    /// 503 when too many wait.
+    pub(crate) fn room(&self) -> Result<(), Refusal> {
+        match self {
+            Loaded::Rows(served) => served.room(),
+            Loaded::Graph(graph) => graph.room(),
         }
     }
 

@@ -273,6 +273,14 @@ impl Served {
         Ok(pieces)
     }
 
+    /// Whether there is room for another request.
+    ///
+    /// # Errors
+    /// 503 when too many wait.
+    pub fn room(&self) -> Result<(), Refusal> {
+        room(&self.batcher, &self.watch)
+    }
+
     /// Hands examples to the network, and gives what it says of each row.
     ///
     /// # Errors
@@ -354,6 +362,18 @@ pub(crate) async fn collect<W: Work>(
     watch.queue_seconds.add(waited.as_secs_f64());
     watch.infer.add(ran);
     Ok(all)
+}
+
+/// Refuses where too many wait: before a request is turned into numbers, so that a flood of them costs little of the time
+/// in which others are answered.
+///
+/// # Errors
+/// 503.
+pub(crate) fn room<W: Work>(batcher: &Batcher<W>, watch: &Watch) -> Result<(), Refusal> {
+    match batcher.is_full() {
+        true => Err(refusal(watch, Failed::Full)),
+        false => Ok(()),
+    }
 }
 
 fn refusal(watch: &Watch, failed: Failed) -> Refusal {

@@ -420,6 +420,7 @@ async fn infer(
     };
     let begun = Instant::now();
     let bytes = body(shared, request).await?;
+    model.room()?;
     let small = bytes.len() <= SMALL;
     let own = model.clone();
     let read = move || {
@@ -489,6 +490,7 @@ async fn predict_arrays(
     }
     let begun = Instant::now();
     let bytes = body(shared, request).await?;
+    graph.room()?;
     let (small, own) = (bytes.len() <= SMALL, graph.clone());
     let read = move || {
         let started = Instant::now();
@@ -525,6 +527,7 @@ async fn predict_rows(
     let (csv, json) = (wants("text/csv"), wants(JSON));
     let begun = Instant::now();
     let bytes = body(shared, request).await?;
+    model.room()?;
     let small = bytes.len() <= SMALL && !file;
     let own = model.clone();
     let read = move || {
