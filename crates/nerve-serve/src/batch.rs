@@ -138,6 +138,8 @@ struct Job<W: Work> {
 
 struct Queue<W: Work> {
     jobs: VecDeque<Job<W>>,
+    /// Whether the thread waits, for a request or for a batch to become full.
+    asleep: bool,
     stopped: bool,
 }
 
@@ -172,7 +174,7 @@ impl<W: Work> Batcher<W> {
     ) -> std::io::Result<Batcher<W>> {
         let most_rows = batching.most_rows.min(runner.most_rows()).max(1);
         let batching = Batching { most_rows, ..batching };
-        let queue = Mutex::new(Queue { jobs: VecDeque::new(), stopped: false });
+        let queue = Mutex::new(Queue { jobs: VecDeque::new(), asleep: false, stopped: false });
         let shared = Arc::new(Shared { queue, wake: Condvar::new(), batching, watch });
         let own = shared.clone();
         let work = move || {
@@ -194,7 +196,8 @@ impl<W: Work> Batcher<W> {
         self.shared.watch.waiting.get() >= self.shared.batching.queue as u64
     }
 
-    /// Hands examples over; at most [`Batcher::most_rows`] of them. Dropping the receiver withdraws them.
+    /// Hands examples over; at most [`Batcher::most_rows`] of them. They are run after [`Batcher::wake`]. Dropping the receiver
+    /// withdraws them.
     ///
     /// # Errors
     /// [`Failed::Full`], [`Failed::Stopped`].
@@ -210,13 +213,17 @@ impl<W: Work> Batcher<W> {
         }
         queue.jobs.push_back(job);
         self.shared.watch.waiting.set(queue.jobs.len() as u64);
-        // The thread sleeps only while nothing waits, or while it waits for a batch to become full.
-        let awake = queue.jobs.len() > 1 && self.shared.batching.delay.is_zero();
+        Ok(receiver)
+    }
+
+    /// Wakes the thread for what was handed over, if it sleeps and nobody has done so.
+    pub fn wake(&self) {
+        let mut queue = self.shared.locked();
+        let wanted = !queue.jobs.is_empty() && std::mem::take(&mut queue.asleep);
         drop(queue);
-        if !awake {
+        if wanted {
             self.shared.wake.notify_one();
         }
-        Ok(receiver)
     }
 }
 
@@ -241,7 +248,9 @@ fn next<W: Work>(shared: &Shared<W>, runner: &dyn Runner<W>) -> Option<Vec<Job<W
             if queue.stopped {
                 return None;
             }
+            queue.asleep = true;
             queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.asleep = false;
             continue;
         };
         let all = fitting(&queue.jobs, most_rows);
@@ -254,8 +263,10 @@ fn next<W: Work>(shared: &Shared<W>, runner: &dyn Runner<W>) -> Option<Vec<Job<W
             shared.watch.waiting.set(queue.jobs.len() as u64);
             return Some(batch);
         }
+        queue.asleep = true;
         let waited = shared.wake.wait_timeout(queue, left);
         queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        queue.asleep = false;
     }
 }
 

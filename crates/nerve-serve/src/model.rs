@@ -343,7 +343,12 @@ pub(crate) async fn collect<W: Work>(
     until: Instant,
 ) -> Result<Vec<Done<W::Outputs>>, Refusal> {
     let submit = |piece| batcher.submit(piece, until).map_err(|failed| refusal(watch, failed));
-    let waiting = pieces.into_iter().map(submit).collect::<Result<Vec<_>, _>>()?;
+    let waiting = pieces.into_iter().map(submit).collect::<Result<Vec<_>, _>>();
+    // Whoever else is ready hands over first: a thread that shares its core with this one runs as soon as it is woken, and would
+    // run a batch of one.
+    tokio::task::yield_now().await;
+    batcher.wake();
+    let waiting = waiting?;
     let (mut waited, mut ran) = (Duration::ZERO, Duration::ZERO);
     let mut all = Vec::with_capacity(waiting.len());
     for receiver in waiting {

@@ -57,6 +57,16 @@ fn setup(batching: Batching) -> Setup {
     Setup { batcher, seen: told, open, watch }
 }
 
+fn submit(
+    batcher: &Batcher,
+    examples: Examples,
+    until: Instant,
+) -> Result<Reply<Examples>, Failed> {
+    let reply = batcher.submit(examples, until);
+    batcher.wake();
+    reply
+}
+
 fn values(answer: Result<Done, Failed>) -> Vec<f32> {
     answer.unwrap().outputs.remove(0)
 }
@@ -64,12 +74,12 @@ fn values(answer: Result<Done, Failed>) -> Vec<f32> {
 #[test]
 fn what_waits_while_a_batch_runs_is_run_together_and_each_gets_its_own() {
     let Setup { batcher, seen, open, .. } = setup(Batching::default());
-    let first = batcher.submit(examples(&[0.0]), later()).unwrap();
+    let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
     while !batcher.shared.locked().jobs.is_empty() {
         std::thread::yield_now();
     }
     let asked: Vec<_> = (1..=3)
-        .map(|i| batcher.submit(examples(&[10.0 * i as f32, 1.0]), later()).unwrap())
+        .map(|i| submit(&batcher, examples(&[10.0 * i as f32, 1.0]), later()).unwrap())
         .collect();
     (0..3).for_each(|_| open.send(()).unwrap());
     assert_eq!(values(first.blocking_recv().unwrap()), [1.0]);
@@ -83,12 +93,12 @@ fn what_waits_while_a_batch_runs_is_run_together_and_each_gets_its_own() {
 fn a_batch_has_no_more_rows_than_it_may() {
     let Setup { batcher, seen, open, .. } = setup(Batching { most_rows: 5, ..Batching::default() });
     assert_eq!(batcher.most_rows(), 5);
-    let first = batcher.submit(examples(&[0.0]), later()).unwrap();
+    let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
     while !batcher.shared.locked().jobs.is_empty() {
         std::thread::yield_now();
     }
     let asked: Vec<_> =
-        (0..4).map(|_| batcher.submit(examples(&[1.0, 2.0]), later()).unwrap()).collect();
+        (0..4).map(|_| submit(&batcher, examples(&[1.0, 2.0]), later()).unwrap()).collect();
     (0..3).for_each(|_| open.send(()).unwrap());
     drop(first);
     asked
@@ -105,7 +115,7 @@ fn the_oldest_waits_for_others_until_the_batch_is_full() {
     open.send(()).unwrap();
     let begun = Instant::now();
     let asked: Vec<_> =
-        (0..2).map(|_| batcher.submit(examples(&[1.0, 2.0]), later()).unwrap()).collect();
+        (0..2).map(|_| submit(&batcher, examples(&[1.0, 2.0]), later()).unwrap()).collect();
     asked
         .into_iter()
         .for_each(|answer| assert_eq!(values(answer.blocking_recv().unwrap()), [2.0, 3.0]));
@@ -116,13 +126,13 @@ fn the_oldest_waits_for_others_until_the_batch_is_full() {
 #[test]
 fn h33_a_full_queue_turns_away_at_once() {
     let Setup { batcher, open, .. } = setup(Batching { queue: 2, ..Batching::default() });
-    let first = batcher.submit(examples(&[0.0]), later()).unwrap();
+    let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
     while !batcher.shared.locked().jobs.is_empty() {
         std::thread::yield_now();
     }
     let waiting: Vec<_> =
-        (0..2).map(|_| batcher.submit(examples(&[0.0]), later()).unwrap()).collect();
-    assert_eq!(batcher.submit(examples(&[0.0]), later()).unwrap_err(), Failed::Full);
+        (0..2).map(|_| submit(&batcher, examples(&[0.0]), later()).unwrap()).collect();
+    assert_eq!(submit(&batcher, examples(&[0.0]), later()).unwrap_err(), Failed::Full);
     (0..2).for_each(|_| open.send(()).unwrap());
     assert_eq!(values(first.blocking_recv().unwrap()), [1.0]);
     waiting.into_iter().for_each(|answer| assert!(answer.blocking_recv().unwrap().is_ok()));
@@ -131,11 +141,11 @@ fn h33_a_full_queue_turns_away_at_once() {
 #[test]
 fn h35_what_is_late_is_not_run() {
     let Setup { batcher, seen, open, .. } = setup(Batching::default());
-    let first = batcher.submit(examples(&[0.0]), later()).unwrap();
+    let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
     while !batcher.shared.locked().jobs.is_empty() {
         std::thread::yield_now();
     }
-    let late = batcher.submit(examples(&[5.0]), Instant::now()).unwrap();
+    let late = submit(&batcher, examples(&[5.0]), Instant::now()).unwrap();
     open.send(()).unwrap();
     assert!(first.blocking_recv().unwrap().is_ok());
     assert_eq!(late.blocking_recv().unwrap().unwrap_err(), Failed::Late);
@@ -145,11 +155,11 @@ fn h35_what_is_late_is_not_run() {
 #[test]
 fn h32_what_nobody_waits_for_is_not_run() {
     let Setup { batcher, seen, open, watch } = setup(Batching::default());
-    let first = batcher.submit(examples(&[0.0]), later()).unwrap();
+    let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
     while !batcher.shared.locked().jobs.is_empty() {
         std::thread::yield_now();
     }
-    drop(batcher.submit(examples(&[5.0]), later()).unwrap());
+    drop(submit(&batcher, examples(&[5.0]), later()).unwrap());
     open.send(()).unwrap();
     assert!(first.blocking_recv().unwrap().is_ok());
     while watch.waiting.get() > 0 {
@@ -162,12 +172,12 @@ fn h32_what_nobody_waits_for_is_not_run() {
 fn h38_one_bad_example_fails_alone() {
     for bad in [13.0, 666.0] {
         let Setup { batcher, open, watch, .. } = setup(Batching::default());
-        let first = batcher.submit(examples(&[0.0]), later()).unwrap();
+        let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
         while !batcher.shared.locked().jobs.is_empty() {
             std::thread::yield_now();
         }
         let asked: Vec<_> = [1.0, bad, 2.0]
-            .map(|x| batcher.submit(examples(&[x]), later()).unwrap())
+            .map(|x| submit(&batcher, examples(&[x]), later()).unwrap())
             .into_iter()
             .collect();
         (0..8).for_each(|_| open.send(()).unwrap());
@@ -185,7 +195,7 @@ fn h38_one_bad_example_fails_alone() {
 fn what_waits_is_answered_when_the_model_is_replaced() {
     let Setup { batcher, open, .. } = setup(Batching::default());
     let asked: Vec<_> =
-        (0..3).map(|_| batcher.submit(examples(&[1.0]), later()).unwrap()).collect();
+        (0..3).map(|_| submit(&batcher, examples(&[1.0]), later()).unwrap()).collect();
     drop(batcher);
     // Closed before it is asked: whatever runs is let through.
     drop(open);
