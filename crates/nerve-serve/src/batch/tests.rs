@@ -72,6 +72,23 @@ fn values(answer: Result<Done, Failed>) -> Vec<f32> {
 }
 
 #[test]
+fn what_is_handed_over_before_the_thread_is_woken_is_run_together() {
+    let Setup { batcher, seen, open, .. } = setup(Batching::default());
+    while !batcher.shared.locked().asleep {
+        std::thread::yield_now();
+    }
+    let hand_over = |_| batcher.submit(examples(&[1.0]), later()).unwrap();
+    let waiting: Vec<_> = (0..3).map(hand_over).collect();
+    batcher.wake();
+    batcher.wake();
+    open.send(()).unwrap();
+    for reply in waiting {
+        assert_eq!(values(reply.blocking_recv().unwrap()), [2.0]);
+    }
+    assert_eq!(seen.recv().unwrap(), 3);
+}
+
+#[test]
 fn what_waits_while_a_batch_runs_is_run_together_and_each_gets_its_own() {
     let Setup { batcher, seen, open, .. } = setup(Batching::default());
     let first = submit(&batcher, examples(&[0.0]), later()).unwrap();
@@ -133,6 +150,7 @@ fn h33_a_full_queue_turns_away_at_once() {
     let waiting: Vec<_> =
         (0..2).map(|_| submit(&batcher, examples(&[0.0]), later()).unwrap()).collect();
     assert_eq!(submit(&batcher, examples(&[0.0]), later()).unwrap_err(), Failed::Full);
+    assert!(batcher.is_full());
     (0..2).for_each(|_| open.send(()).unwrap());
     assert_eq!(values(first.blocking_recv().unwrap()), [1.0]);
     waiting.into_iter().for_each(|answer| assert!(answer.blocking_recv().unwrap().is_ok()));
