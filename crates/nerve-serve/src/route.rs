@@ -2,11 +2,12 @@
 //!
 //! The path is compared with names; no file name is made of it.
 
+use crate::batch::Examples;
 use crate::describe;
 use crate::graph::{Arrays, Graph};
 use crate::infer;
 use crate::loaded::Loaded;
-use crate::model::{Encoded, Served};
+use crate::model::Served;
 use crate::openapi;
 use crate::place::{Named, Place, What, steps};
 use crate::refusal::Refusal;
@@ -430,7 +431,7 @@ async fn infer(
             (head, _) => infer::read(&bytes, head)?,
         };
         let pieces = match &own {
-            Loaded::Rows(served) => Pieces::Rows(asked.encode(served)?),
+            Loaded::Rows(served) => Pieces::Rows(asked.examples(served)?.0),
             Loaded::Graph(graph) => Pieces::Arrays(graph.asked(&mut asked)?),
         };
         own.watch().input.add(started.elapsed());
@@ -440,8 +441,8 @@ async fn infer(
     let most = shared.options.limits.answer_time;
     let until = begun + asked.timeout_us.map_or(most, |us| Duration::from_micros(us).min(most));
     let (started, (body, head)) = match (model, pieces) {
-        (Loaded::Rows(served), Pieces::Rows(rows)) => {
-            let answers = served.answer(rows, until).await?;
+        (Loaded::Rows(served), Pieces::Rows(examples)) => {
+            let answers = served.answer(examples, until).await?;
             (Instant::now(), asked.response(served, &answers))
         }
         (Loaded::Graph(graph), Pieces::Arrays(arrays)) => {
@@ -459,7 +460,7 @@ async fn infer(
 
 /// A request as the network of either kind of model takes it.
 enum Pieces {
-    Rows(Encoded),
+    Rows(Vec<Examples>),
     Arrays(Vec<Arrays>),
 }
 
@@ -546,13 +547,13 @@ async fn predict_rows(
             },
         };
         let rows = cells.first().map_or(0, crate::columns::Cellar::rows);
-        let encoded = own.encode(&cells, rows, None)?;
+        let examples = own.encode(&cells, rows)?;
         own.watch.input.add(started.elapsed());
-        Ok((encoded, form))
+        Ok((examples, form))
     };
-    let (encoded, form) = elsewhere(small, read).await?;
+    let (examples, form) = elsewhere(small, read).await?;
     let answers: Vec<Vec<Answer>> =
-        model.answer(encoded, begun + shared.options.limits.answer_time).await?;
+        model.answer(examples, begun + shared.options.limits.answer_time).await?;
     let form = match form {
         _ if csv => Form::Csv,
         Form::Csv if json => Form::Json,
