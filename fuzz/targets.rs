@@ -269,7 +269,7 @@ fn infer_request(bytes: &[u8]) {
     let Some((length, body)) = bytes.split_first_chunk::<2>() else { return };
     let head = Some(usize::from(u16::from_le_bytes(*length))).filter(|&length| length > 0);
     if let Ok(mut asked) = infer::read(body, head) {
-        let _ = asked.examples(served());
+        let _ = asked.encode(served());
     }
 }
 

@@ -11,8 +11,8 @@ use nerve_data::image_file::{self, Picture};
 use nerve_data::series::Order;
 use nerve_data::table::{Prepared, Slot};
 use nerve_data::{
-    Array, Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin,
-    Subset, Table, Values,
+    Cells, Column, DataError, Dataset, Element, Field, Loader, LoaderOptions, Origin, Subset,
+    Table, Values,
 };
 use nerve_formats::{FormatError, Limits, Meaning, SafeTensors};
 use nerve_nn::generate::GenerateError;
@@ -157,6 +157,17 @@ impl Predictor {
         Ok(Table::new(vec![column], origin)?)
     }
 
+    /// How many steps a row has, by what is stored of its first input, where the output is a tag for each step; `None`
+    /// elsewhere.
+    pub fn steps(&self, first: &Values, row: usize) -> Option<usize> {
+        let longest = self.features().slots[0].parts[0].1.stored().0;
+        let (Values::I32(values), &[longest], true) = (first, &longest[..], self.in_steps()) else {
+            return None;
+        };
+        let tokens = &values[row * longest..][..longest];
+        Some(tokens.iter().position(|&token| token == 0).unwrap_or(longest))
+    }
+
     /// Reads a PNG or JPEG file as a network of one picture takes it.
     ///
     /// # Errors
@@ -248,7 +259,6 @@ impl Asking<'_> {
             features.outputs.iter().filter_map(|it| it.feature.output()).collect();
         let units = Units::of(features, &rows.table)?;
         let mut next = rows.rows.iter();
-        let tagged = self.predictor.in_steps();
         let predictions = match &mut self.way {
             Way::Computed(predictions) => predictions,
             Way::Written(writer) => {
@@ -275,7 +285,7 @@ impl Asking<'_> {
         predictions.run(&loader, |batch, given| {
             for i in 0..batch.size() {
                 let row = *next.next().expect("as many rows as examples");
-                let steps = tagged.then(|| steps(batch.array(0), i)).flatten();
+                let steps = self.predictor.steps(batch.array(0).values(), i);
                 let answer = |(k, (output, given)): (usize, (&&dyn Output, &Given))| {
                     let answer = match steps {
                         Some(steps) => output.answer_steps(given.row(i), steps),
@@ -295,15 +305,6 @@ impl Asking<'_> {
         })?;
         Ok(())
     }
-}
-
-/// How many steps an example of tokens has.
-fn steps(tokens: &Array, row: usize) -> Option<usize> {
-    let (Values::I32(values), &[_, longest]) = (tokens.values(), tokens.shape()) else {
-        return None;
-    };
-    let tokens = &values[row * longest..][..longest];
-    Some(tokens.iter().position(|&token| token == 0).unwrap_or(longest))
 }
 
 /// Why rows are no question to a model that continues a text.

@@ -123,15 +123,32 @@ impl Writer<'_> {
 
     /// The texts for the rows of a batch whose first arrays are the inputs.
     pub(crate) fn batch(&mut self, batch: &Batch) -> Result<Vec<Answer>, ModelError> {
-        self.rows = self.rows.max(batch.size());
-        let inputs = &batch.arrays()[..self.inputs];
+        let written = self.write(&batch.arrays()[..self.inputs], &|| true)?;
+        Ok(written.expect("it is wanted"))
+    }
+
+    /// The texts for the rows of the inputs, as long as somebody wants them: `wanted` is asked before each token. `None` if
+    /// it said no. Plans are made for the most rows that ever came.
+    ///
+    /// # Errors
+    /// Options that are out of their range; a network that cannot be run.
+    ///
+    /// # Panics
+    /// When there are no inputs: such a model [continues](Writer::stream) a text.
+    pub fn write(
+        &mut self,
+        inputs: &[Array],
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Answer>>, ModelError> {
+        let count = inputs[0].rows();
+        self.rows = self.rows.max(count);
         let source: Vec<Tensor> = inputs.iter().map(|array| tensor(array, self.rows)).collect();
         let prompts = vec![vec![self.writing.boundary()]; self.rows];
-        let written = self.generator.generate(&prompts, &source, &self.options);
-        let written = written.map_err(ModelError::Writing)?;
+        let written = self.generator.generate_while(&prompts, &source, &self.options, wanted);
         let text =
             |it: &Generated| Answer::Text(self.writing.decode(&it.tokens).trim().to_string());
-        Ok(written.iter().take(batch.size()).map(text).collect())
+        let texts = |all: Vec<Generated>| all.iter().take(count).map(text).collect();
+        Ok(written.map_err(ModelError::Writing)?.map(texts))
     }
 
     /// Continues a text, at most as many tokens as the options say, and tells each piece as soon as it is certain; if the

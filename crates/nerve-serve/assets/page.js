@@ -52,7 +52,8 @@ const controls = {
     return [make("label", {}, input.name, field), () => field.value];
   },
   text(input) {
-    const field = make("textarea", { rows: 3, name: input.name });
+    const placeholder = input.beginning ? "the beginning of the text; nothing is one, too" : "";
+    const field = make("textarea", { rows: input.beginning ? 8 : 3, name: input.name, placeholder });
     return [make("label", {}, input.name, field), () => (field.value === "" ? undefined : field.value)];
   },
   vector(input) {
@@ -195,7 +196,7 @@ function show(model, said, ms) {
     const value = said[output.name];
     const shares = said[`${output.name}_probabilities`];
     const text = Array.isArray(value) ? (value.length > 200 ? `${value.length} values` : value.join(", ")) : String(value);
-    parts.push(make("p", { className: "said", textContent: text || "none" }));
+    parts.push(make("p", { className: output.written ? "written" : "said", textContent: text || "none" }));
     if (!shares) continue;
     const best = Object.entries(shares).sort((a, b) => b[1] - a[1]).slice(0, 10);
     for (const [name, share] of best) {

@@ -63,7 +63,7 @@ impl Work for Examples {
 }
 
 /// What runs batches.
-pub trait Runner<W: Work = Examples>: Send {
+pub trait Runner<W: Work = Examples> {
     /// The most rows of a batch.
     fn most_rows(&self) -> usize;
 
@@ -72,11 +72,12 @@ pub trait Runner<W: Work = Examples>: Send {
         waiting
     }
 
-    /// What comes out for all of them, one behind the other.
+    /// What comes out for all of them, one behind the other. What takes long asks now and then whether it is still `wanted`:
+    /// whether any client is there whose time is not over.
     ///
     /// # Errors
-    /// An example at fault, in words.
-    fn run(&mut self, batch: &[&W]) -> Result<W::Outputs, String>;
+    /// An example at fault, or that nobody waits any more, in words.
+    fn run(&mut self, batch: &[&W], wanted: &dyn Fn() -> bool) -> Result<W::Outputs, String>;
 }
 
 /// How requests are put together.
@@ -120,7 +121,7 @@ pub enum Failed {
     Full,
     /// The model is being replaced or the server ends.
     Stopped,
-    /// The time was over before their turn came.
+    /// The time was over before their turn came, or while they ran.
     Late,
     /// The network failed on them.
     Fault,
@@ -168,19 +169,35 @@ impl<W: Work> Batcher<W> {
     /// # Errors
     /// The system gives no thread.
     pub fn start(
-        mut runner: Box<dyn Runner<W>>,
+        mut runner: Box<dyn Runner<W> + Send>,
         batching: Batching,
         watch: Arc<Watch>,
     ) -> std::io::Result<Batcher<W>> {
-        let most_rows = batching.most_rows.min(runner.most_rows()).max(1);
+        let most_rows = batching.most_rows.min(runner.most_rows());
         let batching = Batching { most_rows, ..batching };
+        Batcher::start_with(batching, watch, move |serve| serve(&mut *runner))
+    }
+
+    /// The same with a runner that is made on the thread, so that it may borrow what is there: `body` makes it and hands it
+    /// over, once.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start_with(
+        batching: Batching,
+        watch: Arc<Watch>,
+        body: impl FnOnce(&dyn Fn(&mut dyn Runner<W>)) + Send + 'static,
+    ) -> std::io::Result<Batcher<W>> {
+        let batching = Batching { most_rows: batching.most_rows.max(1), ..batching };
         let queue = Mutex::new(Queue { jobs: VecDeque::new(), asleep: false, stopped: false });
         let shared = Arc::new(Shared { queue, wake: Condvar::new(), batching, watch });
         let own = shared.clone();
         let work = move || {
-            while let Some(batch) = next(&own, &*runner) {
-                answer(&mut *runner, batch, &own.watch);
-            }
+            body(&|runner| {
+                while let Some(batch) = next(&own, runner) {
+                    answer(runner, batch, &own.watch);
+                }
+            });
         };
         let thread = std::thread::Builder::new().name("nerve-batch".into()).spawn(work)?;
         Ok(Batcher { shared, thread: Some(thread) })
@@ -295,12 +312,13 @@ fn answer<W: Work>(runner: &mut dyn Runner<W>, batch: Vec<Job<W>>, watch: &Watch
         return;
     }
     let examples: Vec<&W> = batch.iter().map(|job| &job.examples).collect();
-    match run(runner, &examples, watch) {
+    match run(runner, &examples, &|| wanted(&batch), watch) {
         Some((outputs, ran)) => hand_out(batch, &outputs, begun, ran),
         None if batch.len() == 1 => fail(batch),
         None => {
             for job in batch {
-                match run(runner, &[&job.examples], watch) {
+                let alone = std::slice::from_ref(&job);
+                match run(runner, &[&job.examples], &|| wanted(alone), watch) {
                     Some((outputs, ran)) => hand_out(vec![job], &outputs, begun, ran),
                     None => fail(vec![job]),
                 }
@@ -309,15 +327,22 @@ fn answer<W: Work>(runner: &mut dyn Runner<W>, batch: Vec<Job<W>>, watch: &Watch
     }
 }
 
+/// Whether somebody waits for any of them.
+fn wanted<W: Work>(batch: &[Job<W>]) -> bool {
+    let now = Instant::now();
+    batch.iter().any(|job| job.until > now && !job.reply.is_closed())
+}
+
 /// Runs examples; `None` when the network fails on them, by an error or a panic.
 fn run<W: Work>(
     runner: &mut dyn Runner<W>,
     batch: &[&W],
+    wanted: &dyn Fn() -> bool,
     watch: &Watch,
 ) -> Option<(W::Outputs, Duration)> {
     let begun = Instant::now();
     // A panic leaves plans whole: they are written anew before each run.
-    let result = catch_unwind(AssertUnwindSafe(|| runner.run(batch)));
+    let result = catch_unwind(AssertUnwindSafe(|| runner.run(batch, wanted)));
     let ran = begun.elapsed();
     let rows = batch.iter().map(|examples| examples.rows()).sum();
     match result {
@@ -335,7 +360,9 @@ fn run<W: Work>(
 
 fn fail<W: Work>(batch: Vec<Job<W>>) {
     for job in batch {
-        let _ = job.reply.send(Err(Failed::Fault));
+        // What was broken off because its time is over was no fault.
+        let late = job.until <= Instant::now();
+        let _ = job.reply.send(Err(if late { Failed::Late } else { Failed::Fault }));
     }
 }
 

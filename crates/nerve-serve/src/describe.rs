@@ -1,6 +1,6 @@
 //! What the server says of itself and of its models, in the words of the Open Inference Protocol.
 
-use crate::columns::{Holds, InputColumn};
+use crate::columns::{Holds, InputColumn, OutputColumn};
 use crate::graph::Port;
 use crate::loaded::Loaded;
 use crate::repository::Repository;
@@ -32,19 +32,24 @@ fn tensor(port: Port) -> Value {
 
 /// `GET /v2/models/M`.
 pub fn model(model: &Loaded, versions: &[u64]) -> Value {
-    let task = |sample: &Answer| match sample {
+    let task = |output: &OutputColumn| match &output.sample {
         Answer::Number(_) => "regression",
         Answer::Numbers(_) => "numbers",
         Answer::Quantiles { .. } => "quantiles",
         Answer::Classes(_) => "classification",
         Answer::Several(_) => "multilabel",
         Answer::Pixels(_) => "segmentation",
+        Answer::Text(_) if output.kind == "sequence" => "tagging",
         Answer::Text(_) => "generation",
     };
     let (platform, properties) = match model {
         Loaded::Rows(served) => {
-            let tasks: Vec<&str> = served.outputs.iter().map(|out| task(&out.sample)).collect();
-            ("nerve_v1", json!({ "task": tasks.join(","), "sha256": served.sha256 }))
+            let tasks: Vec<&str> = served.outputs.iter().map(task).collect();
+            let mut properties = json!({ "task": tasks.join(","), "sha256": served.sha256 });
+            if let Some(most) = served.most_tokens() {
+                properties["max_tokens"] = json!(most);
+            }
+            ("nerve_v1", properties)
         }
         Loaded::Graph(graph) => {
             let together = match &graph.apart {
@@ -159,10 +164,18 @@ pub fn form(models: &[Loaded]) -> Value {
     let named = |name: &String| json!({ "name": name });
     let model = |model: &Loaded| {
         let (inputs, outputs): (Vec<Value>, Vec<Value>) = match model {
-            Loaded::Rows(served) => (
-                served.inputs.iter().map(input).collect(),
-                served.outputs.iter().map(|output| named(&output.name)).collect(),
-            ),
+            Loaded::Rows(served) => {
+                let mut inputs: Vec<Value> = served.inputs.iter().map(input).collect();
+                let mut outputs: Vec<Value> =
+                    served.outputs.iter().map(|output| named(&output.name)).collect();
+                if served.most_tokens().is_some() {
+                    outputs[0]["written"] = json!(true);
+                }
+                if served.continues() {
+                    inputs[0]["beginning"] = json!(true);
+                }
+                (inputs, outputs)
+            }
             Loaded::Graph(graph) => (
                 graph.inputs.iter().map(array).collect(),
                 graph.outputs.iter().map(|port| named(&port.name)).collect(),

@@ -1,7 +1,7 @@
 //! `POST /v2/models/M/infer`: the request and the response of the Open Inference Protocol.
 
 use crate::graph::Data;
-use crate::model::Served;
+use crate::model::{Encoded, Served};
 use crate::refusal::{Refusal, shown};
 use crate::tensor::{self, Datatype, Json, Sent};
 use nerve_data::features::Answer;
@@ -88,6 +88,8 @@ pub struct Asked {
     id: Option<String>,
     /// How long it may take at most, in microseconds.
     pub timeout_us: Option<u64>,
+    /// How many tokens a text may have at most.
+    pub max_tokens: Option<u64>,
     pub(crate) inputs: Vec<Sent>,
     pub(crate) outputs: Vec<Output>,
     /// How outputs come that do not say it themselves.
@@ -151,7 +153,13 @@ pub fn read(body: &[u8], head: Option<usize>) -> Result<Asked, Refusal> {
     let outputs = request.outputs.into_iter().map(output).collect::<Result<_, _>>()?;
     let binary = flag(&request.parameters, "binary_data_output")?.unwrap_or(false);
     let timeout_us = request.parameters.get("timeout").and_then(Value::as_u64).filter(|&us| us > 0);
-    Ok(Asked { id: request.id, timeout_us, inputs, outputs, binary, all })
+    let max_tokens = match request.parameters.get("max_tokens") {
+        None => None,
+        Some(value) => Some(value.as_u64().ok_or_else(|| {
+            Refusal::unreadable("parameter `max_tokens`: expected a whole number above 0")
+        })?),
+    };
+    Ok(Asked { id: request.id, timeout_us, max_tokens, inputs, outputs, binary, all })
 }
 
 /// A tensor with its elements from `data`, or from the next of the bytes.
@@ -212,17 +220,22 @@ impl Asked {
     /// One tensor and nothing else, answered in bytes.
     pub(crate) fn raw(sent: Sent) -> Asked {
         let (inputs, outputs) = (vec![sent], Vec::new());
-        Asked { id: None, timeout_us: None, inputs, outputs, binary: true, all: true }
+        Asked {
+            id: None,
+            timeout_us: None,
+            max_tokens: None,
+            inputs,
+            outputs,
+            binary: true,
+            all: true,
+        }
     }
 
-    /// The rows as the network takes them, and how many they are.
+    /// The rows as the model takes them.
     ///
     /// # Errors
     /// 422: an input that is missing, unknown, twice, or does not fit.
-    pub fn examples(
-        &mut self,
-        model: &Served,
-    ) -> Result<(Vec<crate::batch::Examples>, usize), Refusal> {
+    pub fn encode(&mut self, model: &Served) -> Result<Encoded, Refusal> {
         let tensors: Vec<_> = model.outputs.iter().flat_map(|output| output.tensors()).collect();
         let known = tensors.iter().map(|(name, datatype, _)| (name.as_str(), *datatype));
         self.check_outputs(&known.collect::<Vec<_>>())?;
@@ -270,7 +283,7 @@ impl Asked {
         if rows == 0 || rows > MOST_ROWS {
             return Err(Refusal::unfit(format!("expected 1 to {MOST_ROWS} rows, found {rows}")));
         }
-        Ok((model.encode(&cells, rows)?, rows))
+        model.encode(&cells, rows, self.max_tokens)
     }
 
     /// Checks that there are outputs of the names that were asked for.

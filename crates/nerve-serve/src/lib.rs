@@ -12,6 +12,7 @@
 //! | [`Graph`] | a model of tensors, from an ONNX file |
 //! | [`batch`] | requests that come at the same time are answered together |
 //! | [`plans`] | the network compiled for a few numbers of rows |
+//! | [`texts`] | what writes texts, token by token |
 //! | [`tensor`], `numbers.rs`, [`infer`] | the tensors and the requests of the protocol |
 //! | [`rows`] | `POST /predict`: JSON and CSV in the columns of the recipe |
 //! | `drift.rs` | what the rows of requests are like, beside those of the training |
@@ -46,6 +47,7 @@ mod route;
 pub mod rows;
 mod server;
 pub mod tensor;
+pub mod texts;
 mod tls;
 pub mod watch;
 

@@ -5,11 +5,14 @@ use crate::columns::{Cellar, InputColumn, OutputColumn};
 use crate::drift::{Drifting, Watching};
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
+use crate::texts::{Scribe, Texts};
 use crate::watch::Watch;
 use nerve_data::features::{Answer, Room};
 use nerve_data::series::Order;
 use nerve_data::table::Slot;
 use nerve_data::{Column, DataError, Field, Origin, Table, Values};
+use nerve_formats::Meaning;
+use nerve_recipe::features::Fitted;
 use nerve_recipe::{ModelError, Predictor, Rows};
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -51,12 +54,28 @@ pub struct Served {
     pub order: Vec<String>,
     /// What its rows are like; `None` where nobody wants to know.
     pub(crate) drifting: Option<Drifting>,
-    predictor: Predictor,
+    predictor: Arc<Predictor>,
     fields: Vec<Field>,
     slots: Vec<Slot>,
     /// For each slot the numbers of the inputs that are its parts.
     places: Vec<Vec<usize>>,
-    batcher: Batcher,
+    way: Way,
+}
+
+/// How answers come about.
+enum Way {
+    /// All of a row at once.
+    Computed(Batcher),
+    /// Token by token.
+    Written(Scribe),
+}
+
+/// Rows as the model takes them, in pieces of at most a batch.
+pub enum Encoded {
+    /// For a network that answers at once.
+    Examples(Vec<Examples>),
+    /// For one that writes.
+    Texts(Vec<Texts>),
 }
 
 impl Served {
@@ -75,21 +94,31 @@ impl Served {
             file: nerve_formats::escape(&file.to_string_lossy(), 200),
             message,
         };
-        let tokens = |it: &nerve_recipe::features::Fitted| {
-            matches!(it.feature.meaning(), nerve_formats::Meaning::Tokens { .. })
-        };
-        if predictor.features().outputs.iter().any(tokens) {
-            let message = "its output is a text or a sequence, step by step, which a server does not answer with: `nerve \
-                           predict` writes it from a table, `nerve generate` continues a text";
-            return Err(refuse(message.into()));
+        let outputs = &predictor.features().outputs;
+        let tokens = |it: &Fitted| matches!(it.feature.meaning(), Meaning::Tokens { .. });
+        if let (Some(it), [_, _, ..]) = (outputs.iter().find(|it| tokens(it)), &outputs[..]) {
+            let (name, count) = (shown(&it.column.name), outputs.len());
+            return Err(refuse(format!(
+                "`{name}` is a text or a sequence, which must be the only output, and there are {count}"
+            )));
         }
         let sha256 = digest(file).map_err(|error| refuse(error.to_string()))?;
-        let fields = fields(&predictor);
-        let least = if batching.exact { EXACT_ROWS } else { 1 };
-        let plans = Plans::new(&predictor.network.model, &fields, (least, batching.most_rows));
-        let plans = plans.map_err(&refuse)?;
-        let served = Served::with_runner(name, version, predictor, Box::new(plans), batching);
-        Ok(Served { sha256, ..served.map_err(refuse)? })
+        let (fields, predictor) = (fields(&predictor), Arc::new(predictor));
+        let watch = Arc::new(Watch::default());
+        let scribe = Scribe::start(&predictor, &fields, batching, watch.clone());
+        let way = match scribe.map_err(&refuse)? {
+            Some(scribe) => Way::Written(scribe),
+            None => {
+                let least = if batching.exact { EXACT_ROWS } else { 1 };
+                let sizes = (least, batching.most_rows);
+                let plans =
+                    Plans::new(&predictor.network.model, &fields, sizes).map_err(&refuse)?;
+                let batcher = Batcher::start(Box::new(plans), batching, watch.clone());
+                Way::Computed(batcher.map_err(|error| refuse(error.to_string()))?)
+            }
+        };
+        let served = Served::new((name, version), predictor, way, watch).map_err(refuse)?;
+        Ok(Served { sha256, ..served })
     }
 
     /// A model whose batches are run by something else than its plans.
@@ -100,8 +129,20 @@ impl Served {
         name: &str,
         version: u64,
         predictor: Predictor,
-        runner: Box<dyn Runner>,
+        runner: Box<dyn Runner + Send>,
         batching: Batching,
+    ) -> Result<Served, String> {
+        let watch = Arc::new(Watch::default());
+        let batcher = Batcher::start(runner, batching, watch.clone());
+        let way = Way::Computed(batcher.map_err(|error| error.to_string())?);
+        Served::new((name, version), Arc::new(predictor), way, watch)
+    }
+
+    fn new(
+        (name, version): (&str, u64),
+        predictor: Arc<Predictor>,
+        way: Way,
+        watch: Arc<Watch>,
     ) -> Result<Served, String> {
         let features = predictor.features();
         if features.series_have_scales() {
@@ -109,9 +150,14 @@ impl Served {
                         give back: `nerve predict` answers"
                 .into());
         }
-        let inputs = features.inputs.iter().map(InputColumn::new).collect::<Result<Vec<_>, _>>()?;
+        // Of a text that goes on its beginning is what goes in.
+        let asked = match &way {
+            Way::Written(scribe) if scribe.continues => &features.outputs,
+            _ => &features.inputs,
+        };
+        let inputs = asked.iter().map(InputColumn::new).collect::<Result<Vec<_>, _>>()?;
         let outputs: Vec<_> = features.outputs.iter().map(OutputColumn::new).collect();
-        let slots = features.slots[..features.fed].to_vec();
+        let slots = features.slots[..features.asked].to_vec();
         let Order { time, series, .. } = Order::from_args(&predictor.card.recipe.data);
         let mut order: Vec<String> = time.into_iter().chain(series).collect();
         order.retain(|name| predictor.reaches() && inputs.iter().all(|input| input.name != *name));
@@ -120,9 +166,6 @@ impl Served {
             slot.parts.iter().map(|(name, _)| place(name).expect("a part is an input")).collect()
         });
         let places = places.collect();
-        let watch = Arc::new(Watch::default());
-        let batcher =
-            Batcher::start(runner, batching, watch.clone()).map_err(|error| error.to_string())?;
         Ok(Served {
             name: name.to_string(),
             version,
@@ -136,7 +179,7 @@ impl Served {
             slots,
             places,
             predictor,
-            batcher,
+            way,
         })
     }
 
@@ -162,7 +205,23 @@ impl Served {
 
     /// The most rows of a batch.
     pub fn most_rows(&self) -> usize {
-        self.batcher.most_rows()
+        match &self.way {
+            Way::Computed(batcher) => batcher.most_rows(),
+            Way::Written(scribe) => scribe.batcher.most_rows(),
+        }
+    }
+
+    /// The most tokens that a request may want; `None` if the model writes no texts.
+    pub fn most_tokens(&self) -> Option<usize> {
+        match &self.way {
+            Way::Computed(_) => None,
+            Way::Written(scribe) => Some(scribe.most_tokens),
+        }
+    }
+
+    /// Whether it goes on with a text, whose beginning is its one input.
+    pub fn continues(&self) -> bool {
+        matches!(&self.way, Way::Written(scribe) if scribe.continues)
     }
 
     /// The shapes of what the network takes.
@@ -170,23 +229,39 @@ impl Served {
         &self.fields
     }
 
-    /// Rows as the network takes them, in pieces of at most a batch. `cells` has as many columns as [`Served::columns`].
+    /// Rows as the model takes them, in pieces of at most a batch. `cells` has as many columns as [`Served::columns`]. A text
+    /// has at most `most_tokens`, or as many as the model file says.
     ///
     /// # Errors
-    /// 422 with the column and the row of a cell that its feature cannot take.
-    pub fn encode(&self, cells: &[Cellar], rows: usize) -> Result<Vec<Examples>, Refusal> {
-        let examples = match self.predictor.reaches() {
-            true => self.encode_series(cells),
-            false => {
-                let most = self.batcher.most_rows();
-                let starts = (0..rows).step_by(most);
-                starts.map(|from| self.piece(cells, from..(from + most).min(rows))).collect()
+    /// 422 with the column and the row of a cell that its feature cannot take; more tokens than there may be.
+    pub fn encode(
+        &self,
+        cells: &[Cellar],
+        rows: usize,
+        most_tokens: Option<u64>,
+    ) -> Result<Encoded, Refusal> {
+        let encoded = match &self.way {
+            Way::Computed(_) => Encoded::Examples(self.examples(cells, rows)?),
+            Way::Written(scribe) if scribe.continues => {
+                Encoded::Texts(scribe.beginnings(&self.inputs[0].name, &cells[0], most_tokens)?)
             }
-        }?;
+            Way::Written(scribe) => {
+                Encoded::Texts(scribe.rows(self.examples(cells, rows)?, most_tokens)?)
+            }
+        };
         if let Some(drifting) = &self.drifting {
             drifting.observe(cells, rows);
         }
-        Ok(examples)
+        Ok(encoded)
+    }
+
+    fn examples(&self, cells: &[Cellar], rows: usize) -> Result<Vec<Examples>, Refusal> {
+        if self.predictor.reaches() {
+            return self.encode_series(cells);
+        }
+        let most = self.most_rows();
+        let starts = (0..rows).step_by(most);
+        starts.map(|from| self.piece(cells, from..(from + most).min(rows))).collect()
     }
 
     fn piece(&self, cells: &[Cellar], rows: std::ops::Range<usize>) -> Result<Examples, Refusal> {
@@ -256,7 +331,7 @@ impl Served {
         let table = Table::new(columns, Origin::default()).map_err(unfit)?;
         let rows = self.predictor.samples(&Rows::all(table), false).map_err(unfit)?;
         let loader = self.predictor.loader(&rows, self.slots.clone()).map_err(unfit)?;
-        let most = self.batcher.most_rows();
+        let most = self.most_rows();
         let mut pieces = Vec::new();
         for batch in loader.epoch(0, 0) {
             let batch = batch.map_err(unfit)?;
@@ -278,29 +353,60 @@ impl Served {
     /// # Errors
     /// 503 when too many wait.
     pub fn room(&self) -> Result<(), Refusal> {
-        room(&self.batcher, &self.watch)
+        match &self.way {
+            Way::Computed(batcher) => room(batcher, &self.watch),
+            Way::Written(scribe) => room(&scribe.batcher, &self.watch),
+        }
     }
 
-    /// Hands examples to the network, and gives what it says of each row.
+    /// Hands rows to the model, and gives what it says of each.
     ///
     /// # Errors
     /// 503 when too many wait, 504 when the time is over, 500 when the network fails or gives what is no number.
+    ///
+    /// # Panics
+    /// When they are those of a model of another kind.
     pub async fn answer(
         &self,
-        pieces: Vec<Examples>,
+        encoded: Encoded,
         until: Instant,
     ) -> Result<Vec<Vec<Answer>>, Refusal> {
-        let mut answers: Vec<Vec<Answer>> = self.outputs.iter().map(|_| Vec::new()).collect();
-        for done in collect(&self.batcher, &self.watch, pieces, until).await? {
-            self.read(&done, &mut answers)?;
-        }
+        let answers = match (&self.way, encoded) {
+            (Way::Computed(batcher), Encoded::Examples(pieces)) => {
+                let steps: Vec<_> = pieces.iter().map(|piece| self.steps(piece)).collect();
+                let mut answers: Vec<Vec<Answer>> =
+                    self.outputs.iter().map(|_| Vec::new()).collect();
+                let done = collect(batcher, &self.watch, pieces, until).await?;
+                for (done, steps) in done.iter().zip(&steps) {
+                    self.read(done, steps, &mut answers)?;
+                }
+                answers
+            }
+            (Way::Written(scribe), Encoded::Texts(pieces)) => {
+                let done = collect(&scribe.batcher, &self.watch, pieces, until).await?;
+                vec![done.into_iter().flat_map(|done| done.outputs).collect()]
+            }
+            _ => unreachable!("rows are encoded by the model that answers"),
+        };
         if let Some(drifting) = &self.drifting {
             drifting.said(&self.predictor, &answers);
         }
         Ok(answers)
     }
 
-    fn read(&self, done: &Done, answers: &mut [Vec<Answer>]) -> Result<(), Refusal> {
+    /// For each row how many tags it gets; nothing where the model names no steps.
+    fn steps(&self, piece: &Examples) -> Vec<usize> {
+        let first = piece.fields.first();
+        let of = |row| first.and_then(|first| self.predictor.steps(first, row));
+        (0..piece.rows).map_while(of).collect()
+    }
+
+    fn read(
+        &self,
+        done: &Done,
+        steps: &[usize],
+        answers: &mut [Vec<Answer>],
+    ) -> Result<(), Refusal> {
         for (k, (values, answers)) in done.outputs.iter().zip(answers).enumerate() {
             let count = values.iter().filter(|value| !value.is_finite()).count();
             if count > 0 {
@@ -313,7 +419,11 @@ impl Served {
             let output = self.predictor.features().outputs[k].feature.output();
             let output = output.expect("an output of the model");
             let width = self.outputs[k].width.max(1);
-            answers.extend(values.chunks_exact(width).map(|row| output.answer(row)));
+            let answer = |(row, values): (usize, &[f32])| match steps.get(row) {
+                Some(&steps) => output.answer_steps(values, steps),
+                None => output.answer(values),
+            };
+            answers.extend(values.chunks_exact(width).enumerate().map(answer));
         }
         Ok(())
     }
@@ -406,7 +516,7 @@ fn fields(predictor: &Predictor) -> Vec<Field> {
         }
         _ => slot.field(),
     };
-    features.slots[..features.fed].iter().map(delivered).collect()
+    features.slots[..features.asked].iter().map(delivered).collect()
 }
 
 fn cut(values: &Values, range: std::ops::Range<usize>) -> Values {

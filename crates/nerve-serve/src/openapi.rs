@@ -132,7 +132,16 @@ fn infer(model: &Served) -> Value {
             },
         })
     };
-    request(model.inputs.iter().map(tensor).collect())
+    let mut asked = request(model.inputs.iter().map(tensor).collect());
+    if let Some(most) = model.most_tokens() {
+        let tokens = json!({ "type": "integer", "minimum": 1, "maximum": most });
+        asked["properties"]["parameters"] = json!({
+            "type": "object",
+            "properties": { "max_tokens": tokens },
+            "additionalProperties": false,
+        });
+    }
+    asked
 }
 
 /// What goes to an ONNX file: arrays, with the extents that it does not say as 1.

@@ -73,7 +73,7 @@ fn best(costs: impl Iterator<Item = (usize, Duration)>, waiting: usize) -> usize
 }
 
 /// `least`, twice as many, and so on, and `most` itself.
-fn sizes(least: usize, most: usize) -> Vec<usize> {
+pub(crate) fn sizes(least: usize, most: usize) -> Vec<usize> {
     let doubled = std::iter::successors(Some(least.max(1)), |size| size.checked_mul(2));
     let mut sizes: Vec<usize> = doubled.take_while(|size| *size < most).collect();
     sizes.push(most.max(least).max(1));
@@ -112,21 +112,27 @@ impl Plan {
     /// Copies the examples in, one behind the other, and zeros behind them.
     fn load(&mut self, batch: &[&Examples]) {
         for (index, room) in self.room.iter_mut().enumerate() {
-            let parts = batch.iter().map(|examples| &examples.fields[index]);
+            fill(room, batch.iter().map(|examples| &examples.fields[index]));
             match room {
-                Values::F32(room) => {
-                    gather(room, parts.map(|v| if let Values::F32(v) = v { &v[..] } else { &[] }));
-                    self.step.write(index, room);
-                }
-                Values::I32(room) => {
-                    gather(room, parts.map(|v| if let Values::I32(v) = v { &v[..] } else { &[] }));
-                    self.step.write(index, room);
-                }
-                Values::U8(room) => {
-                    gather(room, parts.map(|v| if let Values::U8(v) = v { &v[..] } else { &[] }));
-                    self.step.write(index, room);
-                }
+                Values::F32(room) => self.step.write(index, room),
+                Values::I32(room) => self.step.write(index, room),
+                Values::U8(room) => self.step.write(index, room),
             }
+        }
+    }
+}
+
+/// Copies values of the same element into a room, one behind the other, and zeros behind them.
+pub(crate) fn fill<'a>(room: &mut Values, parts: impl Iterator<Item = &'a Values>) {
+    match room {
+        Values::F32(room) => {
+            gather(room, parts.map(|v| if let Values::F32(v) = v { &v[..] } else { &[] }));
+        }
+        Values::I32(room) => {
+            gather(room, parts.map(|v| if let Values::I32(v) = v { &v[..] } else { &[] }));
+        }
+        Values::U8(room) => {
+            gather(room, parts.map(|v| if let Values::U8(v) = v { &v[..] } else { &[] }));
         }
     }
 }
@@ -149,7 +155,7 @@ impl Runner for Plans {
         best(self.plans.iter().map(|plan| (plan.rows, plan.cost)), waiting)
     }
 
-    fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&mut self, batch: &[&Examples], _: &dyn Fn() -> bool) -> Result<Vec<Vec<f32>>, String> {
         let rows: usize = batch.iter().map(|examples| examples.rows).sum();
         let plan = self.plans.iter_mut().find(|plan| plan.rows >= rows);
         let plan = plan.ok_or("more rows than the largest plan has")?;

@@ -2,12 +2,11 @@
 //!
 //! The path is compared with names; no file name is made of it.
 
-use crate::batch::Examples;
 use crate::describe;
 use crate::graph::{Arrays, Graph};
 use crate::infer;
 use crate::loaded::Loaded;
-use crate::model::Served;
+use crate::model::{Encoded, Served};
 use crate::openapi;
 use crate::place::{Named, Place, What, steps};
 use crate::refusal::Refusal;
@@ -431,7 +430,7 @@ async fn infer(
             (head, _) => infer::read(&bytes, head)?,
         };
         let pieces = match &own {
-            Loaded::Rows(served) => Pieces::Rows(asked.examples(served)?.0),
+            Loaded::Rows(served) => Pieces::Rows(asked.encode(served)?),
             Loaded::Graph(graph) => Pieces::Arrays(graph.asked(&mut asked)?),
         };
         own.watch().input.add(started.elapsed());
@@ -441,8 +440,8 @@ async fn infer(
     let most = shared.options.limits.answer_time;
     let until = begun + asked.timeout_us.map_or(most, |us| Duration::from_micros(us).min(most));
     let (started, (body, head)) = match (model, pieces) {
-        (Loaded::Rows(served), Pieces::Rows(examples)) => {
-            let answers = served.answer(examples, until).await?;
+        (Loaded::Rows(served), Pieces::Rows(rows)) => {
+            let answers = served.answer(rows, until).await?;
             (Instant::now(), asked.response(served, &answers))
         }
         (Loaded::Graph(graph), Pieces::Arrays(arrays)) => {
@@ -460,7 +459,7 @@ async fn infer(
 
 /// A request as the network of either kind of model takes it.
 enum Pieces {
-    Rows(Vec<Examples>),
+    Rows(Encoded),
     Arrays(Vec<Arrays>),
 }
 
@@ -547,13 +546,13 @@ async fn predict_rows(
             },
         };
         let rows = cells.first().map_or(0, crate::columns::Cellar::rows);
-        let examples = own.encode(&cells, rows)?;
+        let encoded = own.encode(&cells, rows, None)?;
         own.watch.input.add(started.elapsed());
-        Ok((examples, form))
+        Ok((encoded, form))
     };
-    let (examples, form) = elsewhere(small, read).await?;
+    let (encoded, form) = elsewhere(small, read).await?;
     let answers: Vec<Vec<Answer>> =
-        model.answer(examples, begun + shared.options.limits.answer_time).await?;
+        model.answer(encoded, begun + shared.options.limits.answer_time).await?;
     let form = match form {
         _ if csv => Form::Csv,
         Form::Csv if json => Form::Json,

@@ -39,7 +39,7 @@ impl Runner for Gate {
         32
     }
 
-    fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&mut self, batch: &[&Examples], _: &dyn Fn() -> bool) -> Result<Vec<Vec<f32>>, String> {
         let mut state = self.0.0.lock().unwrap();
         state.entered += 1;
         while !state.open {
@@ -222,10 +222,11 @@ fn rows_in_batches(recipe: &str, least: usize) {
     };
     let rows: Vec<Examples> = (0..32).map(&mut row).collect();
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
-    let alone: Vec<Vec<Vec<f32>>> = rows.iter().map(|row| plans.run(&[row]).unwrap()).collect();
+    let alone: Vec<Vec<Vec<f32>>> =
+        rows.iter().map(|row| plans.run(&[row], &|| true).unwrap()).collect();
     for size in 1..=32 {
         let batch: Vec<&Examples> = rows[..size].iter().rev().collect();
-        for (output, values) in plans.run(&batch).unwrap().iter().enumerate() {
+        for (output, values) in plans.run(&batch, &|| true).unwrap().iter().enumerate() {
             let width = values.len() / size;
             for (at, row) in (0..size).rev().enumerate() {
                 let own = &values[at * width..(at + 1) * width];

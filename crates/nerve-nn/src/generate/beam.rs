@@ -43,16 +43,17 @@ impl<'a> Search<'a> {
         Search { groups: prompts.iter().map(group).collect(), beam, options }
     }
 
-    /// The best continuation of each prompt.
+    /// The best continuation of each prompt; what is there already if it is not `wanted` any more.
     pub fn run(
         mut self,
         vocabulary: usize,
         network: &dyn Steps,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<Vec<Generated>, GenerateError> {
         let rows = self.groups.len() * self.beam.beams;
         let shortest = self.groups.iter().map(|group| group.prompt).min().unwrap_or(0);
         let mut at = 0;
-        while !self.groups.iter().all(|group| group.done) {
+        while !self.groups.iter().all(|group| group.done) && wanted() {
             let count = piece(at, shortest);
             let live = self.groups.iter().flat_map(|group| &group.live);
             let tokens: Vec<i32> = live

@@ -4,11 +4,15 @@ use super::beam::Search;
 use super::choice::{adjust, best, draw, log_softmax};
 use super::{Autoregressive, GenerateError, Generated, Options, Strategy};
 use nerve_core::{DType, RunError, Shape, Tensor, Var, compile};
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 /// A prompt is taken in pieces of this many tokens, and what is left one by one: so there are two
 /// plans, whatever the lengths of prompts are.
 const PIECE: usize = 32;
+
+/// Hears which prompt goes on with which token, and says whether to go on.
+type Tell<'t> = &'t mut dyn FnMut(usize, i32) -> ControlFlow<()>;
 
 type Run<'m> = Box<dyn Fn(&[&Tensor]) -> Result<Vec<Tensor>, RunError> + 'm>;
 
@@ -120,6 +124,38 @@ impl<'m> Generator<'m> {
         options: &Options,
         tell: &mut dyn FnMut(usize, i32) -> ControlFlow<()>,
     ) -> Result<Vec<Generated>, GenerateError> {
+        self.run(prompts, source, options, (&|| true, tell))
+    }
+
+    /// As [`generate`](Generator::generate), as long as somebody wants it: `wanted` is asked before each token of any
+    /// [`Strategy`]. `None` if it said no.
+    ///
+    /// # Errors
+    /// As [`generate`](Generator::generate).
+    pub fn generate_while(
+        &mut self,
+        prompts: &[Vec<i32>],
+        source: &[Tensor],
+        options: &Options,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Generated>>, GenerateError> {
+        let stopped = Cell::new(false);
+        let asked = || {
+            stopped.set(stopped.get() || !wanted());
+            !stopped.get()
+        };
+        let tell = &mut |_, _| ControlFlow::Continue(());
+        let written = self.run(prompts, source, options, (&asked, tell))?;
+        Ok((!stopped.get()).then_some(written))
+    }
+
+    fn run(
+        &mut self,
+        prompts: &[Vec<i32>],
+        source: &[Tensor],
+        options: &Options,
+        (wanted, tell): (&dyn Fn() -> bool, Tell<'_>),
+    ) -> Result<Vec<Generated>, GenerateError> {
         options.check()?;
         self.check(prompts, options)?;
         if prompts.is_empty() || options.max_new == 0 {
@@ -134,7 +170,8 @@ impl<'m> Generator<'m> {
         let engine = self.begin(prompts.len(), beams, source)?;
         match &options.strategy {
             Strategy::Beam(beam) => {
-                let written = Search::new(prompts, *beam, options).run(vocabulary, engine)?;
+                let written = Search::new(prompts, *beam, options);
+                let written = written.run(vocabulary, engine, wanted)?;
                 for (row, sequence) in written.iter().enumerate() {
                     for &token in &sequence.tokens {
                         if tell(row, token).is_break() {
@@ -144,7 +181,7 @@ impl<'m> Generator<'m> {
                 }
                 Ok(written)
             }
-            _ => write(engine, prompts, vocabulary, options, tell),
+            _ => write(engine, prompts, vocabulary, options, (wanted, tell)),
         }
     }
 
@@ -229,7 +266,7 @@ fn write(
     prompts: &[Vec<i32>],
     vocabulary: usize,
     options: &Options,
-    tell: &mut dyn FnMut(usize, i32) -> ControlFlow<()>,
+    (wanted, tell): (&dyn Fn() -> bool, Tell<'_>),
 ) -> Result<Vec<Generated>, GenerateError> {
     let mut rows: Vec<Vec<i32>> = prompts.to_vec();
     let nothing = Generated { tokens: vec![], log_probability: 0.0, stopped: false };
@@ -237,7 +274,7 @@ fn write(
     let ended = |g: &Generated| g.stopped || g.tokens.len() >= options.max_new;
     let shortest = rows.iter().map(Vec::len).min().unwrap_or(0);
     let mut at = 0;
-    while !written.iter().all(ended) {
+    while !written.iter().all(ended) && wanted() {
         let count = piece(at, shortest);
         // What ended goes on with any token, and nobody looks.
         let next =

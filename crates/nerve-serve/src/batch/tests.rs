@@ -13,7 +13,7 @@ impl Runner for Adder {
         self.most
     }
 
-    fn run(&mut self, batch: &[&Examples]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&mut self, batch: &[&Examples], _: &dyn Fn() -> bool) -> Result<Vec<Vec<f32>>, String> {
         if let Some(gate) = &self.gate {
             let _ = gate.recv();
         }

@@ -83,7 +83,7 @@ impl Runner<Arrays> for Graphs {
         self.rows.map_or(1, |(_, most)| most)
     }
 
-    fn run(&mut self, batch: &[&Arrays]) -> Result<Given, String> {
+    fn run(&mut self, batch: &[&Arrays], _: &dyn Fn() -> bool) -> Result<Given, String> {
         let given = match (self.rows, batch) {
             (None, [one]) => self.arrays(&one.arrays),
             (None, _) => return Err("requests that cannot be put together".into()),
