@@ -275,12 +275,12 @@ fn infer_request(bytes: &[u8]) {
 
 fn rows_json(bytes: &[u8]) {
     if let Ok((cells, _)) = rows::from_json(served(), bytes) {
-        let _ = served().encode(&cells, cells[0].rows());
+        let _ = served().encode(&cells, cells[0].rows(), None);
     }
 }
 
 fn rows_csv(bytes: &[u8]) {
     if let Ok(cells) = rows::from_csv(served(), bytes) {
-        let _ = served().encode(&cells, cells[0].rows());
+        let _ = served().encode(&cells, cells[0].rows(), None);
     }
 }
