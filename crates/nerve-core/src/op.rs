@@ -142,7 +142,7 @@ ops! {
     // Movement.
     Reshape, Permute, Broadcast, Slice,
     // With kernels.
-    Pad, Concat, Reduce, Matmul, Panels, Conv, ConvWeightGrad, WinogradFilter, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
+    Pad, Concat, Reduce, Matmul, Panels, Conv, ConvWeightGrad, WinogradFilter, FilterPanels, Pool, MaxPlace, PoolGrad, Softmax, SoftmaxGrad,
     CrossEntropy, CrossEntropyGrad, Gather, ScatterAdd,
     GatherElements, ScatterAddElements, Scatter, IntMatmul, ArgSort, ArgReduce, CumSum, Recurrent, RecurrentGrad,
     LayerNorm, LayerNormGrad, Attention, AttentionGrad,

@@ -420,38 +420,72 @@ fn what_depends_on_variables_alone_is_computed_when_they_change() {
     assert_ne!(check(), moved);
 }
 
+/// Calls a layer whose weight `w` stands, and the same with the weight as an argument: the bits are the same for any number of
+/// threads, and what was packed is packed anew when the weight has changed. Gives its plan.
+fn changes_are_seen(
+    layer: impl Fn(&Tensor, &Tensor) -> Tensor,
+    [x, w]: [&Tensor; 2],
+    precision: Precision,
+) -> Arc<Plan> {
+    let weight = Var::new("w", w.clone());
+    let standing = compile(|a: &[Tensor]| vec![layer(&a[0], &weight.get())]).precision(precision);
+    let given = compile(|a: &[Tensor]| vec![layer(&a[0], &a[1])]).precision(precision);
+    let check = || {
+        let call = || standing.call(&[x]).remove(0).to_vec::<f32>();
+        let found = call();
+        assert_eq!(found, given.call(&[x, &weight.get()]).remove(0).to_vec::<f32>(), "{x:?}");
+        let threads = nerve_core::threads();
+        for n in [1, 2, 3] {
+            nerve_core::set_threads(n);
+            assert_eq!(found, call(), "{x:?}, {n} threads");
+        }
+        nerve_core::set_threads(threads);
+        found
+    };
+    let before = check();
+    let plan = standing.plan(&[(x.shape().clone(), x.dtype())]);
+    assert_eq!(count(&plan, "pack_b"), 0, "{}", plan.explain());
+    weight.set(weight.get() * 1.5);
+    assert_ne!(check(), before);
+    plan
+}
+
+/// Whether something is packed when it has changed.
+fn packs(plan: &Plan) -> bool {
+    plan.explain_standing().is_some_and(|text| text.contains("pack_b"))
+}
+
 /// A weight `[outputs, inputs]` is packed when it has changed, and the product with the panels gives
 /// the bits that it gives without them, for any precision and number of threads.
 #[test]
 fn weights_are_packed_when_they_change() {
-    let (w, b) = (Var::new("w", random(1, &[200, 150])), Var::new("b", random(2, &[200])));
+    let (w, b) = (random(1, &[200, 150]), Var::new("b", random(2, &[200])));
     for precision in [Precision::Full, Precision::Bf16] {
         let layer = |x: &Tensor, w: &Tensor| (x.matmul(&w.t()) + b.get()).relu();
-        let standing = compile(|a: &[Tensor]| vec![layer(&a[0], &w.get())]).precision(precision);
-        let given = compile(|a: &[Tensor]| vec![layer(&a[0], &a[1])]).precision(precision);
         for rows in [1, 5, 16, 33, 130] {
             let x = random(rows as u64, &[rows, 150]);
-            let check = || {
-                let call = || standing.call(&[&x]).remove(0).to_vec::<f32>();
-                let found = call();
-                assert_eq!(found, given.call(&[&x, &w.get()]).remove(0).to_vec::<f32>(), "{rows}");
-                let threads = nerve_core::threads();
-                for n in [1, 2, 3] {
-                    nerve_core::set_threads(n);
-                    assert_eq!(found, call(), "{rows} rows, {n} threads");
-                }
-                nerve_core::set_threads(threads);
-                found
-            };
-            let before = check();
-            let plan = standing.plan(&[(x.shape().clone(), x.dtype())]);
-            assert_eq!(count(&plan, "pack_b"), 0, "{}", plan.explain());
+            let plan = changes_are_seen(layer, [&x, &w], precision);
             assert_eq!(count(&plan, "gemm"), 1, "{}", plan.explain());
             // A few rows are multiplied with the rows of the weight as it lies.
-            let packed = plan.explain_standing().is_some_and(|text| text.contains("pack_b"));
-            assert_eq!(packed, rows > 4, "{rows} rows: {:?}", plan.explain_standing());
-            w.set(w.get() * 1.5);
-            assert_ne!(check(), before);
+            assert_eq!(packs(&plan), rows > 4, "{rows} rows: {:?}", plan.explain_standing());
+        }
+    }
+}
+
+/// So are filters of convolutions with few pixels, and such as are rounded.
+#[test]
+fn filters_are_packed_when_they_change() {
+    let (w, b) = (random(1, &[75, 40, 3, 3]), Var::new("b", random(2, &[75, 1, 1])));
+    let options = Conv2dOptions { stride: [2, 2], padding: [(1, 1); 2], ..Default::default() };
+    let layer = |x: &Tensor, w: &Tensor| (x.conv2d(w, options) + b.get()).relu();
+    for precision in [Precision::Full, Precision::Bf16] {
+        for images in [1, 3, 9] {
+            let x = random(images as u64, &[images, 40, 8, 8]);
+            let plan = changes_are_seen(layer, [&x, &w], precision);
+            assert_eq!(count(&plan, "conv"), 1, "{}", plan.explain());
+            // Of many pixels only filters that are rounded.
+            let pays = images < 9 || precision == Precision::Bf16;
+            assert_eq!(packs(&plan), pays, "{images} images: {:?}", plan.explain_standing());
         }
     }
 }

@@ -125,14 +125,21 @@ fn forward(label: &str, shape: ConvShape) {
             let list = vec![transform.into(), conv.with_winograd(to).into()];
             measure(label, list, &sizes, Some(fewer(&shape)));
         }
-        None => match conv.packed_bytes() {
+        None => match conv.packed_bytes().filter(|_| conv.packs_in_each_run()) {
             Some(bytes) => {
                 sizes[0] = bytes;
                 let to = Region::new(0, 0, bytes);
                 let list = vec![conv.pack_filter(to).into(), conv.with_packed(to).into()];
                 measure(label, list, &sizes, None);
             }
-            None => measure(label, vec![conv.into()], &sizes, None),
+            None => {
+                measure(label, vec![conv.clone().into()], &sizes, None);
+                if let Some(bytes) = conv.packed_bytes() {
+                    sizes.push(bytes);
+                    let panels = conv.with_packed(Region::new(5, 0, bytes));
+                    measure(&format!("{label}, panels"), vec![panels.into()], &sizes, None);
+                }
+            }
         },
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `simplify` | rewrites the graph into one with less work |
 //! | `standing` | cuts off what need not be computed in every run |
-//! | `prepack` | packs weights of matrix products that stand |
+//! | `prepack` | packs weights of products and convolutions that stand |
 //! | `absorb` | gives convolutions the padding before them |
 //! | `units` | decides what is computed together, and in which order |
 //! | `lowering` | decides where values lie and emits instructions |

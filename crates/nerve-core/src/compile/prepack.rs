@@ -1,16 +1,16 @@
-//! Weights of matrix products that stand: they are given to the product in panels, which are packed
-//! when a variable has changed instead of in every run. The panels are a second copy of the weight.
+//! Weights of matrix products and filters of convolutions that stand: they are given in panels, which are
+//! packed when a variable has changed instead of in every run. The panels are a second copy of the weight.
 
 use super::lowering::matrix_strides;
 use super::strided::Strided;
 use crate::op::{Op, Role};
-use crate::ops::Panels;
+use crate::ops::{FilterPanels, Panels};
 use crate::tensor::{Tensor, topological};
 use nerve_cpu::Precision;
 use std::collections::HashMap;
 
-/// The same values as `roots`, with panels in the place of right sides that stand, where the
-/// product with them is faster.
+/// The same values as `roots`, with panels in the place of right sides and filters that stand, where
+/// the product, or the convolution, is faster with them.
 pub(super) fn prepack(
     roots: &[Tensor],
     stands: impl Fn(&Tensor) -> bool,
@@ -19,10 +19,14 @@ pub(super) fn prepack(
     let mut new: HashMap<u64, Tensor> = HashMap::new();
     for node in topological(roots, |_| false) {
         let mut inputs: Vec<Tensor> = node.inputs().iter().map(|t| new[&t.id()].clone()).collect();
-        if let (Op::Matmul(_), [left, right]) = (node.op(), node.inputs())
+        if let [left, right] = node.inputs()
             && stands(right)
             && !stands(&node)
-            && let Some(panels) = panels(left, right, precision)
+            && let Some(panels) = match node.op() {
+                Op::Matmul(_) => panels(left, right, precision),
+                Op::Conv(conv) => FilterPanels::of(*conv, left, right, precision),
+                _ => None,
+            }
         {
             // Only its shape is still needed.
             inputs[1] = right.zeros_like();

@@ -11,7 +11,7 @@ use nerve_cpu::{Activation, ConvShape, Region};
 /// Convolution of images `[n, h, w, c]` with filters `[kh, kw, c / groups, o]`: `[n, oh, ow, o]`.
 ///
 /// A third operand is the filter in another form, as the compiler puts it there
-/// ([`WinogradFilter`](super::WinogradFilter)); of the second only the shape counts then.
+/// ([`WinogradFilter`](super::WinogradFilter), [`FilterPanels`](super::FilterPanels)); of the second only the shape counts then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Distance between the places where the filter is applied.
@@ -219,16 +219,19 @@ impl Lower for Conv {
             ..self.kernel(node.dtype(), image.shape(), filter.shape())
         };
         let conv = match node.inputs().get(2) {
-            Some(transformed) => conv.with_winograd(cx.contiguous(transformed)),
+            Some(form) if conv.winograd_bytes().is_some() => {
+                conv.with_winograd(cx.contiguous(form))
+            }
+            Some(panels) => conv.with_packed(cx.contiguous(panels)),
             None => {
                 let conv = nerve_cpu::Conv { filter: cx.contiguous(filter), ..conv };
                 match conv.packed_bytes() {
-                    Some(bytes) => {
+                    Some(bytes) if conv.packs_in_each_run() => {
                         let panels = cx.temporary(bytes);
                         cx.emit(conv.pack_filter(panels));
                         conv.with_packed(panels)
                     }
-                    None => conv,
+                    _ => conv,
                 }
             }
         };

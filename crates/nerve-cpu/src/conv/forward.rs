@@ -73,27 +73,41 @@ impl Conv {
             && !s.depthwise()
     }
 
-    /// Bytes of the filter in panels, if the convolution reads it so and would otherwise pack it in
-    /// each of its chunks: where operands are rounded.
-    pub fn packed_bytes(&self) -> Option<usize> {
-        let plain = self.winograd.is_none() && self.shape.groups == 1 && !self.is_empty();
-        match plain && self.rounds() && Few::of(self, f32::kernels(self.isa)).is_none() {
-            true => self.packed_elements()?.checked_mul(self.ty.bytes()),
-            false => None,
+    /// Width of the filter's panels in vectors, and how exactly they hold it; `None` if the convolution reads it as it lies.
+    fn panels(&self) -> Option<(usize, Precision)> {
+        if self.winograd.is_some() || self.shape.groups > 1 || self.is_empty() {
+            return None;
+        }
+        match (self.ty, Few::of(self, f32::kernels(self.isa))) {
+            (Float::F64, _) => None,
+            (_, Some(few)) => Some((few.width, Precision::Full)),
+            _ if self.rounds() => {
+                let kernels = f32::kernels_for(self.isa, self.precision);
+                Some((self.plan(kernels).width, self.precision))
+            }
+            _ => None,
         }
     }
 
-    /// Words of the filter in panels.
-    fn packed_elements(&self) -> Option<usize> {
-        let kernels = f32::kernels_for(self.isa, self.precision);
+    /// Bytes of the filter in panels, if the convolution can read it so: with few pixels, whose time goes into reading the
+    /// filter, and where operands are rounded.
+    pub fn packed_bytes(&self) -> Option<usize> {
+        let kernels = f32::kernels_for(self.isa, self.panels()?.1);
         let steps = (self.shape.taps() * self.shape.c).div_ceil(kernels.pair);
-        self.shape.co.checked_next_multiple_of(kernels.lanes)?.checked_mul(steps)
+        let columns = self.shape.co.checked_next_multiple_of(kernels.lanes)?;
+        columns.checked_mul(steps)?.checked_mul(self.ty.bytes())
+    }
+
+    /// Whether it pays to pack the filter even if it is read only once: each chunk would pack it for itself otherwise.
+    pub fn packs_in_each_run(&self) -> bool {
+        self.panels().is_some_and(|(_, precision)| precision != Precision::Full)
     }
 
     /// The instruction that packs the filter into `to`, which has at least
     /// [`packed_bytes`](Conv::packed_bytes) bytes.
     pub fn pack_filter(&self, to: Region) -> PackB {
         let s = &self.shape;
+        let (width, precision) = self.panels().unwrap_or((1, self.precision));
         PackB {
             ty: self.ty,
             k: s.taps() * s.c,
@@ -101,8 +115,8 @@ impl Conv {
             batch: 1,
             strides: [s.co, 1],
             batch_stride: 0,
-            width: self.plan(f32::kernels_for(self.isa, self.precision)).width,
-            precision: self.precision,
+            width,
+            precision,
             from: self.filter,
             to,
             isa: self.isa,
@@ -426,11 +440,8 @@ impl Kernel for Conv {
             let elements = self.filter_elements().ok_or("too many channels")?;
             check_product("transformed filter", filter, self.ty, &[elements])?;
         } else if let Some(panels) = self.packed {
-            if self.packed_bytes().is_none() {
-                return Err("a convolution that reads no panels".into());
-            }
-            let elements = self.packed_elements().ok_or("too many channels")?;
-            check_product("panels", panels, self.ty, &[elements])?;
+            let bytes = self.packed_bytes().ok_or("a convolution that reads no panels")?;
+            check_product("panels", panels, self.ty, &[bytes / self.ty.bytes()])?;
         } else {
             check_product("filter", self.filter, self.ty, &[s.filter()])?;
         }

@@ -140,9 +140,21 @@ pub(super) fn verify(s: ConvShape, ty: Float, isa: Isa, random: &mut Random, win
         run_alone(&conv.clone().with_winograd(region(4)), &buffers.each_ref());
     } else {
         run_alone(&conv, &buffers.each_ref());
+        in_panels(&conv, &buffers.each_ref());
     }
     let terms = s.kh * s.kw * s.c / s.groups;
     assert_close(&load(&buffers[3], ty), &exact, &sizes, terms, ty, &format!("{conv:?}"));
+}
+
+/// The same convolution with its filter packed before gives the same bits.
+fn in_panels(conv: &Conv, [x, filter, bias, y, _]: &[&Buffer; 5]) {
+    let Some(bytes) = conv.packed_bytes() else { return };
+    let (panels, again) = (Buffer::zeroed(bytes), Buffer::zeroed(y.bytes()));
+    let (buffers, to) = ([*x, *filter, *bias, &again, &panels], Region::new(4, 0, bytes));
+    run_alone(&conv.pack_filter(to), &buffers);
+    run_alone(&Conv { filter: EMPTY, ..conv.clone() }.with_packed(to), &buffers);
+    let bits = |y: &Buffer| y.to_vec::<u32>(0..conv.shape.results());
+    assert_eq!(bits(&again), bits(y), "{conv:?}");
 }
 
 fn verify_weight(s: ConvShape, ty: Float, isa: Isa, random: &mut Random) {

@@ -103,7 +103,9 @@ impl Writer {
             | Op::RecurrentGrad(_)
             | Op::LayerNormGrad(_)
             | Op::AttentionGrad(_) => self.simpler(node, |t| t.op().rule().decompose(t.inputs())),
-            Op::Panels(_) | Op::WinogradFilter(_) => Err(self.refuse(node, "the compiler's own")),
+            Op::Panels(_) | Op::WinogradFilter(_) | Op::FilterPanels(_) => {
+                Err(self.refuse(node, "the compiler's own"))
+            }
         }
     }
 
