@@ -138,7 +138,7 @@ pub fn read(body: &[u8], head: Option<usize>) -> Result<Asked, Refusal> {
     let output = |wanted: Wanted| {
         let classes = match wanted.parameters.get("classification") {
             None => None,
-            Some(value) => match value.as_u64().and_then(|count| usize::try_from(count).ok()) {
+            Some(value) => match whole(value).and_then(|count| usize::try_from(count).ok()) {
                 Some(count) if count > 0 => Some(count),
                 _ => {
                     return Err(Refusal::unreadable(
@@ -152,14 +152,21 @@ pub fn read(body: &[u8], head: Option<usize>) -> Result<Asked, Refusal> {
     let all = request.outputs.is_empty();
     let outputs = request.outputs.into_iter().map(output).collect::<Result<_, _>>()?;
     let binary = flag(&request.parameters, "binary_data_output")?.unwrap_or(false);
-    let timeout_us = request.parameters.get("timeout").and_then(Value::as_u64).filter(|&us| us > 0);
+    let timeout_us = request.parameters.get("timeout").and_then(whole).filter(|&us| us > 0);
     let max_tokens = match request.parameters.get("max_tokens") {
         None => None,
-        Some(value) => Some(value.as_u64().ok_or_else(|| {
+        Some(value) => Some(whole(value).ok_or_else(|| {
             Refusal::unreadable("parameter `max_tokens`: expected a whole number above 0")
         })?),
     };
     Ok(Asked { id: request.id, timeout_us, max_tokens, inputs, outputs, binary, all })
+}
+
+/// A whole number that is not negative; JSON has 2, 2.0 and 2e0 for the same one.
+fn whole(value: &Value) -> Option<u64> {
+    let exact =
+        |number: &f64| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number);
+    value.as_u64().or_else(|| value.as_f64().filter(exact).map(|number| number as u64))
 }
 
 /// A tensor with its elements from `data`, or from the next of the bytes.

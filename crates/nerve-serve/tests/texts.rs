@@ -164,6 +164,7 @@ fn texts_come_in_bytes_and_of_as_many_tokens_as_are_wanted() {
     let short = asked(json!(1)).json();
     let first = text.split(' ').next().unwrap();
     assert_eq!(short["outputs"][0]["data"], json!([first]));
+    assert_eq!(asked(json!(1.0)).json(), short, "the same number");
     let most = server.get("/v2/models/m").json()["properties"]["max_tokens"].as_u64().unwrap();
     for (wrong, found) in [(0, "0"), (most + 1, &*(most + 1).to_string())] {
         let answer = asked(json!(wrong));
@@ -171,7 +172,9 @@ fn texts_come_in_bytes_and_of_as_many_tokens_as_are_wanted() {
         let expected = format!("parameter `max_tokens`: expected 1 to {most}, found {found}");
         assert_eq!(answer.error(), expected);
     }
-    assert_eq!(asked(json!("many")).status, 400);
+    for wrong in [json!("many"), json!(1.5), json!(-1)] {
+        assert_eq!(asked(wrong).status, 400);
+    }
 }
 
 #[test]
