@@ -81,7 +81,7 @@ impl Session {
         Session::of(recipe.checked(tables)?)
     }
 
-    /// A fresh network of another recipe on the data of this session as they are: what the two say of data and columns
+    /// A fresh network of another recipe on the data of this one as they are: what the two say of data and columns
     /// must be the same.
     ///
     /// # Errors
