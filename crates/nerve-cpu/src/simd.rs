@@ -130,6 +130,17 @@ pub(crate) fn prefetch<const HOW: u8, T>(at: *const T) {
     let _ = at;
 }
 
+/// The same pointer; but the compiler does not know that, and reads nothing through it before.
+#[inline(always)]
+pub(crate) fn unrelated<T>(mut at: *const T) -> *const T {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) at, options(pure, nomem, nostack, preserves_flags));
+    }
+    at
+}
+
 /// A number that vectors are made of.
 pub(crate) trait Element:
     Plain
@@ -158,6 +169,8 @@ pub(crate) trait Vector: Copy {
     type Mask: Copy;
     /// Numbers in a register.
     const LANES: usize;
+    /// Steps of the depth that a tile takes at once.
+    const STEPS: usize = 1;
 
     /// All lanes zero.
     unsafe fn zero() -> Self;

@@ -4,7 +4,11 @@
 //! training step takes less than 50 µs in all. So workers spin for a while after each replay
 //! (`SPIN`) and sleep only when no more work has come.
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+mod balance;
+
+use balance::Share;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -25,6 +29,10 @@ pub struct Team<'a> {
     /// How many take part.
     pub threads: usize,
     barrier: &'a Barrier,
+    /// What is left of each thread's share.
+    shares: &'a [Share],
+    /// How often chunks were balanced.
+    turn: Cell<u32>,
 }
 
 impl Team<'_> {
@@ -36,10 +44,22 @@ impl Team<'_> {
         }
     }
 
-    /// This thread's share of `chunks` chunks: contiguous, and the same for the same numbers.
+    /// Calls `run` with some of `chunks` chunks, as the other threads do with the others: with this
+    /// thread's share, which is the same for the same numbers; and if they are `balanced`, with what
+    /// is still left of the others' when that is done. Then `run` is called several times.
     #[inline]
-    pub fn share(&self, chunks: usize) -> std::ops::Range<usize> {
-        chunks * self.index / self.threads..chunks * (self.index + 1) / self.threads
+    pub fn share(
+        &self,
+        chunks: usize,
+        balanced: bool,
+        mut run: impl FnMut(std::ops::Range<usize>),
+    ) {
+        if balanced && chunks > self.threads && chunks <= balance::MOST && self.threads > 1 {
+            self.turn.set(self.turn.get().wrapping_add(1));
+            balance::balance(self.shares, self.index, self.turn.get(), chunks, run);
+        } else {
+            run(balance::share(chunks, self.index, self.threads));
+        }
     }
 }
 
@@ -103,6 +123,9 @@ struct Shared {
     /// Workers that have finished the current job.
     finished: AtomicUsize,
     barrier: Barrier,
+    shares: Vec<Share>,
+    /// How often the jobs before have balanced chunks.
+    turn: AtomicU32,
     quit: AtomicBool,
 }
 
@@ -113,8 +136,16 @@ impl Shared {
             job: AtomicPtr::default(),
             finished: AtomicUsize::default(),
             barrier: Barrier::new(threads),
+            shares: (0..threads).map(|_| Share::default()).collect(),
+            turn: AtomicU32::default(),
             quit: AtomicBool::default(),
         }
+    }
+
+    /// The place of a thread in the job that has just begun.
+    fn team(&self, index: usize, threads: usize) -> Team<'_> {
+        let turn = Cell::new(self.turn.load(Ordering::Relaxed));
+        Team { index, threads, barrier: &self.barrier, shares: &self.shares, turn }
     }
 }
 
@@ -171,8 +202,10 @@ impl Pool {
                 worker.thread.unpark();
             }
         }
-        or_abort(|| job(&Team { index: 0, threads, barrier: &shared.barrier }));
+        let team = shared.team(0, threads);
+        or_abort(|| job(&team));
         spin_until(|| shared.finished.load(Ordering::Acquire) == threads - 1);
+        shared.turn.store(team.turn.get(), Ordering::Relaxed);
     }
 }
 
@@ -217,7 +250,7 @@ fn work(shared: &Shared, asleep: &AtomicBool, index: usize, threads: usize) {
         // SAFETY: the epoch has changed, so the pointer was stored before and `Pool::run` keeps
         // the job alive until this worker has counted itself.
         let job = unsafe { *shared.job.load(Ordering::Acquire) };
-        or_abort(|| job(&Team { index, threads, barrier: &shared.barrier }));
+        or_abort(|| job(&shared.team(index, threads)));
         shared.finished.fetch_add(1, Ordering::Release);
     }
 }
@@ -276,8 +309,8 @@ pub fn set_threads(n: usize) {
 /// If another replay holds the pool, the job runs on this thread alone: it gives the same bits.
 pub(crate) fn run(job: &Job<'_>) {
     let wanted = threads();
-    let alone = Barrier::new(0);
-    let alone = Team { index: 0, threads: 1, barrier: &alone };
+    let alone = Shared::new(0);
+    let alone = alone.team(0, 1);
     if wanted == 1 {
         return job(&alone);
     }
@@ -348,17 +381,6 @@ mod tests {
                 woken.fetch_add(1, Ordering::SeqCst);
             });
             assert_eq!(woken.into_inner(), threads);
-        }
-    }
-
-    #[test]
-    fn shares_cover_all_chunks_once() {
-        let barrier = Barrier::new(0);
-        for (threads, chunks) in [(1, 5), (2, 5), (3, 1), (4, 0), (7, 100)] {
-            let all: Vec<usize> = (0..threads)
-                .flat_map(|index| Team { index, threads, barrier: &barrier }.share(chunks))
-                .collect();
-            assert_eq!(all, (0..chunks).collect::<Vec<_>>());
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::kernel::Precision;
 use crate::simd::has_bf16;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
-use crate::simd::{Element, Isa, Portable32, Portable64, Prefetch, Vector, prefetch};
+use crate::simd::{Element, Isa, Portable32, Portable64, Prefetch, Vector, prefetch, unrelated};
 use std::ops::Range;
 
 /// What is applied to each element of a product just before it is stored.
@@ -125,9 +125,6 @@ pub(crate) struct Tile<T> {
 
 /// Elements of A along the depth, from the current step on, at which a tile asks for more.
 const AHEAD_ALONG_DEPTH: usize = 64;
-/// Rows of A, less one, for which a tile asks in turn: as many as f32 lie on a cache line.
-const LAST_LINE: usize = 15;
-
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 pub(crate) type DotFn<T> = unsafe fn(&Dot<T>);
 
@@ -143,7 +140,7 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
 ) {
     let row = if DEPTH { t.a_strides[0] } else { 1 };
     let step = if DEPTH { 1 } else { t.a_strides[1] };
-    let lines = LAST_LINE * row;
+    let (depth, b_stride) = (t.depth, t.b_stride);
     // SAFETY: the caller's promise. The mask keeps the last vector inside the columns.
     unsafe {
         let mask = V::mask(t.columns - (NV - 1) * V::LANES);
@@ -157,46 +154,107 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
             for near in 0..t.outer[0].times {
                 let mut a = t.a.add(far * t.outer[1].a + near * t.outer[0].a);
                 let mut b = t.b.add(far * t.outer[1].b + near * t.outer[0].b);
-                let (mut ahead, mut a_row) = (t.ahead.at, 0);
-                let (mut block, mut column) = (t.ahead.block.at, 0);
-                for d in 0..t.depth {
-                    if DEPTH {
-                        // One row of A in each step: all of them while a step moves by a line.
-                        prefetch::<{ Prefetch::NEAR }, _>(
-                            a.wrapping_add(AHEAD_ALONG_DEPTH + a_row),
-                        );
-                        a_row = if a_row == lines { 0 } else { a_row.wrapping_add(row) };
-                    } else {
-                        // Where the rows lie side by side, the next tile's are the next ones.
-                        prefetch::<{ Prefetch::FAR }, _>(a.wrapping_add(2 * MR - 1));
+                let mut next = Next { ahead: t.ahead, column: 0, row: 0 };
+                let mut d = 0;
+                while d + V::STEPS <= depth {
+                    next.ask::<V, MR, NV, DEPTH>(V::STEPS, d, a, row);
+                    for _ in 0..V::STEPS {
+                        multiply::<V, MR, NV>(&mut acc, a, row, b, mask);
+                        // Else the steps' values of A would be read together, more than registers hold.
+                        a = if DEPTH { unrelated(a.add(step)) } else { a.wrapping_add(step) };
+                        b = b.wrapping_add(b_stride);
                     }
-                    let b_ahead = if d < t.ahead.rows { ahead } else { b };
-                    for j in 0..NV {
-                        prefetch::<{ Prefetch::FAR }, _>(b_ahead.wrapping_add(j * V::LANES));
-                    }
-                    ahead = ahead.wrapping_add(t.ahead.stride);
-                    if !DEPTH {
-                        let wanted = block.wrapping_add(column);
-                        let wanted = if d < t.ahead.block.count { wanted } else { b };
-                        prefetch::<{ Prefetch::FAR }, _>(wanted);
-                        column += line::<V::Elem>();
-                        if column >= t.ahead.block.width {
-                            (block, column) = (block.wrapping_add(t.ahead.block.stride), 0);
-                        }
-                    }
-                    let b_row = load_row::<V, NV>(b, mask);
-                    for i in 0..MR {
-                        let value = V::splat(*a.add(i * row));
-                        for j in 0..NV {
-                            acc[i][j] = acc[i][j].fma(value, b_row[j]);
-                        }
-                    }
+                    d += V::STEPS;
+                }
+                while V::STEPS > 1 && d < depth {
+                    next.ask::<V, MR, NV, DEPTH>(1, d, a, row);
+                    multiply::<V, MR, NV>(&mut acc, a, row, b, mask);
                     a = a.wrapping_add(step);
-                    b = b.wrapping_add(t.b_stride);
+                    b = b.wrapping_add(b_stride);
+                    d += 1;
                 }
             }
         }
         finish(t, acc, mask);
+    }
+}
+
+/// One step of the depth: `MR` values of A, `row` apart, times a row of B.
+#[inline(always)]
+unsafe fn multiply<V: Vector, const MR: usize, const NV: usize>(
+    acc: &mut [[V; NV]; MR],
+    a: *const V::Elem,
+    row: usize,
+    b: *const V::Elem,
+    mask: V::Mask,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let b_row = load_row::<V, NV>(b, mask);
+        for i in 0..MR {
+            let value = V::splat(*a.add(i * row));
+            for j in 0..NV {
+                acc[i][j] = acc[i][j].fma(value, b_row[j]);
+            }
+        }
+    }
+}
+
+/// What is asked for next.
+struct Next<T> {
+    ahead: Ahead<T>,
+    /// Of the line in the block of A.
+    column: usize,
+    /// Of A along the depth, in elements.
+    row: usize,
+}
+
+impl<T> Next<T> {
+    /// Asks for what belongs to the steps from `d` on.
+    #[inline(always)]
+    fn ask<V: Vector<Elem = T>, const MR: usize, const NV: usize, const DEPTH: bool>(
+        &mut self,
+        steps: usize,
+        d: usize,
+        a: *const T,
+        row: usize,
+    ) {
+        if DEPTH {
+            // Rows in turn: all of them while a step moves by a line.
+            let lines = line::<T>();
+            let turns = lines / V::STEPS;
+            let each = MR.div_ceil(turns);
+            for _ in 0..each {
+                prefetch::<{ Prefetch::NEAR }, _>(a.wrapping_add(AHEAD_ALONG_DEPTH + self.row));
+                self.row += row;
+            }
+            if self.row >= turns * each * row {
+                self.row = 0;
+            }
+        } else {
+            // Where the rows lie side by side, the next tile's are the next ones.
+            for i in 0..(steps * MR).div_ceil(line::<T>()) {
+                prefetch::<{ Prefetch::FAR }, _>(a.wrapping_add(2 * MR - 1 + i * line::<T>()));
+            }
+        }
+        if d < self.ahead.rows {
+            for _ in 0..steps {
+                for j in 0..(NV * V::LANES).div_ceil(line::<T>()) {
+                    prefetch::<{ Prefetch::FAR }, _>(self.ahead.at.wrapping_add(j * line::<T>()));
+                }
+                self.ahead.at = self.ahead.at.wrapping_add(self.ahead.stride);
+            }
+        }
+        let block = &mut self.ahead.block;
+        if !DEPTH && d < block.count {
+            for _ in 0..steps {
+                prefetch::<{ Prefetch::FAR }, _>(block.at.wrapping_add(self.column));
+                self.column += line::<T>();
+                if self.column >= block.width {
+                    (block.at, self.column) = (block.at.wrapping_add(block.stride), 0);
+                }
+            }
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Share {
     pub chunks: usize,
     /// Whether all threads share the chunks, or thread 0 runs all of them.
     pub shared: bool,
+    /// Whether a thread that is done takes over what others have left.
+    pub balanced: bool,
 }
 
 /// The instructions in order, cut into stages: all threads wait for each other between two.
@@ -24,13 +26,16 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Instructions of at least `work` are shared by the threads if they fall into chunks.
-    pub fn new(instructions: &[Instruction], work: u64) -> Schedule {
+    /// Instructions of at least `work` are shared by the threads if they fall into chunks, and their
+    /// chunks are balanced if a round has `balanced` of it.
+    pub fn new(instructions: &[Instruction], work: u64, balanced: u64) -> Schedule {
         let share = |instruction: &Instruction| {
             let kernel = instruction.kernel();
             let rounds = kernel.rounds();
             let chunks = kernel.chunks() / rounds;
-            Share { rounds, chunks, shared: chunks > 1 && instruction.work() >= work }
+            let here = instruction.work();
+            let (shared, balanced) = (chunks > 1 && here >= work, here / rounds as u64 >= balanced);
+            Share { rounds, chunks, shared, balanced }
         };
         let shares: Vec<Share> = instructions.iter().map(share).collect();
         Schedule { stages: stages(instructions, &shares), shares }
@@ -91,7 +96,7 @@ mod tests {
             copy((0, n), (2, 0), n),
             copy((0, 0), (0, 16), 16),
         ];
-        let schedule = Schedule::new(&list, 1 << 20);
+        let schedule = Schedule::new(&list, 1 << 20, 1 << 20);
         // The last one waits for nobody that the third one did not wait for.
         assert_eq!(schedule.stages, [0..2, 2..4]);
         assert!(schedule.shares[..3].iter().all(|s| s.shared) && !schedule.shares[3].shared);
@@ -109,7 +114,7 @@ mod tests {
             copy((0, n), (2, 0), n),
             copy((1, 0), (0, n), 64),
         ];
-        let schedule = Schedule::new(&list, 1 << 20);
+        let schedule = Schedule::new(&list, 1 << 20, 1 << 20);
         assert_eq!(schedule.stages, [0..3, 3..4, 4..5]);
     }
 }
