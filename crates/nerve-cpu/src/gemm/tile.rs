@@ -160,9 +160,12 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
                     next.ask::<V, MR, NV, DEPTH>(V::STEPS, d, a, row);
                     for _ in 0..V::STEPS {
                         multiply::<V, MR, NV>(&mut acc, a, row, b, mask);
-                        // Else the steps' values of A would be read together, more than registers hold.
-                        a = if DEPTH { unrelated(a.add(step)) } else { a.wrapping_add(step) };
+                        a = a.wrapping_add(step);
                         b = b.wrapping_add(b_stride);
+                        if DEPTH && V::STEPS > 1 {
+                            // Else the values of all steps would be read first, more than registers hold.
+                            a = unrelated(a);
+                        }
                     }
                     d += V::STEPS;
                 }
