@@ -527,3 +527,56 @@ fn what_a_step_changes_is_computed_in_every_run() {
     let text = step.plan(&[]).explain_standing().unwrap_or_default().to_string();
     assert!(text.matches("exp").count() == 1, "{text}");
 }
+
+/// Branches of convolutions are put together with their channels where convolutions want them: a copy of
+/// each branch, and nothing else between the convolutions.
+#[test]
+fn branches_of_convolutions_are_copied_once() {
+    let x = random(1, &[2, 3, 9, 9]);
+    let (a, b, last) =
+        (random(2, &[8, 3, 1, 1]), random(3, &[4, 3, 1, 1]), random(4, &[5, 12, 1, 1]));
+    let plain = Conv2dOptions::default();
+    let (first, second, after) = (a.clone(), b.clone(), last.clone());
+    let net = compile(move |inputs: &[Tensor]| {
+        let branches = [&first, &second].map(|w| inputs[0].conv2d(w, plain).relu());
+        vec![Tensor::concat(&branches, 1).conv2d(&after, plain)]
+    });
+    let plan = net.plan(&[(x.shape().clone(), DType::F32)]);
+    let names: Vec<String> = lines(&plan).into_iter().map(|line| line.name).collect();
+    let copies = names.iter().filter(|name| *name == "fused" || *name == "copy").count();
+    assert_eq!(count(&plan, "conv"), 3, "{}", plan.explain());
+    assert_eq!(copies, 4, "in, each branch, out: {}", plan.explain());
+    // The same one branch after the other: the filter behind them, cut in two.
+    let parts = [(a, last.slice(1, 0, 8)), (b, last.slice(1, 8, 12))];
+    let [one, two] = parts.map(|(w, after)| x.conv2d(&w, plain).relu().conv2d(&after, plain));
+    let (found, expected) = (net.call(&[&x]), one + two);
+    let pairs = found[0].to_vec::<f32>().into_iter().zip(expected.to_vec::<f32>());
+    pairs.for_each(|(f, e)| assert!((f - e).abs() < 1e-4, "{f} for {e}"));
+}
+
+/// Channels in another order between two convolutions: one copy.
+#[test]
+fn channels_are_shuffled_in_one_pass() {
+    let x = random(1, &[1, 6, 5, 7]);
+    let w = random(2, &[6, 1, 3, 3]);
+    let options = Conv2dOptions { groups: 6, ..Conv2dOptions::default() };
+    let filter = w.clone();
+    let net = compile(move |inputs: &[Tensor]| {
+        let y = inputs[0].conv2d(&filter, options);
+        let y = y.reshape([1, 2, 3, 3, 5]).permute(&[0, 2, 1, 3, 4]).reshape([1, 6, 3, 5]);
+        vec![y.conv2d(&filter, options)]
+    });
+    let plan = net.plan(&[(x.shape().clone(), DType::F32)]);
+    assert_eq!(count(&plan, "conv"), 2, "{}", plan.explain());
+    assert_eq!(lines(&plan).len(), 5, "in, shuffle, out: {}", plan.explain());
+    // The same with the filters in the other order, and one permutation of the result.
+    let places = [0, 3, 1, 4, 2, 5];
+    let filters: Vec<Tensor> = (0..6).map(|i| w.slice(0, i, i + 1)).collect();
+    let mut second = filters.clone();
+    places.iter().zip(&filters).for_each(|(&from, filter)| second[from] = filter.clone());
+    let y = x.conv2d(&w, options).conv2d(&Tensor::concat(&second, 0), options);
+    let moved: Vec<Tensor> = places.iter().map(|&from| y.slice(1, from, from + 1)).collect();
+    let (found, expected) = (net.call(&[&x]), Tensor::concat(&moved, 1));
+    let pairs = found[0].to_vec::<f32>().into_iter().zip(expected.to_vec::<f32>());
+    pairs.for_each(|(f, e)| assert!((f - e).abs() < 1e-4, "{f} for {e}"));
+}

@@ -13,6 +13,7 @@ use crate::shape::Shape;
 use crate::tensor::{Tensor, topological};
 use nerve_cpu::fused::{BinaryOp, UnaryOp};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::slice::from_ref;
 
 /// Rules are applied to a node when its inputs are final, and again to what they make; a few
@@ -85,6 +86,9 @@ impl Rewriter {
         if let Some(simpler) = old.and_then(|old| self.transposed_product(&op, inputs, old)) {
             return simpler;
         }
+        if let Some(simpler) = old.and_then(|old| self.shuffled(&op, inputs, old)) {
+            return simpler;
+        }
         if let Some(simpler) = old.and_then(|old| self.scaled_conv(&op, inputs, old)) {
             return simpler;
         }
@@ -119,7 +123,9 @@ impl Rewriter {
                 .or_else(|| self.sink(op, inputs)),
             Op::Unary(unary) => fold_unary(unary.op, &inputs[0]).or_else(|| self.sink(op, inputs)),
             Op::Select(_) | Op::Cast(_) => self.sink(op, inputs),
-            Op::Concat(concat) => self.rejoin(concat, inputs),
+            Op::Concat(concat) => {
+                self.rejoin(concat, inputs).or_else(|| self.images(concat, inputs))
+            }
             Op::Pad(pad) => {
                 let Op::Permute(p) = inputs[0].op() else { return None };
                 let inverse = p.inverse();
@@ -180,6 +186,21 @@ impl Rewriter {
         let [a, b] = [0, 1].map(|i| inputs[0].inputs()[i].clone());
         let [a, b] = [a, b].map(|t| self.make(p.clone().into(), &[t], None));
         Some(self.make(product.into(), &[b, a], None))
+    }
+
+    /// A permutation of axes that were permuted and merged, as where channels are shuffled: permuted once,
+    /// before they are merged. Not if somebody else reads them merged, since that is a copy.
+    fn shuffled(&mut self, op: &Op, inputs: &[Tensor], old: &Tensor) -> Option<Tensor> {
+        let (Op::Permute(p), Op::Reshape(_)) = (op, inputs.first()?.op()) else { return None };
+        let (merged, split) = (&inputs[0], &inputs[0].inputs()[0]);
+        let (Op::Permute(_), Some(&1)) = (split.op(), self.users.get(&old.inputs()[0].id())) else {
+            return None;
+        };
+        let groups = groups(split.shape(), merged.shape())?;
+        let order = p.order.iter().flat_map(|&axis| groups[axis].clone()).collect();
+        let shape = p.order.iter().map(|&axis| merged.shape()[axis]).collect();
+        let split = self.make(Permute { order }.into(), from_ref(split), None);
+        Some(self.make(Reshape { shape }.into(), &[split], None))
     }
 
     /// Where a gradient needs more of the same recurrence, its outputs are the first of those.
@@ -303,6 +324,22 @@ impl Rewriter {
         let inner = self.make(op.clone(), &back, None);
         Some(self.make(p.into(), &[inner], None))
     }
+}
+
+/// Which neighbouring axes of `from` are merged to give each axis of `to`, if that is how one becomes the
+/// other.
+fn groups(from: &Shape, to: &Shape) -> Option<Vec<Range<usize>>> {
+    let mut end = 0;
+    let group = |&extent: &usize| {
+        let (start, mut product) = (end, 1);
+        while product != extent || end == start {
+            product *= from.get(end)?;
+            end += 1;
+        }
+        Some(start..end)
+    };
+    let groups: Vec<Range<usize>> = to.iter().map(group).collect::<Option<_>>()?;
+    (end == from.len()).then_some(groups)
 }
 
 fn whole(op: &Slice, x: &Tensor) -> bool {

@@ -63,6 +63,24 @@ impl Rewriter {
         }
     }
 
+    /// Images whose channels a convolution left behind are put together as they are, and then
+    /// permuted: whoever convolves the whole wants the channels there. (Not every permutation sinks
+    /// here: a piece is copied anyway, and may be permuted on the way.)
+    pub(super) fn images(&mut self, concat: &Concat, inputs: &[Tensor]) -> Option<Tensor> {
+        let Op::Permute(p) = inputs.first()?.op() else { return None };
+        let last = p.order.len() - 1;
+        let channels_first =
+            last > 1 && p.order[..2] == [0, last] && p.order[2..].iter().copied().eq(1..last);
+        if !channels_first || !inputs.iter().all(|t| matches!(t.op(), Op::Permute(q) if q == p)) {
+            return None;
+        }
+        let p = p.clone();
+        let inner: Vec<Tensor> = inputs.iter().map(|t| t.inputs()[0].clone()).collect();
+        let inside = Concat { axis: p.order[concat.axis], starts: concat.starts.clone() };
+        let whole = self.make(inside.into(), &inner, None);
+        Some(self.make(p.into(), &[whole], None))
+    }
+
     /// A slice that lies in one piece of a concatenation, or in a gap.
     pub(super) fn piece(
         &mut self,
