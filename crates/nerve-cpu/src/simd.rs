@@ -132,12 +132,15 @@ pub(crate) fn prefetch<const HOW: u8, T>(at: *const T) {
 
 /// The same pointer; but the compiler does not know that, and reads nothing through it before.
 #[inline(always)]
-pub(crate) fn unrelated<T>(mut at: *const T) -> *const T {
+#[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read: there is no instruction.
+pub(crate) fn opaque<T>(at: *const T) -> *const T {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: no instruction at all.
-    unsafe {
-        std::arch::asm!("/* {0} */", inout(reg) at, options(pure, nomem, nostack, preserves_flags));
-    }
+    // SAFETY: a comment, which leaves the register as it is.
+    let at = unsafe {
+        let same;
+        std::arch::asm!("/* {0} */", inout(reg) at => same, options(pure, nomem, nostack, preserves_flags));
+        same
+    };
     at
 }
 

@@ -3,6 +3,10 @@
 // The loops over tiles count, so that they unroll into plain registers without iterators between.
 #![allow(clippy::needless_range_loop)]
 
+mod ahead;
+
+pub(crate) use ahead::{Ahead, Lines, line};
+
 use super::dot::{Dot, dot};
 use super::pack::{Pack, pack_columns, pack_rows};
 use super::turn::{Turn, turn};
@@ -11,7 +15,8 @@ use crate::kernel::Precision;
 use crate::simd::has_bf16;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
-use crate::simd::{Element, Isa, Portable32, Portable64, Prefetch, Vector, prefetch, unrelated};
+use crate::simd::{Element, Isa, Portable32, Portable64, Prefetch, Vector, opaque, prefetch};
+use ahead::Next;
 use std::ops::Range;
 
 /// What is applied to each element of a product just before it is stored.
@@ -48,50 +53,6 @@ impl Repeat {
     pub const ONCE: Repeat = Repeat { times: 1, a: 0, b: 0 };
 }
 
-/// What a tile asks the caches for while it multiplies: the rows that the next tiles will read.
-///
-/// The processor finds out by itself what lies side by side, but not where the next panel starts,
-/// nor rows that are far apart; and a tile has address units to spare. Nothing is read: the
-/// addresses may lie outside the matrix.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ahead<T> {
-    /// The first row, as wide as the tile.
-    pub at: *const T,
-    /// Elements between rows.
-    pub stride: usize,
-    /// Number of rows, one for each step of the depth.
-    pub rows: usize,
-    /// Part of the next block of A. Tiles that read A along the depth, in place, do not ask for it:
-    /// they have no registers left.
-    pub block: Lines<T>,
-}
-
-impl<T> Ahead<T> {
-    /// Asks for nothing.
-    pub const NONE: Self = Ahead { at: std::ptr::null(), stride: 0, rows: 0, block: Lines::NONE };
-}
-
-/// Rows of a matrix, of which a tile asks for a cache line in each step.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines<T> {
-    pub at: *const T,
-    /// Elements between rows.
-    pub stride: usize,
-    /// Elements of a row that are wanted.
-    pub width: usize,
-    /// Number of lines.
-    pub count: usize,
-}
-
-impl<T> Lines<T> {
-    pub const NONE: Self = Lines { at: std::ptr::null(), stride: 0, width: 0, count: 0 };
-}
-
-/// Elements on a cache line.
-pub(crate) const fn line<T>() -> usize {
-    64 / size_of::<T>()
-}
-
 /// What a micro-kernel is asked to do:
 ///
 /// `C[i, j] = activation(sum of A[i, d] * B[d, j] + bias[j] (+ C[i, j]))`
@@ -123,8 +84,6 @@ pub(crate) struct Tile<T> {
     pub ahead: Ahead<T>,
 }
 
-/// Elements of A along the depth, from the current step on, at which a tile asks for more.
-const AHEAD_ALONG_DEPTH: usize = 64;
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 pub(crate) type DotFn<T> = unsafe fn(&Dot<T>);
 
@@ -154,7 +113,7 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
             for near in 0..t.outer[0].times {
                 let mut a = t.a.add(far * t.outer[1].a + near * t.outer[0].a);
                 let mut b = t.b.add(far * t.outer[1].b + near * t.outer[0].b);
-                let mut next = Next { ahead: t.ahead, column: 0, row: 0 };
+                let mut next = Next::new(t.ahead);
                 let mut d = 0;
                 while d + V::STEPS <= depth {
                     next.ask::<V, MR, NV, DEPTH>(V::STEPS, d, a, row);
@@ -164,7 +123,7 @@ pub(crate) unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const DEP
                         b = b.wrapping_add(b_stride);
                         if DEPTH && V::STEPS > 1 {
                             // Else the values of all steps would be read first, more than registers hold.
-                            a = unrelated(a);
+                            a = opaque(a);
                         }
                     }
                     d += V::STEPS;
@@ -198,64 +157,6 @@ unsafe fn multiply<V: Vector, const MR: usize, const NV: usize>(
             let value = V::splat(*a.add(i * row));
             for j in 0..NV {
                 acc[i][j] = acc[i][j].fma(value, b_row[j]);
-            }
-        }
-    }
-}
-
-/// What is asked for next.
-struct Next<T> {
-    ahead: Ahead<T>,
-    /// Of the line in the block of A.
-    column: usize,
-    /// Of A along the depth, in elements.
-    row: usize,
-}
-
-impl<T> Next<T> {
-    /// Asks for what belongs to the steps from `d` on.
-    #[inline(always)]
-    fn ask<V: Vector<Elem = T>, const MR: usize, const NV: usize, const DEPTH: bool>(
-        &mut self,
-        steps: usize,
-        d: usize,
-        a: *const T,
-        row: usize,
-    ) {
-        if DEPTH {
-            // Rows in turn: all of them while a step moves by a line.
-            let lines = line::<T>();
-            let turns = lines / V::STEPS;
-            let each = MR.div_ceil(turns);
-            for _ in 0..each {
-                prefetch::<{ Prefetch::NEAR }, _>(a.wrapping_add(AHEAD_ALONG_DEPTH + self.row));
-                self.row += row;
-            }
-            if self.row >= turns * each * row {
-                self.row = 0;
-            }
-        } else {
-            // Where the rows lie side by side, the next tile's are the next ones.
-            for i in 0..(steps * MR).div_ceil(line::<T>()) {
-                prefetch::<{ Prefetch::FAR }, _>(a.wrapping_add(2 * MR - 1 + i * line::<T>()));
-            }
-        }
-        if d < self.ahead.rows {
-            for _ in 0..steps {
-                for j in 0..(NV * V::LANES).div_ceil(line::<T>()) {
-                    prefetch::<{ Prefetch::FAR }, _>(self.ahead.at.wrapping_add(j * line::<T>()));
-                }
-                self.ahead.at = self.ahead.at.wrapping_add(self.ahead.stride);
-            }
-        }
-        let block = &mut self.ahead.block;
-        if !DEPTH && d < block.count {
-            for _ in 0..steps {
-                prefetch::<{ Prefetch::FAR }, _>(block.at.wrapping_add(self.column));
-                self.column += line::<T>();
-                if self.column >= block.width {
-                    (block.at, self.column) = (block.at.wrapping_add(block.stride), 0);
-                }
             }
         }
     }

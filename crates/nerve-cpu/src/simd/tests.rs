@@ -98,3 +98,11 @@ fn vectors_do_what_they_say() {
         }
     }
 }
+
+#[test]
+fn an_opaque_pointer_is_the_same_one() {
+    let values = [1.0f32, 2.0];
+    for value in &values {
+        assert!(std::ptr::eq(opaque(value), value));
+    }
+}
