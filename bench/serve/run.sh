@@ -1,6 +1,6 @@
 #!/bin/sh
 # All rows of README.md but the long ones: the server on core 0, the client on core 1.
-#   sh run.sh FOLDER    with nerve and nerve-load of a release build in PATH; in FOLDER the runs `small`, `cnn` and `mlp`
+#   sh run.sh FOLDER    with nerve, nerve-load and nerve-echo of a release build in PATH; in FOLDER the runs `small`, `cnn` and `mlp`
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$1"
@@ -52,6 +52,11 @@ serve small
 load "small, 64 connections" $at /predict --body row.json --connections 64
 load "small, one connection" $at /predict --body row.json --connections 1
 load "small, 5000 a second" $at /predict --body row.json --connections 64 --rate 5000
+end
+taskset -c 0 nerve-echo $at &
+server=$!
+sleep 0.2
+load "a server that does nothing, 5000 a second" $at /predict --body row.json --connections 64 --rate 5000
 end
 for model in cnn mlp; do
     for most in 1 32; do
