@@ -6,7 +6,7 @@
 
 mod balance;
 
-use balance::Share;
+use balance::Remaining;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,7 +30,7 @@ pub struct Team<'a> {
     pub threads: usize,
     barrier: &'a Barrier,
     /// What is left of each thread's share.
-    shares: &'a [Share],
+    shares: &'a [Remaining],
     /// How often chunks were balanced.
     turn: Cell<u32>,
 }
@@ -123,7 +123,7 @@ struct Shared {
     /// Workers that have finished the current job.
     finished: AtomicUsize,
     barrier: Barrier,
-    shares: Vec<Share>,
+    shares: Vec<Remaining>,
     /// How often the jobs before have balanced chunks.
     turn: AtomicU32,
     quit: AtomicBool,
@@ -136,7 +136,7 @@ impl Shared {
             job: AtomicPtr::default(),
             finished: AtomicUsize::default(),
             barrier: Barrier::new(threads),
-            shares: (0..threads).map(|_| Share::default()).collect(),
+            shares: (0..threads).map(|_| Remaining::default()).collect(),
             turn: AtomicU32::default(),
             quit: AtomicBool::default(),
         }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// from it, a thread takes its chunks without a message.
 #[derive(Default)]
 #[repr(align(128))]
-pub(super) struct Share(AtomicU64);
+pub(super) struct Remaining(AtomicU64);
 
 /// That word. The turns are counted by all threads alike, one for each set of chunks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub(super) fn share(chunks: usize, index: usize, threads: usize) -> Range<usize>
 /// Calls `run` with chunks that nobody else gets, until all of `chunks` are taken: first those of
 /// thread `index`. Every thread must call it for the same turns in the same order.
 pub(super) fn balance(
-    shares: &[Share],
+    shares: &[Remaining],
     index: usize,
     turn: u32,
     chunks: usize,
@@ -65,7 +65,7 @@ pub(super) fn balance(
     }
 }
 
-impl Share {
+impl Remaining {
     /// Takes half of what is left: from the front if it is one's `own`, else from the end.
     ///
     /// The order of memory accesses does not matter here: chunks do not depend on each other, and
@@ -116,7 +116,7 @@ mod tests {
     fn every_chunk_is_run_once_whoever_is_late() {
         const TURNS: u32 = 600;
         for threads in [2, 3, 8] {
-            let shares: Vec<Share> = (0..threads).map(|_| Share::default()).collect();
+            let shares: Vec<Remaining> = (0..threads).map(|_| Remaining::default()).collect();
             let chunks = |turn: u32| [1, 2, 3, 7, 16, 41][turn as usize % 6];
             let runs: Vec<Vec<AtomicUsize>> = (0..=TURNS)
                 .map(|turn| (0..chunks(turn)).map(|_| AtomicUsize::new(0)).collect())
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_late_thread_finds_its_share_taken() {
-        let shares = [Share::default(), Share::default()];
+        let shares = [Remaining::default(), Remaining::default()];
         let mut taken = Vec::new();
         balance(&shares, 1, 1, 8, |some| taken.push(some));
         assert_eq!(taken, [4..6, 6..7, 7..8, 2..4, 1..2, 0..1]);
