@@ -334,6 +334,35 @@ impl Var {
         let home = self.home();
         home.buffer.read_into(home.offset, into);
     }
+
+    /// Makes `bytes` its elements: what [`read_bytes`](Var::read_bytes) gave, or what stands in a
+    /// file. A truth value is any byte but 0.
+    ///
+    /// # Panics
+    /// If they are not as many as the elements have, or inside a compiled function.
+    ///
+    /// ```
+    /// use nerve_core::{Tensor, Var};
+    /// let var = Var::new("v", Tensor::zeros([2]));
+    /// var.write_bytes(&[1.0f32, 2.0].map(f32::to_le_bytes).concat());
+    /// assert_eq!(var.to_vec::<f32>(), [1.0, 2.0]);
+    /// ```
+    #[track_caller]
+    pub fn write_bytes(&self, bytes: &[u8]) {
+        self.expect_own("write_bytes");
+        self.expect_no_trace("write_bytes", "set it");
+        let (name, found, expected) = (self.name(), bytes.len(), self.bytes());
+        assert!(found == expected, "write_bytes: `{name}` has {expected} bytes, found {found}");
+        let home = self.home();
+        match self.0.dtype {
+            DType::Bool => {
+                let truths: Vec<u8> = bytes.iter().map(|&byte| u8::from(byte != 0)).collect();
+                home.buffer.write(home.offset, &truths);
+            }
+            _ => home.buffer.write(home.offset, bytes),
+        }
+        self.touch();
+    }
 }
 
 impl PartialEq for Var {

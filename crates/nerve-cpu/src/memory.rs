@@ -193,6 +193,15 @@ mod system {
     #[cfg(not(unix))]
     const MAPPED: usize = usize::MAX;
 
+    /// Length of a huge page. A block that is as long starts on a boundary of these: else all of it
+    /// before its first boundary and behind its last would be of small pages.
+    #[cfg(unix)]
+    const HUGE: usize = 2 << 20;
+
+    /// Mapped blocks are so many bytes long, times a whole number: no system has longer small pages.
+    #[cfg(unix)]
+    const PAGE: usize = 1 << 16;
+
     fn layout(bytes: usize) -> Layout {
         let layout = Layout::from_size_align(bytes.max(1), ALIGN);
         layout.expect("a buffer is smaller than isize::MAX bytes")
@@ -221,25 +230,51 @@ mod system {
 
     #[cfg(unix)]
     fn map(bytes: usize) -> Option<NonNull<u8>> {
+        let length = bytes.checked_next_multiple_of(PAGE)?;
+        let spare = if length >= HUGE { HUGE } else { 0 };
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+        let whole = length.checked_add(spare)?;
         // SAFETY: a new mapping that overlaps nothing.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
-        if start == libc::MAP_FAILED {
+        let mapped = unsafe { libc::mmap(std::ptr::null_mut(), whole, access, kind, -1, 0) };
+        if mapped == libc::MAP_FAILED {
             return None;
         }
+        let mapped = mapped.cast::<u8>();
+        let before = match spare {
+            0 => 0,
+            _ => mapped.addr().next_multiple_of(HUGE) - mapped.addr(),
+        };
+        // SAFETY: the block lies in what was mapped, `spare` bytes longer than it, and what is
+        // given back is the rest.
+        let start = unsafe {
+            let start = mapped.add(before);
+            give_back(mapped, before);
+            give_back(start.add(length), spare - before);
+            start
+        };
         #[cfg(target_os = "linux")]
         // SAFETY: the mapping was just made. It is a wish: whether it is granted does not matter.
         unsafe {
-            libc::madvise(start, bytes, libc::MADV_HUGEPAGE);
+            libc::madvise(start.cast(), length, libc::MADV_HUGEPAGE);
         }
-        NonNull::new(start.cast())
+        NonNull::new(start)
     }
 
     #[cfg(unix)]
     unsafe fn unmap(start: NonNull<u8>, bytes: usize) {
-        // SAFETY: by contract of `free`. It cannot fail for a mapping that exists.
-        unsafe { libc::munmap(start.as_ptr().cast(), bytes) };
+        // SAFETY: by contract of `free`: `map` has rounded in the same way.
+        unsafe { give_back(start.as_ptr(), bytes.next_multiple_of(PAGE)) };
+    }
+
+    /// # Safety
+    /// The bytes are whole pages of a mapping, and not used any more.
+    #[cfg(unix)]
+    unsafe fn give_back(start: *mut u8, bytes: usize) {
+        if bytes > 0 {
+            // SAFETY: by contract. It cannot fail for a mapping that exists.
+            unsafe { libc::munmap(start.cast(), bytes) };
+        }
     }
 
     #[cfg(not(unix))]

@@ -40,6 +40,8 @@ type Derive = dyn Fn(&Params, Tensor) -> Var + Send + Sync;
 struct Store {
     seed: u64,
     dtype: DType,
+    /// Whether parameters begin with what their initialisers give.
+    initialised: bool,
     entries: Vec<Parameter>,
     /// Where the entry of a path stands.
     places: HashMap<String, usize>,
@@ -85,8 +87,28 @@ impl Params {
     #[track_caller]
     pub fn with_dtype(seed: u64, dtype: DType) -> Params {
         assert!(dtype.is_float(), "parameters are f32 or f64, not {dtype}");
-        let store = Store { seed, dtype, entries: Vec::new(), places: HashMap::new() };
+        let (entries, places) = (Vec::new(), HashMap::new());
+        let store = Store { seed, dtype, initialised: true, entries, places };
         Params { store: Arc::new(Mutex::new(store)), scope: String::new(), derivation: None }
+    }
+
+    /// An empty store for a network whose numbers come from a file: no random number is drawn,
+    /// parameters are zeros, and take no memory, until [`Params::load`] or
+    /// [`Params::load_safetensors`] writes them.
+    ///
+    /// ```
+    /// use nerve_nn::{Params, layers::Linear};
+    /// let trained = Params::new(42);
+    /// Linear::new(&trained, 3, 2);
+    /// let params = Params::for_loading();
+    /// Linear::new(&params, 3, 2);
+    /// params.load(&trained.state()).unwrap();
+    /// assert_eq!(params.state(), trained.state());
+    /// ```
+    pub fn for_loading() -> Params {
+        let params = Params::new(0);
+        params.lock().initialised = false;
+        params
     }
 
     fn lock(&self) -> MutexGuard<'_, Store> {
@@ -140,13 +162,7 @@ impl Params {
         shape: impl Into<Shape>,
         init: &dyn Initializer,
     ) -> Var {
-        let (seed, dtype, number) = {
-            let store = self.lock();
-            (store.seed, store.dtype, store.entries.len())
-        };
-        let key = Tensor::random_key(seed, 0);
-        let draw = Draw { key, stream: number as u32, dtype };
-        let initial = init.tensor(&shape.into(), &draw);
+        let initial = self.initial(&shape.into(), init);
         if let Some(derivation) = &self.derivation
             && derivation.name == name.to_string()
         {
@@ -154,6 +170,18 @@ impl Params {
             return (derivation.make)(&plain, initial);
         }
         self.insert(Var::new(self.path(&name), initial), Role::Trainable)
+    }
+
+    fn initial(&self, shape: &Shape, init: &dyn Initializer) -> Tensor {
+        let (seed, dtype, number, initialised) = {
+            let store = self.lock();
+            (store.seed, store.dtype, store.entries.len(), store.initialised)
+        };
+        if !initialised {
+            return Tensor::full(shape, 0.0, dtype);
+        }
+        let key = Tensor::random_key(seed, 0);
+        init.tensor(shape, &Draw { key, stream: number as u32, dtype })
     }
 
     /// Creates a variable that no optimizer changes: a running statistic.

@@ -187,15 +187,14 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Values ready to be written into a variable.
-pub(crate) enum Ready {
+/// Values ready to be written into a variable: as they lie in the file where it has the same type,
+/// else converted.
+pub(crate) enum Ready<'a> {
+    Same(&'a [u8]),
     F32(Vec<f32>),
     F64(Vec<f64>),
     I32(Vec<i32>),
     I64(Vec<i64>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-    Bool(Vec<bool>),
 }
 
 /// Writes a state into variables: each name must be there once, nothing may be left over.
@@ -283,7 +282,7 @@ pub(crate) fn load_by<'a>(
     vars: &[(String, Var)],
     others: Vec<Mismatch>,
     names: impl Iterator<Item = (&'a str, &'a [usize])>,
-    find: impl Fn(&str, &Var) -> Option<(Shape, Result<Ready, String>)>,
+    find: impl Fn(&str, &Var) -> Option<(Shape, Result<Ready<'a>, String>)>,
 ) -> Result<Vec<String>, LoadError> {
     let mut mismatches = Vec::new();
     let mut ready = Vec::new();
@@ -323,60 +322,42 @@ pub(crate) fn load_by<'a>(
     for (var, values) in ready {
         written.push(var.name().to_string());
         match values {
+            Ready::Same(bytes) => var.write_bytes(bytes),
             Ready::F32(values) => var.write(&values),
             Ready::F64(values) => var.write(&values),
             Ready::I32(values) => var.write(&values),
             Ready::I64(values) => var.write(&values),
-            Ready::U8(values) => var.write(&values),
-            Ready::I8(values) => var.write(&values),
-            Ready::Bool(values) => var.write(&values),
         }
     }
     Ok(written)
 }
 
-fn decode(tensor: &StateTensor, wanted: DType) -> Result<Ready, String> {
-    fn values<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks::<N>().0.iter().map(|&chunk| from(chunk)).collect()
-    }
+fn decode(tensor: &StateTensor, wanted: DType) -> Result<Ready<'_>, String> {
     let (bytes, numel) = (&tensor.bytes, tensor.shape.numel());
     if bytes.len() != numel * tensor.dtype.bytes() {
         return Err(format!("{} bytes for {numel} elements of {}", bytes.len(), tensor.dtype));
     }
-    if tensor.dtype != wanted {
-        return Err(tensor.dtype.to_string());
+    match tensor.dtype == wanted {
+        true => Ok(Ready::Same(bytes)),
+        false => Err(tensor.dtype.to_string()),
     }
-    Ok(match wanted {
-        DType::F32 => Ready::F32(values(bytes, f32::from_le_bytes)),
-        DType::F64 => Ready::F64(values(bytes, f64::from_le_bytes)),
-        DType::I32 => Ready::I32(values(bytes, i32::from_le_bytes)),
-        DType::I64 => Ready::I64(values(bytes, i64::from_le_bytes)),
-        DType::U8 => Ready::U8(bytes.clone()),
-        DType::I8 => Ready::I8(values(bytes, i8::from_le_bytes)),
-        DType::Bool => Ready::Bool(bytes.iter().map(|&b| b != 0).collect()),
-    })
 }
 
 /// The elements of a tensor of a file in the type of a variable; or what they are.
-pub(crate) fn ready(tensor: &TensorView<'_>, wanted: DType) -> Result<Ready, String> {
+pub(crate) fn ready<'a>(tensor: &TensorView<'a>, wanted: DType) -> Result<Ready<'a>, String> {
     let name = || tensor.dtype.name().to_string();
-    let out_of_range = |_| format!("{} out of the range of {wanted}", name());
+    if tensor.dtype == stored(wanted) {
+        return Ok(Ready::Same(tensor.data));
+    }
     match wanted {
         DType::F32 => tensor.to_f32().map(Ready::F32).map_err(|_| name()),
         DType::F64 => tensor.to_f64().map(Ready::F64).map_err(|_| name()),
         DType::I32 => {
             let wide = tensor.to_i64().map_err(|_| name())?;
             let narrow = wide.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>();
-            narrow.map(Ready::I32).map_err(out_of_range)
+            narrow.map(Ready::I32).map_err(|_| format!("{} out of the range of {wanted}", name()))
         }
         DType::I64 => tensor.to_i64().map(Ready::I64).map_err(|_| name()),
-        DType::I8 if tensor.dtype == Dtype::I8 => {
-            Ok(Ready::I8(tensor.data.iter().map(|&b| b as i8).collect()))
-        }
-        DType::U8 if tensor.dtype == Dtype::U8 => Ok(Ready::U8(tensor.data.to_vec())),
-        DType::Bool if tensor.dtype == Dtype::Bool => {
-            Ok(Ready::Bool(tensor.data.iter().map(|&b| b != 0).collect()))
-        }
         DType::U8 | DType::I8 | DType::Bool => Err(name()),
     }
 }

@@ -86,7 +86,7 @@ impl Embedder {
             let wanted = sizes.parameters();
             return Err(unfit(format!("{there} numbers, of {wanted} that config.json describes")));
         }
-        let params = Params::new(0);
+        let params = Params::for_loading();
         let model = Bert::new(&params, &sizes);
         let limits = Limits { max_bytes: u64::MAX, ..Limits::default() };
         let file = SafeTensors::open(&path, &limits)?;

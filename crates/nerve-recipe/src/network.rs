@@ -29,6 +29,14 @@ impl Network {
     /// # Errors
     /// The layers do not fit the columns; in one line.
     pub fn new(recipe: &Recipe, features: &Features) -> Result<Self, String> {
+        Network::within(Params::new(recipe.seed()), recipe, features)
+    }
+
+    /// The network of a recipe with its parameters in `params`.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn within(params: Params, recipe: &Recipe, features: &Features) -> Result<Self, String> {
         let summary = recipe.summary(features, [0; 3], None).map_err(|report| report.brief())?;
         // A file could name any size; what it holds is checked only once the variables exist.
         let bytes = summary.parameters().saturating_mul(4);
@@ -36,7 +44,6 @@ impl Network {
             let bytes = bytes_text(bytes);
             return Err(format!("the parameters need {bytes}, more than this machine has"));
         }
-        let params = Params::new(recipe.seed());
         let network = recipe.network(features).map_err(|problem| problem.message)?;
         let base = recipe.base().map_err(|problem| problem.message)?;
         let feeds = features.feeds();

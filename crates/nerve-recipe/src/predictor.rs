@@ -15,6 +15,7 @@ use nerve_data::{
     Table, Values,
 };
 use nerve_formats::{FormatError, Limits, Meaning, SafeTensors};
+use nerve_nn::Params;
 use nerve_nn::generate::GenerateError;
 use nerve_nn::state::LoadError;
 use nerve_train::{CallbackError, Given, Predictions, TrainError};
@@ -81,7 +82,8 @@ impl Predictor {
         if card.recipe.compares_examples() {
             return Err(refuse("its outputs are embeddings, none of which names a class".into()));
         }
-        let network = Network::new(&card.recipe, &card.features).map_err(refuse)?;
+        let network = Network::within(Params::for_loading(), &card.recipe, &card.features);
+        let network = network.map_err(refuse)?;
         network.params.load_safetensors(&file).map_err(|e: LoadError| refuse(e.to_string()))?;
         file.require_finite()?;
         Ok(Predictor { card, network })
