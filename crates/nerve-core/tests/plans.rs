@@ -580,3 +580,33 @@ fn channels_are_shuffled_in_one_pass() {
     let pairs = found[0].to_vec::<f32>().into_iter().zip(expected.to_vec::<f32>());
     pairs.for_each(|(f, e)| assert!((f - e).abs() < 1e-4, "{f} for {e}"));
 }
+
+/// What a convolution gives and a pooling alone reads is not stored; where somebody else reads it too, it is.
+#[test]
+fn a_convolution_pools_its_result() {
+    let x = random(1, &[8, 3, 12, 12]);
+    let w = random(2, &[16, 3, 3, 3]);
+    let filter = w.clone();
+    let same = Conv2dOptions { padding: [(1, 1); 2], ..Conv2dOptions::default() };
+    let pooled = |y: &Tensor| y.relu().max_pool2d([2, 2], [2, 2], [0, 0]);
+    let net = compile(move |inputs: &[Tensor]| vec![pooled(&inputs[0].conv2d(&filter, same))]);
+    let plan = net.plan(&[(x.shape().clone(), DType::F32)]);
+    let names: Vec<String> = lines(&plan).into_iter().map(|line| line.name).collect();
+    assert_eq!(names, ["fused", "conv_pool", "fused"], "{}", plan.explain());
+    let filter = w.clone();
+    let both = compile(move |inputs: &[Tensor]| {
+        let y = inputs[0].conv2d(&filter, same);
+        vec![pooled(&y), y]
+    });
+    let plan = both.plan(&[(x.shape().clone(), DType::F32)]);
+    assert_eq!([count(&plan, "conv"), count(&plan, "max_pool")], [1, 1], "{}", plan.explain());
+    let (found, expected) = (net.call(&[&x]), both.call(&[&x]));
+    assert_eq!(found[0].to_vec::<f32>(), expected[0].to_vec::<f32>());
+    // Of a gradient places are asked for, and the pooling needs all that it reads.
+    let step = compile(move |inputs: &[Tensor]| {
+        let loss = pooled(&inputs[0].conv2d(&w, same)).sum();
+        grad(&loss, &[&inputs[0]])
+    });
+    let plan = step.plan(&[(x.shape().clone(), DType::F32)]);
+    assert_eq!(count(&plan, "conv_pool"), 0, "{}", plan.explain());
+}

@@ -13,6 +13,7 @@ mod border;
 mod few;
 mod forward;
 mod plan;
+mod pooled;
 mod rounded;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod weight;
 pub mod winograd;
 
 pub use forward::Conv;
+pub use pooled::ConvPool;
 pub use weight::ConvWeightGrad;
 pub use winograd::WinogradFilter;
 

@@ -44,7 +44,7 @@ pub mod threads;
 pub use argreduce::{ArgKind, ArgReduce};
 pub use attention::{Attention, AttentionGrad, AttentionShape, Heads};
 pub use bandwidth::peak_bandwidth;
-pub use conv::{Conv, ConvShape, ConvWeightGrad, WinogradFilter};
+pub use conv::{Conv, ConvPool, ConvShape, ConvWeightGrad, WinogradFilter};
 pub use copy::Copy;
 pub use cross_entropy::{CrossEntropy, CrossEntropyGrad, Target};
 pub use fused::{Fused, FusedKernel};

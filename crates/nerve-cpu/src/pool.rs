@@ -447,6 +447,44 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// All windows of images that lie in `x`, by the vectors of `isa`. Nobody asks for places.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`] of all chunks, but that `x` lies elsewhere.
+    pub(crate) unsafe fn run_from(
+        &self,
+        isa: Isa,
+        x: &mut Scratch<'_>,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        // SAFETY: by contract.
+        unsafe {
+            match self.ty {
+                Float::F32 => self.run_from_as::<f32>(isa, x, memory, scratch),
+                Float::F64 => self.run_from_as::<f64>(isa, x, memory, scratch),
+            }
+        }
+    }
+
+    unsafe fn run_from_as<T: Real>(
+        &self,
+        isa: Isa,
+        x: &mut Scratch<'_>,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        let g = self.shape.geometry();
+        let rows = 0..g.n * g.down.out;
+        let part = 0..rows.len() * g.out_row();
+        let Some(y) = self.y.filter(|_| !part.is_empty()) else { return };
+        // SAFETY: `check` saw n * oh rows in y, which nobody else writes.
+        let y = unsafe { memory.write::<T>(y, part) };
+        pool(isa, &g, x.slice(g.n * g.image()), rows, scratch.slice(g.row()), self.relu, y);
+    }
+}
+
 run_by_float!(Pool);
 
 impl Kernel for Pool {

@@ -5,7 +5,7 @@ mod schedule;
 use crate::arena;
 use crate::argreduce::ArgReduce;
 use crate::attention::{Attention, AttentionGrad};
-use crate::conv::{Conv, ConvWeightGrad, WinogradFilter};
+use crate::conv::{Conv, ConvPool, ConvWeightGrad, WinogradFilter};
 use crate::copy::Copy;
 use crate::cross_entropy::{CrossEntropy, CrossEntropyGrad};
 use crate::fused::FusedKernel;
@@ -109,6 +109,8 @@ instructions! {
     IntMatmul(IntMatmul),
     /// A convolution.
     Conv(Conv),
+    /// A convolution whose result is pooled.
+    ConvPool(ConvPool),
     /// The gradient of a convolution with respect to its filter.
     ConvWeightGrad(ConvWeightGrad),
     /// The filter of a convolution, transformed for Winograd's algorithm.

@@ -89,6 +89,10 @@ fn detail(instruction: &Instruction) -> String {
     }
     match instruction {
         Instruction::Conv(conv) => convolution(&conv.shape),
+        Instruction::ConvPool(both) => {
+            let (conv, pool) = (convolution(&both.conv().shape), pooling(&both.pool().shape));
+            format!("{conv}, {pool}")
+        }
         Instruction::ConvWeightGrad(grad) => convolution(&grad.shape),
         Instruction::Pool(pool) => pooling(&pool.shape),
         Instruction::PoolGrad(grad) => pooling(&grad.shape),

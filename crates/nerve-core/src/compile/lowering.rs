@@ -179,6 +179,26 @@ impl<'a> Lowering<'a> {
         self.instructions.get_mut(at)
     }
 
+    /// The last instruction, if the unit that is being lowered is all that reads `tensor`: who computes
+    /// that may become a part of it.
+    pub fn last_for(&mut self, tensor: &Tensor) -> Option<&Instruction> {
+        let mut node = tensor;
+        while let Role::Movement(_) = node.op().rule().role()
+            && self.schedule.used_once.contains(&node.id())
+        {
+            node = &node.inputs()[0];
+        }
+        let place = self.view(tensor);
+        let alone = self.schedule.used_once.contains(&node.id()) && !self.is_external(&place);
+        self.instructions.last().filter(|_| alone)
+    }
+
+    /// Takes the last instruction away, and adds one that does its work too.
+    pub fn replace_last(&mut self, instruction: impl Into<Instruction>) {
+        self.instructions.pop();
+        self.emit(instruction);
+    }
+
     /// Working memory of the plan, of `bytes` bytes.
     pub fn temporary(&mut self, bytes: usize) -> Region {
         let slot = self.slot(bytes, None);

@@ -49,6 +49,8 @@ pub(super) struct Schedule {
     pub unit_of: HashMap<u64, usize>,
     /// Nodes that have to be stored: roots, and what is used outside its unit.
     pub stored: HashSet<u64>,
+    /// Nodes that one node alone uses.
+    pub used_once: HashSet<u64>,
 }
 
 /// Whether a node is cheaper to compute again than to store: it depends on no large buffer. Random
@@ -422,7 +424,10 @@ impl Builder {
         assert!(self.units.iter().all(Option::is_none), "units wait for each other in a circle");
         let unit_of: HashMap<u64, usize> =
             self.unit_of.iter().map(|(id, u)| (*id, index[u])).collect();
-        Schedule { units, unit_of, stored }
+        let once =
+            |(id, users): &(&u64, &Vec<Tensor>)| users.len() == 1 && !self.roots.contains(id);
+        let used_once = self.users.iter().filter(once).map(|(id, _)| *id).collect();
+        Schedule { units, unit_of, stored, used_once }
     }
 
     /// Nodes that have to be stored.

@@ -7,7 +7,7 @@ use crate::op::{Gradients, Lower, Op, Operation, Role};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use nerve_cpu::fused::UnaryOp;
-use nerve_cpu::{Instruction, NO_PLACE, Places, PoolKind, PoolShape};
+use nerve_cpu::{ConvPool, Instruction, NO_PLACE, Places, PoolKind, PoolShape};
 
 /// Maximum or mean of windows of an image `[n, h, w, c]`. Padding counts as −∞ for the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,7 +158,15 @@ impl Lower for Pool {
         let (x, y) = (cx.contiguous(input), Some(cx.output_region(node)));
         let shape = self.geometry(input.shape(), node.shape());
         let ty = float(node.dtype());
-        cx.emit_shared(*self, input, nerve_cpu::Pool { ty, shape, x, y, relu, places: None });
+        let pool = nerve_cpu::Pool { ty, shape, x, y, relu, places: None };
+        let both = match cx.last_for(input) {
+            Some(Instruction::Conv(conv)) if conv.y == x => ConvPool::of(conv, &pool),
+            _ => None,
+        };
+        match both {
+            Some(both) => cx.replace_last(both),
+            None => cx.emit_shared(*self, input, pool),
+        }
     }
 
     fn epilogue(&self, _: &Tensor) -> Option<usize> {

@@ -82,6 +82,8 @@ struct Strip<T> {
     stride: usize,
     /// The first of all channels.
     first: usize,
+    /// Where its results of the first pixel lie.
+    y: *mut T,
     columns: usize,
     vectors: usize,
 }
@@ -100,6 +102,7 @@ impl Conv {
         few: &Few,
         kernels: &Kernels<T>,
         chunk: usize,
+        y: *mut T,
         memory: &Memory,
         scratch: &mut Scratch<'_>,
     ) {
@@ -123,10 +126,10 @@ impl Conv {
                         true => (strip + 1, start, end - start),
                         false => (strips.start, end, few.depth.min(steps - end)),
                     };
-                    let next = self.few_strip(few, kernels, group, next, memory);
+                    let next = self.few_strip(few, kernels, group, next, y, memory);
                     let at = next.filter.wrapping_add(from * next.stride);
                     let ahead = Ahead { at, stride: next.stride, rows, ..Ahead::NONE };
-                    let strip = self.few_strip(few, kernels, group, strip, memory);
+                    let strip = self.few_strip(few, kernels, group, strip, y, memory);
                     let stretch = Stretch { steps: start..end, ends: end == steps };
                     self.meet(few, kernels, &strip, &stretch, (under, panel), ahead, memory);
                 }
@@ -142,23 +145,25 @@ impl Conv {
         kernels: &Kernels<T>,
         group: usize,
         strip: usize,
+        y: *mut T,
         memory: &Memory,
     ) -> Strip<T> {
         let s = &self.shape;
         let within = strip * few.width * kernels.lanes;
         let columns = (few.width * kernels.lanes).min(s.group_out() - within);
         let (vectors, first) = (columns.div_ceil(kernels.lanes), group * s.group_out() + within);
-        // SAFETY: `check` held the filter, or its panels, against the sizes.
-        let (filter, stride) = unsafe {
-            match self.packed {
+        // SAFETY: `check` held the filter, or its panels, and the result against the sizes.
+        let (filter, stride, y) = unsafe {
+            let (filter, stride) = match self.packed {
                 Some(panels) => {
                     let steps = s.taps() * s.group_in();
                     (memory.ptr::<T>(panels).add(first * steps), vectors * kernels.lanes)
                 }
                 None => (memory.ptr::<T>(self.filter).add(first), s.co),
-            }
+            };
+            (filter, stride, y.add(first))
         };
-        Strip { filter: filter.cast_const(), stride, first, columns, vectors }
+        Strip { filter: filter.cast_const(), stride, first, y, columns, vectors }
     }
 
     /// Adds what all pixels have under a stretch to the results of a strip.
@@ -176,13 +181,12 @@ impl Conv {
         ahead: Ahead<T>,
         memory: &Memory,
     ) {
-        let &Strip { filter, stride, first, columns, vectors } = strip;
+        let &Strip { filter, stride, first, y, columns, vectors } = strip;
         let depth = stretch.steps.len();
         let tallest = kernels.tallest(few.width);
         let bands = few.pixels.div_ceil(tallest);
         // SAFETY: the caller's promise.
         unsafe {
-            let y = memory.ptr::<T>(self.y).add(first);
             let mut tile = Tile {
                 a: under.as_ptr(),
                 a_strides: [depth, 1],

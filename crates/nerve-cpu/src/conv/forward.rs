@@ -74,7 +74,7 @@ impl Conv {
     }
 
     /// Width of the filter's panels in vectors, and how exactly they hold it; `None` if the convolution reads it as it lies.
-    fn panels(&self) -> Option<(usize, Precision)> {
+    pub(super) fn panels(&self) -> Option<(usize, Precision)> {
         if self.winograd.is_some() || self.shape.groups > 1 || self.is_empty() {
             return None;
         }
@@ -143,12 +143,36 @@ impl Conv {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.shape.results() == 0
+    }
+
+    /// Chunk number `chunk`, where `y` is the place of the result.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`], but for the result: `y` has room for it, aligned to its elements.
+    pub(super) unsafe fn run_to(
+        &self,
+        y: *mut u8,
+        chunk: usize,
+        memory: &Memory,
+        scratch: &mut Scratch<'_>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(filter) = self.winograd {
+                return self.run_winograd(filter, y.cast(), chunk, memory, scratch);
+            }
+            match self.ty {
+                Float::F32 => self.run_typed::<f32>(y.cast(), chunk, memory, scratch),
+                Float::F64 => self.run_typed::<f64>(y.cast(), chunk, memory, scratch),
+            }
+        }
     }
 
     unsafe fn run_typed<T: Scalar>(
         &self,
+        y: *mut T,
         chunk: usize,
         memory: &Memory,
         scratch: &mut Scratch<'_>,
@@ -156,7 +180,7 @@ impl Conv {
         let whole = T::kernels(self.isa);
         if let Some(few) = Few::of(self, whole) {
             // SAFETY: the caller's promise.
-            return unsafe { self.run_few(&few, whole, chunk, memory, scratch) };
+            return unsafe { self.run_few(&few, whole, chunk, y, memory, scratch) };
         }
         let kernels = self.kernels::<T>();
         let plan = self.plan(kernels);
@@ -167,7 +191,7 @@ impl Conv {
         let (panel, border) = scratch.split_at_mut(self.panel(&plan, kernels));
         // SAFETY: the caller's promise.
         let x = unsafe { memory.ptr::<T>(self.x) };
-        let mut images = Images { x, border, block: None };
+        let mut images = Images { x, border, block: None, y };
         for strip in strips {
             // SAFETY: the caller's promise; chunks have different lines or strips.
             unsafe {
@@ -238,7 +262,7 @@ impl Conv {
                 b_stride,
                 depth,
                 outer,
-                c: memory.ptr::<T>(self.y).add(first),
+                c: images.y.add(first),
                 c_stride: s.co,
                 columns,
                 bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
@@ -277,7 +301,7 @@ impl Conv {
                 b_stride: s.co,
                 depth: s.kw,
                 outer: [Repeat { times: s.kh, a: down, b: s.kw * s.co }, Repeat::ONCE],
-                c: memory.ptr::<T>(self.y).add(first),
+                c: images.y.add(first),
                 c_stride: s.co,
                 columns: kernels.lanes.min(s.co - first),
                 bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
@@ -370,9 +394,11 @@ impl Conv {
     }
 }
 
-/// Where a chunk reads images: in place, or a block at a time with its border, rounded perhaps.
+/// Where a chunk reads images: in place, or a block at a time with its border, rounded perhaps; and
+/// where it writes results.
 struct Images<'a, T> {
     x: *const T,
+    y: *mut T,
     border: &'a mut [T],
     /// What `border` holds, and where the first image would start.
     block: Option<(Block, *const T)>,
@@ -484,18 +510,9 @@ impl Kernel for Conv {
     }
 
     unsafe fn run(&self, chunk: usize, memory: &Memory, scratch: &mut Scratch<'_>) {
-        if self.is_empty() {
-            return;
-        }
-        // SAFETY: the caller's promise.
-        unsafe {
-            if let Some(filter) = self.winograd {
-                return self.run_winograd(filter, chunk, memory, scratch);
-            }
-            match self.ty {
-                Float::F32 => self.run_typed::<f32>(chunk, memory, scratch),
-                Float::F64 => self.run_typed::<f64>(chunk, memory, scratch),
-            }
+        if !self.is_empty() {
+            // SAFETY: the caller's promise, and `check` held the result against the sizes.
+            unsafe { self.run_to(memory.ptr(self.y), chunk, memory, scratch) }
         }
     }
 }

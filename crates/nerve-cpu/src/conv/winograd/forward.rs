@@ -89,6 +89,11 @@ impl Conv {
         Conv { winograd: Some(from), ..self }
     }
 
+    /// Vectors in a panel of the transformed filter.
+    pub(in super::super) fn winograd_width(&self) -> usize {
+        Plan::of(self).width
+    }
+
     pub(in super::super) fn winograd_check(&self) -> Result<(), String> {
         match self.shape.winograd_fits(self.ty) {
             true => Ok(()),
@@ -117,6 +122,7 @@ impl Conv {
     pub(in super::super) unsafe fn run_winograd(
         &self,
         filter: Region,
+        y: *mut f32,
         chunk: usize,
         memory: &Memory,
         scratch: &mut Scratch<'_>,
@@ -176,7 +182,7 @@ impl Conv {
                 };
                 let (vectors, tallest) = (width / kernels.lanes, kernels.tallest(plan.width));
                 let bands = tiles.len().div_ceil(tallest);
-                let y = memory.ptr::<f32>(self.y).add(first);
+                let y = y.add(first);
                 let results = Soon::output(s, y, tiles.clone(), columns);
                 for i in 0..PLACES {
                     next.ask::<{ Prefetch::FAR }>(number * PLACES + i, panels.len() * PLACES);
