@@ -99,6 +99,25 @@ fn convolution(n: usize, side: usize, [c, co]: [usize; 2], k: usize, stride: usi
     forward(&(label + ", dX"), back);
 }
 
+/// One image of `side` by `side` pixels whose `c` channels each have a filter of 3 by 3.
+fn depthwise(side: usize, c: usize, stride: usize) {
+    let shape = ConvShape {
+        n: 1,
+        h: side,
+        w: side,
+        c,
+        kh: 3,
+        kw: 3,
+        co: c,
+        groups: c,
+        stride: [stride; 2],
+        dilation: [1; 2],
+        pad: [[1; 2]; 2],
+        between: [0; 2],
+    };
+    forward(&format!("1 of {side}×{side}, {c} channels apart /{stride}"), shape);
+}
+
 /// The share of the multiplications that 2 by 2 tiles need.
 fn fewer(s: &ConvShape) -> f64 {
     let tiles = s.oh().div_ceil(2) * s.ow().div_ceil(2);
@@ -279,6 +298,14 @@ fn main() {
         convolution(64, 8, [256, 256], 3, 1);
         convolution(64, 8, [256, 512], 3, 2);
         convolution(64, 4, [512, 512], 3, 1);
+    }
+    if wanted("depthwise") {
+        depthwise(112, 32, 1);
+        depthwise(56, 112, 2);
+        depthwise(56, 128, 1);
+        depthwise(28, 136, 1);
+        depthwise(14, 272, 1);
+        depthwise(7, 960, 1);
     }
     if wanted("accuracy") {
         println!("largest and mean error, in units of the root mean square of the result");

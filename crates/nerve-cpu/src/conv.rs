@@ -10,6 +10,7 @@
 //! Filters of 3 by 3 elements have a second algorithm with fewer multiplications ([`winograd`]).
 
 mod border;
+mod channels;
 mod few;
 mod forward;
 mod plan;

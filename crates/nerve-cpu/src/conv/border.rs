@@ -11,6 +11,17 @@ pub(super) struct Block {
     pub lines: Range<usize>,
 }
 
+impl Block {
+    /// Its lines, counted from the first of all images, which have `image` lines each.
+    pub(super) fn of(&self, image: usize) -> Range<usize> {
+        let start = self.images.start * image;
+        match self.images.len() {
+            1 => start + self.lines.start..start + self.lines.end,
+            _ => start..self.images.end * image,
+        }
+    }
+}
+
 impl ConvShape {
     /// Cuts lines of results into blocks of at most `most` lines (at least one). At least one
     /// block, though it be empty: somebody has to write the zeros. Calls `visit` with each, and

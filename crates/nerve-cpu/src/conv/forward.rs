@@ -6,7 +6,7 @@ use super::few::Few;
 use super::plan::{LINE, Lines, Plan};
 use crate::gemm::drive::{piece, pieces};
 use crate::gemm::pack::{Pack, check_isa, check_product};
-use crate::gemm::tile::{Ahead, CHANNEL_ROWS, Kernels, Repeat, Scalar, Tile};
+use crate::gemm::tile::{Ahead, Kernels, Scalar, Tile};
 use crate::gemm::{Activation, PackB};
 use crate::kernel::{Float, Kernel, Operand, Precision, Scratch};
 use crate::memory::{Memory, Region};
@@ -192,14 +192,16 @@ impl Conv {
         // SAFETY: the caller's promise.
         let x = unsafe { memory.ptr::<T>(self.x) };
         let mut images = Images { x, border, block: None, y };
-        for strip in strips {
+        if self.shape.depthwise() {
             // SAFETY: the caller's promise; chunks have different lines or strips.
+            return unsafe {
+                self.run_channels(kernels, &plan, strips, lines, memory, &mut images)
+            };
+        }
+        for strip in strips {
+            // SAFETY: as above.
             unsafe {
-                if self.shape.depthwise() {
-                    self.channels(kernels, &plan, strip, lines.clone(), memory, &mut images);
-                } else {
-                    self.strip(kernels, &plan, strip, lines.clone(), memory, panel, &mut images);
-                }
+                self.strip(kernels, &plan, strip, lines.clone(), memory, panel, &mut images);
             }
         }
     }
@@ -279,48 +281,12 @@ impl Conv {
         }
     }
 
-    /// One vector of channels for some lines, where each channel has its own filter.
-    unsafe fn channels<T: Scalar>(
-        &self,
-        kernels: &Kernels<T>,
-        plan: &Plan,
-        strip: usize,
-        lines: Range<usize>,
-        memory: &Memory,
-        images: &mut Images<'_, T>,
-    ) {
-        let s = &self.shape.filled();
-        let first = strip * kernels.lanes;
-        let [down, right] = s.tap_steps();
-        // SAFETY: `check` held all operands against the sizes.
-        unsafe {
-            let tile = Tile {
-                a: std::ptr::null(),
-                a_strides: [s.steps()[1], right],
-                b: memory.ptr::<T>(self.filter).add(first),
-                b_stride: s.co,
-                depth: s.kw,
-                outer: [Repeat { times: s.kh, a: down, b: s.kw * s.co }, Repeat::ONCE],
-                c: images.y.add(first),
-                c_stride: s.co,
-                columns: kernels.lanes.min(s.co - first),
-                bias: self.bias.map_or(std::ptr::null(), |bias| memory.ptr::<T>(bias).add(first)),
-                accumulate: false,
-                activation: self.activation,
-                ahead: Ahead::NONE,
-            };
-            self.walk(kernels, plan, lines, CHANNEL_ROWS, images, first, tile, |rows, tile| {
-                kernels.channels[rows - 1](tile);
-            });
-        }
-    }
-
     /// Calls `run` with the number of pixels and a tile for each piece of each line. The windows
     /// start at word `first` of a pixel; `tile` names the results of the first pixel of the first
     /// line.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the parts of one loop")]
-    unsafe fn walk<T: Scalar>(
+    pub(super) unsafe fn walk<T: Scalar>(
         &self,
         kernels: &Kernels<T>,
         plan: &Plan,
@@ -349,12 +315,7 @@ impl Conv {
             return;
         }
         s.blocks(lines, self.block_lines(), |block, _| {
-            let image = s.oh();
-            let start = block.images.start * image;
-            let lines = match block.images.len() {
-                1 => start + block.lines.start..start + block.lines.end,
-                _ => start..block.images.end * image,
-            };
+            let lines = block.of(s.oh());
             // SAFETY: the border has room for a block; the rest is the caller's promise.
             unsafe {
                 let x = images.bordered(s, block, kernels).wrapping_add(first);
@@ -396,9 +357,9 @@ impl Conv {
 
 /// Where a chunk reads images: in place, or a block at a time with its border, rounded perhaps; and
 /// where it writes results.
-struct Images<'a, T> {
+pub(super) struct Images<'a, T> {
     x: *const T,
-    y: *mut T,
+    pub(super) y: *mut T,
     border: &'a mut [T],
     /// What `border` holds, and where the first image would start.
     block: Option<(Block, *const T)>,
