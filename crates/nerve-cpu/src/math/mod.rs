@@ -89,14 +89,19 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
     if x < low { low } else { x }
 }
 
+/// (n, r) with eˣ = e^r·2^n and |r| ≤ 0.35, where n is still added to [`ROUND`].
+#[inline(always)]
+fn shift_exp<const FMA: bool>(x: f32) -> (f32, f32) {
+    let shifted = mul_add::<FMA>(x, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    (shifted, mul_add::<FMA>(n, -LN2_LOW, mul_add::<FMA>(n, -LN2_HIGH, x)))
+}
+
 /// (r, n) with eˣ = e^r·2^n and |r| ≤ 0.35.
 #[inline(always)]
 fn reduce_exp<const FMA: bool>(x: f32) -> (f32, i32) {
     // Outside, the result is 0 or infinity just as at the limit.
-    let x = limit(x, -104.0, 89.0);
-    let shifted = mul_add::<FMA>(x, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = mul_add::<FMA>(n, -LN2_LOW, mul_add::<FMA>(n, -LN2_HIGH, x));
+    let (shifted, r) = shift_exp::<FMA>(limit(x, -104.0, 89.0));
     (r, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
 }
 
@@ -110,9 +115,7 @@ fn exp_parts<const FMA: bool>(x: f32) -> (f32, f32) {
 /// eˣ for |x| ≤ 87, where neither the result nor a factor of it is subnormal or infinite.
 #[inline(always)]
 fn exp_inside<const FMA: bool>(x: f32) -> f32 {
-    let shifted = mul_add::<FMA>(x, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = mul_add::<FMA>(n, -LN2_LOW, mul_add::<FMA>(n, -LN2_HIGH, x));
+    let (shifted, r) = shift_exp::<FMA>(x);
     let p = mul_add::<FMA>(r * r, exp_rest::<FMA>(r), r);
     // The bits of ROUND are shifted out.
     (1.0 + p) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()))
@@ -323,10 +326,7 @@ pub(crate) fn gelu<const FMA: bool>(x: f32) -> f32 {
     let p_low = fma(q, v, P0_LOW - (p - P0));
     let square = s * s;
     let square_low = fma(s, s, -square);
-    let exponent = -0.5 * square;
-    let shifted = fma(exponent, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, exponent));
+    let (shifted, r) = shift_exp::<FMA>(-0.5 * square);
     let (e, e_lost) = exp_near_one::<FMA>(r);
     // u·p changes with u about as the 1.3th power.
     let e_low = fma(e, fma(-0.5, square_low, 1.3 * u_low), e_lost);
