@@ -3,8 +3,9 @@
 //! A plan fuses and forgets; so the function is traced once more, each node counts what of it is
 //! finite, and the way back from the result leads to where the first one was born.
 
-use super::cached::{Compiled, Step};
+use super::compiled::Compiled;
 use super::plan::{Graph, Plan};
+use super::step::Step;
 use crate::dtype::DType;
 use crate::op::{Op, Role};
 use crate::shape::Shape;

@@ -12,12 +12,15 @@
 //! | `plan` | binds the program to arguments, variables and results |
 //! | `cost` | says what each instruction costs, for profiles |
 //! | `diagnose` | says where numbers came from that are not finite |
-//! | `cached` | keeps plans: for compiled functions by signature, for single values by graph |
+//! | `compiled` | functions: a plan for each list of shapes and types |
+//! | `step` | a plan with memory for its arguments and results |
+//! | `eager` | values of single tensors, whose plans are kept by graph |
 
 mod absorb;
-mod cached;
+mod compiled;
 mod cost;
 mod diagnose;
+mod eager;
 mod explain;
 mod lowering;
 mod memory;
@@ -25,13 +28,15 @@ mod plan;
 mod prepack;
 mod simplify;
 mod standing;
+mod step;
 mod strided;
 mod units;
 
-pub use cached::{Compiled, Step, compile, try_plan};
-pub(crate) use cached::{evaluate, known};
+pub use compiled::{Compiled, compile, try_plan};
 pub use cost::{Cost, VariableRole};
 pub use diagnose::{Census, Diagnosis, Origin, OriginKind, Spoilt};
+pub(crate) use eager::{evaluate, known};
 pub use lowering::{Epilogue, Lowering, Matrices, Placed, float};
 pub use plan::Plan;
+pub use step::Step;
 pub use strided::Strided;

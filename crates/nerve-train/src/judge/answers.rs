@@ -1,5 +1,6 @@
 //! What a network said about many rows, beside what is true.
 
+use super::bands::Bands;
 use super::{pictures, sets};
 use crate::metrics::{Confusion, Decision};
 use crate::metrics::{Distance, LogLoss, Regression};
@@ -97,103 +98,6 @@ pub enum TextSort {
     Continued,
     /// A word for each step of an input.
     Tagged,
-}
-
-/// The quantiles of forecasts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bands {
-    /// Which quantiles, rising.
-    pub at: Arc<[f64]>,
-    /// Their values, `[rows, horizon, quantiles]`.
-    pub values: Vec<f64>,
-}
-
-/// What would be answered without a network: the bar that it has to pass.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Baseline {
-    /// How it answers: `majority`, `mean`, `last value`.
-    pub name: String,
-    /// What it answers.
-    pub guess: Guess,
-}
-
-/// Answers without a network.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Guess {
-    /// The same for every row: the probabilities of the classes, a number, a number for each step.
-    Same(Vec<f64>),
-    /// An answer for each row, one after the other.
-    Each(Vec<f64>),
-    /// A text for each row, and how well each right one is known, as in [`Answers::Texts`].
-    Texts(Vec<String>, Vec<f64>),
-}
-
-impl Baseline {
-    /// Always the most frequent class of the training part; probabilities are the frequencies.
-    pub fn majority(counts: &[u64]) -> Baseline {
-        let all = counts.iter().sum::<u64>().max(1) as f64;
-        let shares = counts.iter().map(|&count| count as f64 / all).collect();
-        Baseline { name: "majority".into(), guess: Guess::Same(shares) }
-    }
-
-    /// Always the mean, and always the median, of the numbers of the training part. The mean has the
-    /// least squared error of all constant answers, the median the least absolute one.
-    pub fn constants(training: &[f64]) -> Vec<Baseline> {
-        let mut sorted: Vec<f64> = training.iter().copied().filter(|v| v.is_finite()).collect();
-        if sorted.is_empty() {
-            return Vec::new();
-        }
-        sorted.sort_by(f64::total_cmp);
-        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        let median = low + (high - low) / 2.0;
-        let named =
-            |name: &str, value| Baseline { name: name.into(), guess: Guess::Same(vec![value]) };
-        vec![named("mean", mean), named("median", median)]
-    }
-
-    /// Always the mean picture of the training part; `scores` are those of [`Answers::Pictures`], row by row.
-    pub fn mean_picture(scores: Vec<f64>) -> Baseline {
-        Baseline { name: "mean picture".into(), guess: Guess::Each(scores) }
-    }
-
-    /// Each name as often as it is there in the training part.
-    pub fn frequencies(shares: Vec<f64>) -> Baseline {
-        Baseline { name: "frequencies".into(), guess: Guess::Same(shares) }
-    }
-
-    /// The same text as the one that goes in. Of how well it knows the right one nothing is known.
-    pub fn copied(source: Vec<String>) -> Baseline {
-        let known = vec![f64::NAN; 4 * source.len()];
-        Baseline { name: "copy of the source".into(), guess: Guess::Texts(source, known) }
-    }
-
-    /// Each token or tag as likely as it is frequent in the training part, whatever stands before it; `known` as in
-    /// [`Answers::Texts`].
-    pub fn unigram(known: Vec<f64>) -> Baseline {
-        let nothing = vec![String::new(); known.len() / 4];
-        Baseline { name: "unigram".into(), guess: Guess::Texts(nothing, known) }
-    }
-
-    /// Always the mean vector of the training part.
-    pub fn mean_vector(mean: Vec<f64>) -> Baseline {
-        Baseline { name: "mean".into(), guess: Guess::Same(mean) }
-    }
-
-    /// The forecast that repeats the last `season` values before the first step; a season of 1 is the
-    /// last value. `before` gives for each row the values before it, the latest last.
-    ///
-    /// # Panics
-    /// If `season` is 0, or a row has fewer values before it.
-    pub fn seasonal(before: &[&[f64]], season: usize, horizon: usize) -> Baseline {
-        assert!(season > 0, "a season is one step or more");
-        let name = if season == 1 { "last value".into() } else { format!("seasonal ({season})") };
-        let each = before.iter().flat_map(|values| {
-            let last = &values[values.len() - season..];
-            (0..horizon).map(move |step| last[step % season])
-        });
-        Baseline { name, guess: Guess::Each(each.collect()) }
-    }
 }
 
 /// The place of the largest; of equal ones the first.
@@ -472,58 +376,6 @@ impl Answers {
         }
     }
 
-    /// The same truths with the answers of a baseline; `None` if it does not answer each row.
-    pub(crate) fn guessed(&self, guess: &Guess) -> Option<Answers> {
-        let fill = |width: usize| -> Option<Vec<f64>> {
-            let rows = self.rows();
-            match guess {
-                Guess::Same(values) if values.len() == width => Some(values.repeat(rows)),
-                Guess::Same(values) if values.len() == 1 => Some(vec![values[0]; rows * width]),
-                Guess::Each(values) if values.len() == rows * width => Some(values.clone()),
-                _ => None,
-            }
-        };
-        let mut guessed = self.clone();
-        match &mut guessed {
-            Answers::Classes { names, probabilities, .. }
-            | Answers::Sets { names, probabilities, .. } => {
-                *probabilities = fill(names.len())?.into_iter().map(|p| p as f32).collect();
-            }
-            Answers::Texts { truth, answer, known, .. } => {
-                let Guess::Texts(texts, each) = guess else { return None };
-                if texts.len() != truth.len() || each.len() != 4 * truth.len() {
-                    return None;
-                }
-                (*answer, *known) = (texts.clone(), each.clone());
-            }
-            Answers::Numbers { answer, .. } => *answer = fill(1)?,
-            Answers::Vectors { width, answer, .. } => *answer = fill(*width)?,
-            Answers::Pictures { scores, .. } => *scores = fill(pictures::SCORES)?,
-            Answers::Forecast { horizon, answer, bands, .. } => {
-                *answer = fill(*horizon)?;
-                // It says nothing of how sure it is: each quantile is the one number.
-                if let Some(bands) = bands {
-                    let each = |&value| std::iter::repeat_n(value, bands.at.len());
-                    bands.values = answer.iter().flat_map(each).collect();
-                }
-            }
-            Answers::Masks { names, counts } => {
-                let classes = names.len();
-                let shares = fill(classes)?;
-                let rows = counts.chunks_exact_mut(classes * classes);
-                for (row, shares) in rows.zip(shares.chunks_exact(classes)) {
-                    let most = argmax(shares);
-                    for actual in row.chunks_exact_mut(classes) {
-                        let all: f64 = actual.iter().sum();
-                        actual.fill(0.0);
-                        actual[most] = all;
-                    }
-                }
-            }
-        }
-        Some(guessed)
-    }
-
     /// How bad each answer is: minus the logarithm of the probability of the right class; the squared
     /// error, its mean over the steps or pixels; of quantiles the pinball loss; for a mask the share of wrong pixels; for a
     /// text the mean surprise at its tokens.
@@ -605,49 +457,6 @@ impl Answers {
         };
         let scores = probabilities.chunks_exact(names.len()).map(|p| f64::from(p[class]));
         (scores.collect(), truth.iter().map(|&t| t as usize == class).collect())
-    }
-}
-
-impl Bands {
-    /// The mean of the pinball loss over steps and quantiles, for each row: max(q d, (q − 1) d) with d = truth − quantile
-    /// (Koenker and Bassett, "Regression quantiles", 1978).
-    fn pinball(&self, truth: &[f64], horizon: usize) -> Vec<f64> {
-        let steps = truth.iter().zip(self.values.chunks_exact(self.at.len()));
-        let loss = |(truth, values): (&f64, &[f64])| {
-            let terms = self.at.iter().zip(values).map(|(q, value)| {
-                let d = truth - value;
-                (q * d).max((q - 1.0) * d)
-            });
-            terms.sum::<f64>() / self.at.len() as f64
-        };
-        let losses: Vec<f64> = steps.map(loss).collect();
-        losses
-            .chunks_exact(horizon.max(1))
-            .map(|row| row.iter().sum::<f64>() / horizon as f64)
-            .collect()
-    }
-
-    /// The pairs of quantiles that lie around the median alike: the share that should lie between, and their places.
-    pub(crate) fn intervals(&self) -> Vec<(f64, [usize; 2])> {
-        let last = self.at.len().saturating_sub(1);
-        let pairs = (0..self.at.len() / 2).map(|low| [low, last - low]);
-        let alike = |pair: &[usize; 2]| (self.at[pair[0]] + self.at[pair[1]] - 1.0).abs() < 1e-9;
-        pairs.filter(alike).map(|pair| (self.at[pair[1]] - self.at[pair[0]], pair)).collect()
-    }
-
-    /// For each row the share of steps whose truth lies between two quantiles, and the mean distance of these.
-    pub(crate) fn between(
-        &self,
-        truth: &[f64],
-        horizon: usize,
-        [low, high]: [usize; 2],
-    ) -> [Vec<f64>; 2] {
-        let steps = truth.iter().zip(self.values.chunks_exact(self.at.len()));
-        let (inside, widths): (Vec<f64>, Vec<f64>) = steps
-            .map(|(t, v)| (f64::from(u8::from(v[low] <= *t && *t <= v[high])), v[high] - v[low]))
-            .unzip();
-        let mean = |row: &[f64]| row.iter().sum::<f64>() / horizon.max(1) as f64;
-        [inside, widths].map(|each| each.chunks_exact(horizon.max(1)).map(mean).collect())
     }
 }
 

@@ -48,6 +48,8 @@
 //! ```
 
 mod answers;
+mod bands;
+mod baseline;
 mod bootstrap;
 mod compare;
 mod curves;
@@ -65,7 +67,9 @@ mod threshold;
 mod verdict;
 mod worst;
 
-pub use answers::{Answers, Bands, Baseline, Guess, TextSort};
+pub use answers::{Answers, TextSort};
+pub use bands::Bands;
+pub use baseline::{Baseline, Guess};
 pub use bootstrap::Bootstrap;
 pub use compare::{Difference, OutputDifference, compare};
 pub use curves::{BINS, Bin, Point, StepError, by_step, curve, reliability};
