@@ -12,13 +12,38 @@ function make(kind, properties = {}, ...children) {
   return element;
 }
 
-async function ask(path, options = {}) {
+async function get(path, options = {}) {
   const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
   const answer = await fetch(path, { ...options, headers });
-  const said = await answer.json();
   if (answer.status === 401) askToken();
-  if (!answer.ok) throw new Error(said.error);
-  return said;
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return answer;
+}
+
+async function ask(path, options) {
+  return (await get(path, options)).json();
+}
+
+// A text that goes on is shown while it is written: server-sent events, of which each has a piece.
+async function hear(model, path, options) {
+  const answer = await get(path, { ...options, headers: { ...options.headers, Accept: "text/event-stream" } });
+  const { name } = model.outputs[0];
+  const written = make("p", { className: "written" });
+  at("answer").replaceChildren(make("h2", { textContent: name }), written);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("the text was broken off");
+    const events = (rest + value).split("\n\n");
+    rest = events.pop();
+    for (const event of events) {
+      const said = JSON.parse(event.slice(event.indexOf("data: ") + 6));
+      if (event.startsWith("event: end")) return { [name]: written.textContent };
+      if (event.startsWith("event: error")) throw new Error(said.error);
+      written.append(said[name]);
+    }
+  }
 }
 
 function askToken() {
@@ -221,7 +246,9 @@ function build(model) {
       for (const [input, [, value]] of cells) row[input.name] = (await value()) ?? null;
       const since = performance.now();
       const path = `/predict/${encodeURIComponent(model.name)}`;
-      const said = await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(row) });
+      const asked = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(row) };
+      const goesOn = model.inputs.some((input) => input.beginning);
+      const said = goesOn ? await hear(model, path, asked) : await ask(path, asked);
       show(model, said, performance.now() - since);
     } catch (error) {
       complain(error.message);

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`Server`] | the listener, its connections and their bounds |
 //! | [`Tls`] | its certificate |
-//! | `place.rs`, `route.rs` | from a request to its answer |
+//! | `place.rs`, `guard.rs`, `route.rs`, `said.rs` | from a request to its answer: what it names, whether it may, what is said |
+//! | `ask.rs` | requests that a network answers |
+//! | `events.rs` | a text that is heard while it is written |
 //! | `openapi.rs`, `assets/` | the description of all this for programs, and the page on which people try a model |
 //! | [`Repository`] | the models, their versions, how they come and go |
 //! | [`Loaded`] | one version of a model of either kind |
@@ -27,11 +29,14 @@
 //! - Every queue, size and time is bounded, and what is over a bound is told so.
 #![forbid(unsafe_code)]
 
+mod ask;
 pub mod batch;
 pub mod columns;
 mod describe;
 mod drift;
+mod events;
 pub mod graph;
+mod guard;
 pub mod infer;
 mod loaded;
 mod log;
@@ -45,6 +50,7 @@ mod refusal;
 mod repository;
 mod route;
 pub mod rows;
+mod said;
 mod server;
 pub mod tensor;
 pub mod texts;

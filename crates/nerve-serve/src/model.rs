@@ -3,6 +3,7 @@
 use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner, Work};
 use crate::columns::{Cellar, InputColumn, OutputColumn};
 use crate::drift::{Drifting, Watching};
+use crate::events::Hearing;
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
 use crate::texts::{Scribe, Texts};
@@ -394,6 +395,28 @@ impl Served {
         Ok(answers)
     }
 
+    /// Has one text written that goes on, and whose pieces are heard meanwhile.
+    ///
+    /// # Errors
+    /// 422 for more than one row, 503 when too many wait.
+    ///
+    /// # Panics
+    /// When the model does not go on with texts.
+    pub(crate) fn hear(&self, encoded: Encoded, until: Instant) -> Result<Hearing, Refusal> {
+        let (Way::Written(scribe), Encoded::Texts(pieces)) = (&self.way, encoded) else {
+            unreachable!("asked of models that go on with a text")
+        };
+        let rows = pieces.iter().map(Work::rows).sum::<usize>();
+        let mut texts = pieces.into_iter().next().filter(|_| rows == 1).ok_or_else(|| {
+            Refusal::unfit(format!("a text in pieces comes alone: expected one row, found {rows}"))
+        })?;
+        let pieces = texts.heard();
+        let reply = scribe.batcher.submit(texts, until);
+        scribe.batcher.wake();
+        let reply = reply.map_err(|failed| refusal(&self.watch, failed))?;
+        Ok(Hearing { pieces, reply })
+    }
+
     /// For each row how many tags it gets; nothing where the model names no steps.
     fn steps(&self, piece: &Examples) -> Vec<usize> {
         let first = piece.fields.first();
@@ -473,9 +496,7 @@ pub(crate) async fn collect<W: Work>(
         ran += done.ran;
         all.push(done);
     }
-    watch.queue.add(waited);
-    watch.queue_seconds.add(waited.as_secs_f64());
-    watch.infer.add(ran);
+    watch.computed(waited, ran);
     Ok(all)
 }
 
@@ -491,7 +512,7 @@ pub(crate) fn room<W: Work>(batcher: &Batcher<W>, watch: &Watch) -> Result<(), R
     }
 }
 
-fn refusal(watch: &Watch, failed: Failed) -> Refusal {
+pub(crate) fn refusal(watch: &Watch, failed: Failed) -> Refusal {
     match failed {
         Failed::Full => {
             watch.full.add(1);

@@ -45,7 +45,18 @@ pub fn describe(models: &[Loaded], token: bool) -> Value {
             format!("/v2/models/{name}/infer"),
             post("Answers tensors.", tensors, inferred()),
         );
-        paths.insert(format!("/predict/{name}"), post("Answers rows.", body, answer));
+        let mut predict = post("Answers rows.", body, answer);
+        if let Loaded::Rows(served) = model
+            && let Some(tokens) = tokens(served)
+        {
+            let parameter = json!({ "name": "max_tokens", "in": "query", "schema": tokens });
+            predict["post"]["parameters"] = json!([parameter]);
+            if served.continues() {
+                let events = json!({ "schema": { "type": "string" } });
+                predict["post"]["responses"]["200"]["content"]["text/event-stream"] = events;
+            }
+        }
+        paths.insert(format!("/predict/{name}"), predict);
     }
     let index = json!({ "type": "object", "properties": { "ready": { "type": "boolean" } } });
     let lines = json!({ "type": "array", "items": { "type": "object", "required": ["name", "version", "state"] } });
@@ -133,8 +144,7 @@ fn infer(model: &Served) -> Value {
         })
     };
     let mut asked = request(model.inputs.iter().map(tensor).collect());
-    if let Some(most) = model.most_tokens() {
-        let tokens = json!({ "type": "integer", "minimum": 1, "maximum": most });
+    if let Some(tokens) = tokens(model) {
         asked["properties"]["parameters"] = json!({
             "type": "object",
             "properties": { "max_tokens": tokens },
@@ -142,6 +152,12 @@ fn infer(model: &Served) -> Value {
         });
     }
     asked
+}
+
+/// How long a text may be asked for, of a model that writes.
+fn tokens(model: &Served) -> Option<Value> {
+    let most = model.most_tokens()?;
+    Some(json!({ "type": "integer", "minimum": 1, "maximum": most }))
 }
 
 /// What goes to an ONNX file: arrays, with the extents that it does not say as 1.

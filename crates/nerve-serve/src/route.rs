@@ -2,79 +2,29 @@
 //!
 //! The path is compared with names; no file name is made of it.
 
+use crate::ask::{counted, elsewhere, infer, predict, small_json};
 use crate::describe;
-use crate::graph::{Arrays, Graph};
-use crate::infer;
+use crate::guard::{authorized, by_its_name, from_here};
 use crate::loaded::Loaded;
-use crate::model::{Encoded, Served};
 use crate::openapi;
 use crate::place::{Named, Place, What, steps};
 use crate::refusal::Refusal;
-use crate::rows::{self, Form};
+use crate::said::{Body, JSON, Said, response};
 use crate::server::{Counted, Shared};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
-use nerve_data::features::Answer;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
-
-/// What is said to a client.
-pub(crate) struct Said {
-    status: u16,
-    kind: &'static str,
-    body: Vec<u8>,
-    more: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Said {
-    fn new(kind: &'static str, body: impl Into<Vec<u8>>) -> Said {
-        Said { status: 200, kind, body: body.into(), more: Vec::new() }
-    }
-
-    fn json(value: &Value) -> Said {
-        Said::new(JSON, value.to_string())
-    }
-
-    fn with(mut self, name: HeaderName, value: HeaderValue) -> Said {
-        self.more.push((name, value));
-        self
-    }
-
-    fn status(self, status: u16) -> Said {
-        Said { status, ..self }
-    }
-}
-
-const JSON: &str = "application/json";
-const OCTETS: &str = "application/octet-stream";
-const INFERENCE_HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");
-
-impl From<Refusal> for Said {
-    fn from(refusal: Refusal) -> Said {
-        let said = Said::json(&json!({ "error": refusal.message })).status(refusal.status);
-        match refusal.status {
-            503 => said.with(header::RETRY_AFTER, HeaderValue::from_static("1")),
-            // The rest of such a request is not read.
-            408 | 413 => said.with(header::CONNECTION, HeaderValue::from_static("close")),
-            401 => said.with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
-            _ => said,
-        }
-    }
-}
+use std::time::Instant;
 
 /// Answers a request, whatever happens on the way.
-pub(crate) async fn answer(
-    shared: &Arc<Shared>,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
     let begun = Instant::now();
     let _active = Counted::new(&shared.active);
     let told = shared
@@ -95,22 +45,6 @@ pub(crate) async fn answer(
         log.tell(method.as_str(), &path, said.status, begun.elapsed());
     }
     response(shared, said)
-}
-
-fn response(shared: &Shared, said: Said) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(said.body)));
-    *response.status_mut() =
-        StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    if !said.kind.is_empty() {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(said.kind));
-    }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if shared.draining.load(Ordering::Relaxed) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    headers.extend(said.more);
-    response
 }
 
 async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Said, Refusal> {
@@ -164,48 +98,6 @@ async fn respond(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Sai
         }
         Place::Drift(named) => drift(shared, named, request.headers()),
         other => tell(shared, &other),
-    }
-}
-
-/// Refuses what a page from elsewhere makes a browser ask by a name that leads here.
-fn by_its_name(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or("");
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let Shared { options, .. } = shared;
-    let local = matches!(name, "127.0.0.1" | "localhost" | "[::1]");
-    let any = !options.address.ip().is_loopback() && options.hosts.is_empty();
-    if !(local || any || options.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))) {
-        return Err(Refusal::new(421, "this server does not answer to that name"));
-    }
-    Ok(())
-}
-
-/// Refuses what a page from elsewhere makes a browser ask across sites.
-fn from_here(headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let elsewhere =
-        || Err(Refusal::new(403, "requests from pages of other sites are not answered"));
-    match (text("sec-fetch-site"), text("origin")) {
-        (Some("cross-site" | "same-site"), _) => elsewhere(),
-        (_, Some(origin)) if origin.split_once("://").map(|(_, from)| from) != text("host") => {
-            elsewhere()
-        }
-        _ => Ok(()),
-    }
-}
-
-fn authorized(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &shared.options.token else { return Ok(()) };
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let given =
-        given.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "));
-    match given {
-        Some((_, given)) if token.is(given) => Ok(()),
-        _ => Err(Refusal::new(401, "a token is needed: Authorization: Bearer TOKEN")),
     }
 }
 
@@ -312,267 +204,6 @@ fn page(file: &str) -> Said {
 fn statistics(models: &[Loaded]) -> Said {
     let all: Vec<Value> = models.iter().map(describe::statistics).collect();
     Said::json(&json!({ "model_stats": all }))
-}
-
-/// Reads a body within the bounds of bytes and time.
-async fn body(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>, Refusal> {
-    let limits = shared.options.limits;
-    let headers = request.headers();
-    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(header::CONTENT_ENCODING).iter().all(plain) {
-        return Err(Refusal::new(415, "compressed bodies are not read"));
-    }
-    let too_large = || Refusal::new(413, format!("a body has at most {} bytes", limits.body));
-    let told = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|told| told > limits.body as u64) {
-        return Err(too_large());
-    }
-    let until = tokio::time::Instant::now() + limits.body_time;
-    let mut body = request.into_body();
-    // In one piece: a million pieces of one byte cost a million bytes.
-    let mut bytes = Vec::with_capacity(told.map_or(0, |told| told.min(1 << 16) as usize));
-    loop {
-        let frame = tokio::time::timeout_at(until, body.frame()).await;
-        let frame = frame.map_err(|_| Refusal::new(408, "the body did not arrive in time"))?;
-        let Some(frame) = frame else { return Ok(bytes) };
-        let frame =
-            frame.map_err(|_| Refusal::unreadable("the body ended early or is malformed"))?;
-        if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > limits.body {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&data);
-        }
-    }
-}
-
-/// Counts how an inference ends, also when its client leaves before that.
-async fn counted(
-    shared: &Shared,
-    model: &Loaded,
-    work: impl Future<Output = Result<Said, Refusal>>,
-) -> Result<Said, Refusal> {
-    struct Left<'m>(&'m Loaded, bool);
-    impl Drop for Left<'_> {
-        fn drop(&mut self) {
-            self.0.watch().cancelled.add(u64::from(!self.1));
-        }
-    }
-    if shared.draining.load(Ordering::Relaxed) {
-        return Err(Refusal::busy("Server is not ready: it is about to end"));
-    }
-    let begun = Instant::now();
-    let mut left = Left(model, false);
-    let result = work.await;
-    left.1 = true;
-    match &result {
-        Ok(_) => model.watch().answered(begun.elapsed()),
-        Err(_) => model.watch().failed.add(begun.elapsed()),
-    }
-    result
-}
-
-/// Bodies up to here are read and turned into numbers where they arrive; larger ones, pictures and sounds elsewhere, so that
-/// other connections go on.
-const SMALL: usize = 16 << 10;
-
-async fn elsewhere<T: Send + 'static>(
-    small: bool,
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    if small {
-        return work();
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Refusal::new(500, "the server failed on this request")))
-}
-
-/// The media type of a body, without parameters and in small letters.
-fn media_type(headers: &HeaderMap) -> Option<String> {
-    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    (!kind.is_empty()).then_some(kind)
-}
-
-async fn infer(
-    shared: &Shared,
-    model: &Loaded,
-    request: Request<Incoming>,
-) -> Result<Said, Refusal> {
-    // Clients of the protocol send none, or octets for bytes.
-    let kind = media_type(request.headers());
-    if !matches!(kind.as_deref(), None | Some(JSON | OCTETS)) {
-        return Err(Refusal::new(415, "expected application/json or application/octet-stream"));
-    }
-    let head = match request.headers().get(INFERENCE_HEADER) {
-        None => None,
-        Some(value) => {
-            let text =
-                value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-            let length = text.and_then(|text| text.parse::<usize>().ok());
-            let wrong =
-                || Refusal::unreadable("Inference-Header-Content-Length is no number of bytes");
-            Some(length.ok_or_else(wrong)?)
-        }
-    };
-    let begun = Instant::now();
-    let bytes = body(shared, request).await?;
-    model.room()?;
-    let small = bytes.len() <= SMALL;
-    let own = model.clone();
-    let read = move || {
-        let started = Instant::now();
-        let mut asked = match (head, &own) {
-            (Some(0), Loaded::Rows(served)) => infer::read_raw(&bytes, served)?,
-            (Some(0), Loaded::Graph(graph)) => graph.raw(&bytes)?,
-            (head, _) => infer::read(&bytes, head)?,
-        };
-        let pieces = match &own {
-            Loaded::Rows(served) => Pieces::Rows(asked.encode(served)?),
-            Loaded::Graph(graph) => Pieces::Arrays(graph.asked(&mut asked)?),
-        };
-        own.watch().input.add(started.elapsed());
-        Ok((asked, pieces))
-    };
-    let (asked, pieces) = elsewhere(small, read).await?;
-    let most = shared.options.limits.answer_time;
-    let until = begun + asked.timeout_us.map_or(most, |us| Duration::from_micros(us).min(most));
-    let (started, (body, head)) = match (model, pieces) {
-        (Loaded::Rows(served), Pieces::Rows(rows)) => {
-            let answers = served.answer(rows, until).await?;
-            (Instant::now(), asked.response(served, &answers))
-        }
-        (Loaded::Graph(graph), Pieces::Arrays(arrays)) => {
-            let answers = graph.answer(arrays, until).await?;
-            (Instant::now(), graph.response(&asked, answers)?)
-        }
-        _ => unreachable!("the pieces are of the kind of the model"),
-    };
-    model.watch().output.add(started.elapsed());
-    Ok(match head {
-        Some(head) => Said::new(OCTETS, body).with(INFERENCE_HEADER, HeaderValue::from(head)),
-        None => Said::new(JSON, body),
-    })
-}
-
-/// A request as the network of either kind of model takes it.
-enum Pieces {
-    Rows(Encoded),
-    Arrays(Vec<Arrays>),
-}
-
-async fn predict(
-    shared: &Shared,
-    model: &Loaded,
-    request: Request<Incoming>,
-) -> Result<Said, Refusal> {
-    match model {
-        Loaded::Rows(served) => predict_rows(shared, served, request).await,
-        Loaded::Graph(graph) => predict_arrays(shared, graph, request).await,
-    }
-}
-
-/// `POST /predict` of an ONNX file: nested lists by the names of the inputs.
-async fn predict_arrays(
-    shared: &Shared,
-    graph: &Arc<Graph>,
-    request: Request<Incoming>,
-) -> Result<Said, Refusal> {
-    if media_type(request.headers()).as_deref() != Some(JSON) {
-        return Err(Refusal::new(
-            415,
-            "the model is an ONNX file, which knows no columns and no files: expected application/json with an object \
-             that has nested lists for each input",
-        ));
-    }
-    let begun = Instant::now();
-    let bytes = body(shared, request).await?;
-    graph.room()?;
-    let (small, own) = (bytes.len() <= SMALL, graph.clone());
-    let read = move || {
-        let started = Instant::now();
-        let arrays = own.lists(&bytes)?;
-        own.watch.input.add(started.elapsed());
-        Ok(arrays)
-    };
-    let arrays = elsewhere(small, read).await?;
-    let answers = graph.answer(arrays, begun + shared.options.limits.answer_time).await?;
-    let started = Instant::now();
-    let text = graph.listed(&answers)?;
-    graph.watch.output.add(started.elapsed());
-    Ok(Said::new(JSON, text))
-}
-
-async fn predict_rows(
-    shared: &Shared,
-    model: &Arc<Served>,
-    request: Request<Incoming>,
-) -> Result<Said, Refusal> {
-    let kind = media_type(request.headers()).unwrap_or_default();
-    let file = matches!(
-        kind.as_str(),
-        "image/png" | "image/jpeg" | "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave"
-    );
-    if !(file || matches!(kind.as_str(), JSON | "text/csv")) {
-        return Err(Refusal::new(
-            415,
-            "expected application/json, text/csv, image/png, image/jpeg or audio/wav",
-        ));
-    }
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let wants = |kind: &str| accept.is_some_and(|accept| accept.contains(kind));
-    let (csv, json) = (wants("text/csv"), wants(JSON));
-    let begun = Instant::now();
-    let bytes = body(shared, request).await?;
-    model.room()?;
-    let small = bytes.len() <= SMALL && !file;
-    let own = model.clone();
-    let read = move || {
-        let started = Instant::now();
-        let (cells, form) = match kind.as_str() {
-            JSON => rows::from_json(&own, &bytes)?,
-            "text/csv" => (rows::from_csv(&own, &bytes)?, Form::Csv),
-            _ => match &own.inputs[..] {
-                [input] => {
-                    (vec![crate::columns::Cellar::Rows(vec![input.file(&bytes)?])], Form::Object)
-                }
-                _ => {
-                    return Err(Refusal::unfit(
-                        "a file alone is for a model with one input: send JSON with files in base64",
-                    ));
-                }
-            },
-        };
-        let rows = cells.first().map_or(0, crate::columns::Cellar::rows);
-        let encoded = own.encode(&cells, rows, None)?;
-        own.watch.input.add(started.elapsed());
-        Ok((encoded, form))
-    };
-    let (encoded, form) = elsewhere(small, read).await?;
-    let answers: Vec<Vec<Answer>> =
-        model.answer(encoded, begun + shared.options.limits.answer_time).await?;
-    let form = match form {
-        _ if csv => Form::Csv,
-        Form::Csv if json => Form::Json,
-        form => form,
-    };
-    let started = Instant::now();
-    let text = rows::write(model, &answers, form)?;
-    model.watch.output.add(started.elapsed());
-    Ok(Said::new(if form == Form::Csv { "text/csv; charset=utf-8" } else { JSON }, text))
-}
-
-/// A small body of JSON, which may be missing.
-async fn small_json(shared: &Shared, request: Request<Incoming>) -> Result<Value, Refusal> {
-    let bytes = body(shared, request).await?;
-    match bytes.len() {
-        0 => Ok(Value::Null),
-        1..=65_536 => serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::unreadable(format!("failed to parse the request: {error}"))),
-        _ => Err(Refusal::new(413, "a body has at most 65536 bytes here")),
-    }
 }
 
 async fn index(shared: &Shared, request: Request<Incoming>) -> Result<Said, Refusal> {

@@ -16,6 +16,7 @@ use nerve_recipe::{ModelError, Predictor};
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, mpsc};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// The most tokens that a request may have a text go on for, where the model's own bound is not higher.
 const MOST_TOKENS: usize = 4096;
@@ -39,6 +40,17 @@ pub struct Texts {
     most_tokens: usize,
     /// Whether they may be written in one batch with others.
     together: bool,
+    /// Who hears the pieces of a text that goes on, while it is written.
+    hearer: Option<UnboundedSender<String>>,
+}
+
+impl Texts {
+    /// Has the pieces heard.
+    pub(crate) fn heard(&mut self) -> UnboundedReceiver<String> {
+        let (hearer, pieces) = unbounded_channel();
+        self.hearer = Some(hearer);
+        pieces
+    }
 }
 
 impl Work for Texts {
@@ -173,7 +185,7 @@ impl Scribe {
                     ))
                 })?,
         };
-        Ok(Texts { from, most_tokens: most, together: self.together })
+        Ok(Texts { from, most_tokens: most, together: self.together, hearer: None })
     }
 }
 
@@ -237,8 +249,10 @@ impl Runner<Texts> for Hand<'_> {
             .find(|it| fits(it))
             .ok_or("more rows than the largest plan has")?;
         writer.options().max_new = most_tokens;
-        if let [Texts { from: From::Beginnings(texts), .. }] = batch {
-            return texts.iter().map(|text| continued(writer, text, wanted)).collect();
+        if let [Texts { from: From::Beginnings(texts), hearer, .. }] = batch {
+            let heard =
+                |piece: &str| hearer.as_ref().is_none_or(|it| it.send(piece.to_string()).is_ok());
+            return texts.iter().map(|text| continued(writer, text, wanted, &heard)).collect();
         }
         let examples: Vec<&Examples> = batch
             .iter()
@@ -258,17 +272,18 @@ impl Runner<Texts> for Hand<'_> {
     }
 }
 
-/// What comes behind the beginning of a text.
+/// What comes behind the beginning of a text. `heard` gets each piece, and says whether somebody listens.
 fn continued(
     writer: &mut Writer<'_>,
     beginning: &str,
     wanted: &dyn Fn() -> bool,
+    heard: &dyn Fn(&str) -> bool,
 ) -> Result<Answer, String> {
     let (mut text, mut broken) = (String::new(), !wanted());
     if !broken {
         let mut tell = |piece: &str| {
             text.push_str(piece);
-            broken = !wanted();
+            broken = !(wanted() && heard(piece));
             if broken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         writer.stream(beginning, &mut tell).map_err(|error| error.to_string())?;

@@ -165,6 +165,13 @@ impl Watch {
         self.batch_rows.add(rows as f64);
     }
 
+    /// A request whose rows waited and ran that long.
+    pub fn computed(&self, waited: Duration, ran: Duration) {
+        self.queue.add(waited);
+        self.queue_seconds.add(waited.as_secs_f64());
+        self.infer.add(ran);
+    }
+
     /// A request was answered after this time.
     pub fn answered(&self, time: Duration) {
         self.success.add(time);

@@ -7,7 +7,7 @@ use nerve_data::{Cells, Column, Origin, Random, Table};
 use nerve_recipe::{Predictor, Recipe, Rows, Said, Session, Source, Tables};
 use nerve_serve::{Batching, Repository, Served, Sources};
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -178,6 +178,36 @@ fn texts_come_in_bytes_and_of_as_many_tokens_as_are_wanted() {
 }
 
 #[test]
+fn rows_say_in_the_query_how_long_a_text_may_become() {
+    let server = serving(LETTERS, Batching::default());
+    let body = json!({ "text": "one\ntw" }).to_string();
+    let asked = |query: &str| server.post(&format!("/predict{query}"), &body);
+    let expected = json!({ "text": goes_on("one\ntw", Some(7)) });
+    assert_eq!(asked("?max_tokens=7").json(), expected);
+    let about = server.get("/v2/models/m").json();
+    let most = about["properties"]["max_tokens"].as_u64().unwrap();
+    for (wrong, status) in [
+        ("?max_tokens=0", 422),
+        (&*format!("?max_tokens={}", most + 1), 422),
+        ("?max_tokens=", 400),
+        ("?max_tokens=-1", 400),
+        ("?max_tokens=7&seed=1", 400),
+        ("?tokens=7", 400),
+    ] {
+        let answer = asked(wrong);
+        assert_eq!(answer.status, status, "{wrong}: {}", answer.text());
+        assert!(answer.error().contains("max_tokens"), "{wrong}: {}", answer.error());
+    }
+    let described = server.get("/openapi.json").json();
+    let parameter = &described["paths"]["/predict/m"]["post"]["parameters"][0];
+    assert_eq!(parameter["schema"]["maximum"], most);
+    let server = serve(NUMBERS);
+    let answer = server.post("/predict?max_tokens=7", r#"{"a": 1, "b": 2}"#);
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.error(), "the query: the model writes no texts, and takes no parameters");
+}
+
+#[test]
 fn a_text_goes_on_as_the_model_file_goes_on() {
     let server = serving(LETTERS, Batching::default());
     let beginnings = ["one\ntw", "", "two three\none\ntwo three\none\ntwo three\n"];
@@ -196,6 +226,120 @@ fn a_text_goes_on_as_the_model_file_goes_on() {
     let headers = [("content-type", "text/csv"), ("accept", "application/json")];
     let answer = server.send("POST", "/predict", &headers, csv.as_bytes());
     assert_eq!(answer.json(), json!([{ "text": goes_on("one\ntw", None) }]));
+}
+
+/// The value of a counter of the model.
+fn metric(metrics: &str, name: &str) -> u64 {
+    let line = metrics.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.split(' ').next_back()?.parse().ok())
+        .unwrap_or_else(|| panic!("{metrics}"))
+}
+
+/// The events of a text, until the server closes the connection: what each says, and of which kind it is.
+fn heard(server: &Running, path: &str, text: &str) -> (common::Answer, Vec<(String, Value)>) {
+    let mut stream = server.connect();
+    let headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream"),
+        ("connection", "close"),
+    ];
+    let body = json!({ "text": text }).to_string();
+    stream.write_all(&request("POST", path, &headers, body.as_bytes())).unwrap();
+    let answer = common::read(&mut stream);
+    let mut chunks = Vec::new();
+    stream.read_to_end(&mut chunks).unwrap();
+    let (mut rest, mut events) = (&*chunks, String::new());
+    while let Some(at) = rest.windows(2).position(|two| two == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..at]).unwrap(), 16).unwrap();
+        let from = at + 2;
+        events.push_str(std::str::from_utf8(&rest[from..from + length]).unwrap());
+        rest = &rest[from + length + 2..];
+        if length == 0 {
+            break;
+        }
+    }
+    let event = |text: &str| {
+        let (kind, data) = text.split_once("data: ").unwrap();
+        let kind = kind.trim().trim_start_matches("event: ").to_string();
+        (kind, serde_json::from_str(data).unwrap())
+    };
+    let events = events.split_terminator("\n\n").map(event).collect();
+    (answer, events)
+}
+
+#[test]
+fn a_text_is_heard_while_it_is_written() {
+    let server = serving(LETTERS, Batching::default());
+    for (path, tokens) in [("/predict", None), ("/predict/m?max_tokens=30", Some(30))] {
+        let (answer, mut events) = heard(&server, path, "one\ntw");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("text/event-stream"))
+        );
+        assert_eq!(events.pop(), Some(("end".into(), json!({}))));
+        assert!(events.len() > 5, "piece by piece: {events:?}");
+        assert!(events.iter().all(|(kind, _)| kind.is_empty()), "{events:?}");
+        let text: String = events.iter().map(|(_, data)| data["text"].as_str().unwrap()).collect();
+        assert_eq!(text, goes_on("one\ntw", tokens));
+    }
+    let metrics = server.get("/metrics").text();
+    assert!(metrics.contains("nerve_rows_total{model=\"m\",version=\"1\"} 2\n"), "{metrics}");
+    server.is_well();
+}
+
+#[test]
+fn what_cannot_be_heard_is_refused_before_it_begins() {
+    let events = [("content-type", "application/json"), ("accept", "text/event-stream")];
+    let server = serving(BACK, Batching { most_rows: 1, ..Batching::default() });
+    let answer = server.send("POST", "/predict", &events, br#"{"there": "1"}"#);
+    assert_eq!(answer.status, 406);
+    assert!(answer.error().contains("answers as a whole"), "{}", answer.error());
+    let server = serving(LETTERS, Batching::default());
+    let two = br#"[{"text": "one"}, {"text": "two"}]"#;
+    let answer = server.send("POST", "/predict", &events, two);
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.error(), "a text in pieces comes alone: expected one row, found 2");
+    // Who takes JSON too gets JSON.
+    let both = [events[0], ("accept", "application/json, text/event-stream")];
+    let answer = server.send("POST", "/predict", &both, br#"{"text": "one\ntw"}"#);
+    assert_eq!(answer.json(), json!({ "text": goes_on("one\ntw", None) }));
+}
+
+const CANCELLED: &str = "nerve_rejected_total{model=\"m\",version=\"1\",reason=\"cancelled\"}";
+
+#[test]
+fn who_stops_hearing_stops_the_writing() {
+    let server = serving(LETTERS, Batching::default());
+    let body = json!({ "text": "one\ntw" }).to_string();
+    let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
+    let long = request("POST", "/predict?max_tokens=4096", &headers, body.as_bytes());
+    // A fast machine may have written all of it before the server knows.
+    let stopped = (0..50).any(|_| {
+        let mut stream = server.connect();
+        stream.write_all(&long).unwrap();
+        assert_eq!(common::read(&mut stream).status, 200);
+        drop(stream);
+        let answer = server.post("/predict", &body);
+        assert_eq!(answer.json(), json!({ "text": goes_on("one\ntw", None) }));
+        metric(&server.get("/metrics").text(), CANCELLED) > 0
+    });
+    assert!(stopped, "{}", server.get("/metrics").text());
+    server.is_well();
+}
+
+#[test]
+fn a_text_under_way_is_heard_to_its_end_while_the_server_drains() {
+    let server = serving(LETTERS, Batching::default());
+    let mut stream = server.connect();
+    let body = json!({ "text": "one\ntw" }).to_string();
+    let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
+    let path = "/predict?max_tokens=400";
+    stream.write_all(&request("POST", path, &headers, body.as_bytes())).unwrap();
+    assert_eq!(common::read(&mut stream).status, 200);
+    server.begin_to_stop();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("event: end"), "{rest}");
 }
 
 #[test]
@@ -255,7 +399,8 @@ fn a_text_whose_time_is_over_is_not_written_on() {
         if let Some(timeout) = timeout {
             parameters["timeout"] = json!(timeout);
         }
-        let texts = ["one\n"; 32];
+        // Ten batches.
+        let texts = ["one\n"; 320];
         json!({ "inputs": [bytes("text", &texts)], "parameters": parameters }).to_string()
     };
     let answer = server.post(INFER, &long(Some(50_000)));
@@ -267,9 +412,9 @@ fn a_text_whose_time_is_over_is_not_written_on() {
     drop(stream);
     let answer = server.post("/predict", r#"{"text": "one\ntw"}"#);
     assert_eq!(answer.json(), json!({ "text": goes_on("one\ntw", None) }));
-    // Of three batches one was written to its end.
+    // Of 21 batches most were not written to their end.
     let metrics = server.get("/metrics").text();
-    assert!(metrics.contains("nerve_batches_total{model=\"m\",version=\"1\"} 1\n"), "{metrics}");
+    assert!(metric(&metrics, "nerve_batches_total{") < 12, "{metrics}");
     let late = "nerve_rejected_total{model=\"m\",version=\"1\",reason=\"deadline\"} 1";
     assert!(metrics.contains(late), "{metrics}");
     server.is_well();

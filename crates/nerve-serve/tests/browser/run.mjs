@@ -1,6 +1,6 @@
 // The page of `nerve serve` in a real browser: `node run.mjs NERVE [FOLDER FOR SCREENSHOTS]`.
 //
-// NERVE is the command; it trains a digit reader for one epoch and a small table model. `MODULES` names the folder
+// NERVE is the command; it trains a digit reader for one epoch, a small table model and one that writes. `MODULES` names the folder
 // in which playwright-core is installed, `BROWSER` the browser (/usr/bin/chromium). Any message of the console, any
 // fault of a script and any request that leaves the server fails the test.
 
@@ -22,11 +22,19 @@ writeFileSync(
   `[data]\npath = "x.csv"\n[[input]]\nname = "a"\ntype = "number"\n[[input]]\nname = "colour"\ntype = "category"\n` +
     `[[output]]\nname = "c"\ntype = "category"\n[trainer]\nepochs = 1\n`,
 );
-for (const args of [["small.toml"], ["mnist", "epochs=1"]]) {
+const texts = Array.from({ length: 200 }, (_, i) => ["one two", "two three", "three one"][i % 3]);
+writeFileSync(join(work, "t.csv"), `text\n${texts.join("\n")}\n`);
+writeFileSync(
+  join(work, "texts.toml"),
+  `task = "generation"\n[data]\npath = "t.csv"\n[[output]]\nname = "text"\ntype = "text"\nend = false\n` +
+    `tokenizer = { type = "characters", blanks = "keep", lower = false }\ndecoder = { type = "generator", layers = 1, dim = 32, heads = 2 }\n` +
+    `generate = { method = "sample", temperature = 0.7, max_new = 400 }\n[trainer]\nepochs = 1\nbatch_size = 16\n`,
+);
+for (const args of [["small.toml"], ["texts.toml"], ["mnist", "epochs=1"]]) {
   execFileSync(nerve, ["train", ...args, "--progress", "off"], { cwd: work, stdio: ["ignore", "ignore", "inherit"] });
 }
 
-const server = spawn(nerve, ["serve", "mnist", "small", "--http", "127.0.0.1:0", "--json"], { cwd: work, stdio: ["ignore", "pipe", "inherit"] });
+const server = spawn(nerve, ["serve", "mnist", "small", "texts", "--http", "127.0.0.1:0", "--json"], { cwd: work, stdio: ["ignore", "pipe", "inherit"] });
 const url = await new Promise((found, failed) => {
   server.stdout.once("data", (line) => found(JSON.parse(String(line)).url));
   server.once("exit", (code) => failed(new Error(`nerve serve ended with ${code}`)));
@@ -71,6 +79,24 @@ try {
   assert.match(await page.locator(".said").textContent(), /^[01]$/);
   assert.equal(await page.evaluate(() => window.__evil), undefined, "a name from data was run");
   if (shots) await page.screenshot({ path: join(shots, "row.png") });
+
+  // A text grows while it is written, and is in the end what the model says without that.
+  await page.selectOption("#model", { label: "texts" });
+  await page.evaluate(() => {
+    window.seen = new Set();
+    new MutationObserver(() => window.seen.add(document.querySelector(".written")?.textContent.length)).observe(document.querySelector("#answer"), { childList: true, subtree: true });
+  });
+  await page.locator("textarea").fill("one t");
+  await page.getByRole("button", { name: "Ask" }).click();
+  await page.locator("#answer .note").waitFor();
+  const whole = await page.evaluate(async () => {
+    const headers = { "Content-Type": "application/json" };
+    const answer = await fetch("/predict/texts", { method: "POST", headers, body: JSON.stringify({ text: "one t" }) });
+    return (await answer.json()).text;
+  });
+  assert.equal(await page.locator(".written").textContent(), whole);
+  assert.ok((await page.evaluate(() => window.seen.size)) > 3, "it was shown piece by piece");
+  if (shots) await page.screenshot({ path: join(shots, "text.png") });
   assert.deepEqual(complaints, []);
   console.log("the page does what it should");
 } finally {
