@@ -162,11 +162,6 @@ impl Features {
         Ok(Features { inputs, outputs, slots, fed, asked, own_scales: Vec::new(), reference: None })
     }
 
-    /// Whether series have scales of their own, from which answers must be brought back.
-    pub fn series_have_scales(&self) -> bool {
-        !self.own_scales.is_empty()
-    }
-
     /// The rows that a sample needs, relative to its own.
     pub fn reach(&self) -> Range<isize> {
         let all = self.slots.iter().map(Slot::reach);

@@ -53,6 +53,7 @@ pub use features::Features;
 pub use model::Card;
 pub use nerve_formats::spec::nearest;
 pub use network::Network;
+pub use per_series::Units;
 pub use predictor::{ModelError, Predictor, Said};
 pub use recipe::{BUILT_IN, Recipe, built_in};
 pub use session::{Keeper, Session, SessionError};

@@ -80,14 +80,14 @@ impl OnScale {
     }
 }
 
-/// The way of the answers about rows of a table back to the units of their columns.
-pub(crate) struct Units {
+/// The way of the answers about rows of a table back to the units of their columns: that of [`Predictor::units`](crate::Predictor::units).
+pub struct Units {
     /// For each output mean and deviation of each row, where its series have scales of their own.
     outputs: Vec<Option<Vec<[f64; 2]>>>,
 }
 
 impl Units {
-    pub fn of(features: &Features, table: &Table) -> Result<Units, DataError> {
+    pub(crate) fn of(features: &Features, table: &Table) -> Result<Units, DataError> {
         let scales = |name: &str| {
             let own = features.own_scales.iter().find(|scale| scale.column() == name);
             own.map(|own| own.scales(table)).transpose()

@@ -132,6 +132,14 @@ impl Predictor {
         }
     }
 
+    /// What brings answers about rows of the table back to the units of its columns.
+    ///
+    /// # Errors
+    /// The column that says which series a row belongs to is not there, or has no name in a row.
+    pub fn units(&self, table: &Table) -> Result<Units, DataError> {
+        Units::of(self.features(), table)
+    }
+
     /// The rows as the network takes them, in batches; `slots` are the first of [`Features::slots`].
     ///
     /// # Errors
@@ -259,7 +267,7 @@ impl Asking<'_> {
         let loader = self.predictor.loader(rows, slots)?;
         let outputs: Vec<_> =
             features.outputs.iter().filter_map(|it| it.feature.output()).collect();
-        let units = Units::of(features, &rows.table)?;
+        let units = self.predictor.units(&rows.table)?;
         let mut next = rows.rows.iter();
         let predictions = match &mut self.way {
             Way::Computed(predictions) => predictions,

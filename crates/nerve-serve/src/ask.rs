@@ -1,11 +1,12 @@
 //! Requests that a network answers: their bodies are read within bounds, and turned into rows.
 
 use crate::columns::Cellar;
+use crate::encode::Encoded;
 use crate::events::Events;
 use crate::graph::{Arrays, Graph};
 use crate::infer;
 use crate::loaded::Loaded;
-use crate::model::{Encoded, Served};
+use crate::model::Served;
 use crate::refusal::Refusal;
 use crate::rows::{self, Form};
 use crate::said::{EVENTS, INFERENCE_HEADER, JSON, OCTETS, Said};

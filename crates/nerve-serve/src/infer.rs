@@ -1,7 +1,8 @@
 //! `POST /v2/models/M/infer`: the request and the response of the Open Inference Protocol.
 
+use crate::encode::Encoded;
 use crate::graph::Data;
-use crate::model::{Encoded, Served};
+use crate::model::Served;
 use crate::refusal::{Refusal, shown};
 use crate::tensor::{self, Datatype, Json, Sent};
 use nerve_data::features::Answer;

@@ -5,7 +5,7 @@
 //! | [`Server`] | the listener, its connections and their bounds |
 //! | [`Tls`] | its certificate |
 //! | `place.rs`, `guard.rs`, `route.rs`, `said.rs` | from a request to its answer: what it names, whether it may, what is said |
-//! | `ask.rs` | requests that a network answers |
+//! | `ask.rs`, `encode.rs` | requests that a network answers: from bytes to cells, from cells to numbers |
 //! | `events.rs` | a text that is heard while it is written |
 //! | `openapi.rs`, `assets/` | the description of all this for programs, and the page on which people try a model |
 //! | [`Repository`] | the models, their versions, how they come and go |
@@ -34,6 +34,7 @@ pub mod batch;
 pub mod columns;
 mod describe;
 mod drift;
+mod encode;
 mod events;
 pub mod graph;
 mod guard;

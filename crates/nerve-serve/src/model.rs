@@ -1,20 +1,21 @@
 //! A model that is served: its columns, its tensors, and the way from rows to answers.
 
 use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner, Work};
-use crate::columns::{Cellar, InputColumn, OutputColumn};
+use crate::columns::{InputColumn, OutputColumn};
 use crate::drift::{Drifting, Watching};
+use crate::encode::Encoded;
 use crate::events::Hearing;
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
-use crate::texts::{Scribe, Texts};
+use crate::texts::Scribe;
 use crate::watch::Watch;
-use nerve_data::features::{Answer, Room};
+use nerve_data::Field;
+use nerve_data::features::Answer;
 use nerve_data::series::Order;
 use nerve_data::table::Slot;
-use nerve_data::{Column, DataError, Field, Origin, Table, Values};
 use nerve_formats::Meaning;
 use nerve_recipe::features::Fitted;
-use nerve_recipe::{ModelError, Predictor, Rows};
+use nerve_recipe::{ModelError, Predictor};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
@@ -55,28 +56,20 @@ pub struct Served {
     pub order: Vec<String>,
     /// What its rows are like; `None` where nobody wants to know.
     pub(crate) drifting: Option<Drifting>,
-    predictor: Arc<Predictor>,
-    fields: Vec<Field>,
-    slots: Vec<Slot>,
+    pub(crate) predictor: Arc<Predictor>,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) slots: Vec<Slot>,
     /// For each slot the numbers of the inputs that are its parts.
-    places: Vec<Vec<usize>>,
-    way: Way,
+    pub(crate) places: Vec<Vec<usize>>,
+    pub(crate) way: Way,
 }
 
 /// How answers come about.
-enum Way {
+pub(crate) enum Way {
     /// All of a row at once.
     Computed(Batcher),
     /// Token by token.
     Written(Scribe),
-}
-
-/// Rows as the model takes them, in pieces of at most a batch.
-pub enum Encoded {
-    /// For a network that answers at once.
-    Examples(Vec<Examples>),
-    /// For one that writes.
-    Texts(Vec<Texts>),
 }
 
 impl Served {
@@ -146,11 +139,6 @@ impl Served {
         watch: Arc<Watch>,
     ) -> Result<Served, String> {
         let features = predictor.features();
-        if features.series_have_scales() {
-            return Err("each of its series has a scale of its own (per_series_zscore), which a server does not \
-                        give back: `nerve predict` answers"
-                .into());
-        }
         // Of a text that goes on its beginning is what goes in.
         let asked = match &way {
             Way::Written(scribe) if scribe.continues => &features.outputs,
@@ -230,125 +218,6 @@ impl Served {
         &self.fields
     }
 
-    /// Rows as the model takes them, in pieces of at most a batch. `cells` has as many columns as [`Served::columns`]. A text
-    /// has at most `most_tokens`, or as many as the model file says.
-    ///
-    /// # Errors
-    /// 422 with the column and the row of a cell that its feature cannot take; more tokens than there may be.
-    pub fn encode(
-        &self,
-        cells: &[Cellar],
-        rows: usize,
-        most_tokens: Option<u64>,
-    ) -> Result<Encoded, Refusal> {
-        let encoded = match &self.way {
-            Way::Computed(_) => Encoded::Examples(self.examples(cells, rows)?),
-            Way::Written(scribe) if scribe.continues => {
-                Encoded::Texts(scribe.beginnings(&self.inputs[0].name, &cells[0], most_tokens)?)
-            }
-            Way::Written(scribe) => {
-                Encoded::Texts(scribe.rows(self.examples(cells, rows)?, most_tokens)?)
-            }
-        };
-        if let Some(drifting) = &self.drifting {
-            drifting.observe(cells, rows);
-        }
-        Ok(encoded)
-    }
-
-    fn examples(&self, cells: &[Cellar], rows: usize) -> Result<Vec<Examples>, Refusal> {
-        if self.predictor.reaches() {
-            return self.encode_series(cells);
-        }
-        let most = self.most_rows();
-        let starts = (0..rows).step_by(most);
-        starts.map(|from| self.piece(cells, from..(from + most).min(rows))).collect()
-    }
-
-    fn piece(&self, cells: &[Cellar], rows: std::ops::Range<usize>) -> Result<Examples, Refusal> {
-        let mut room = Room::default();
-        let mut values = |(number, field): (usize, &Field)| -> Result<Values, Refusal> {
-            let slot = &self.slots[number];
-            let mut all = Values::zeros(field.element, rows.len() * field.values_per_sample());
-            let width = field.values_per_sample();
-            let alone = match &slot.parts[..] {
-                [(_, feature)] if feature.delivers() => Some(feature),
-                _ => None,
-            };
-            let stored = slot.field();
-            let mut one = Values::zeros(stored.element, stored.values_per_sample());
-            for (at, row) in rows.clone().enumerate() {
-                match alone {
-                    Some(feature) => {
-                        self.store(number, cells, row, &mut one, 0)?;
-                        feature.deliver(&one, all.slice(at * width, width), None, &mut room);
-                    }
-                    None => self.store(number, cells, row, &mut all, at * width)?,
-                }
-            }
-            Ok(all)
-        };
-        let fields = self
-            .fields
-            .iter()
-            .enumerate()
-            .map(|(k, field)| values((k, field)))
-            .collect::<Result<_, _>>()?;
-        Ok(Examples { rows: rows.len(), fields })
-    }
-
-    /// Writes the values of a row as they are stored, from `from` on.
-    fn store(
-        &self,
-        slot: usize,
-        cells: &[Cellar],
-        row: usize,
-        into: &mut Values,
-        mut from: usize,
-    ) -> Result<(), Refusal> {
-        for ((column, feature), &at) in self.slots[slot].parts.iter().zip(&self.places[slot]) {
-            let width = feature.stored().0.iter().product();
-            let (cells, place) = cells[at].at(row);
-            feature.store(cells, place, into.slice(from, width)).map_err(|refusal| {
-                let (column, expected, found) = (shown(column), refusal.expected, refusal.found);
-                let row = row + 1;
-                Refusal::unfit(format!(
-                    "column `{column}`, row {row}: expected {expected}, found {found}"
-                ))
-            })?;
-            from += width;
-        }
-        Ok(())
-    }
-
-    /// Rows that follow each other: each sample needs those around its own.
-    fn encode_series(&self, cells: &[Cellar]) -> Result<Vec<Examples>, Refusal> {
-        let unfit = |error: DataError| Refusal::unfit(error.to_string());
-        let column = |(name, cells): (&str, &Cellar)| match cells {
-            Cellar::Column(cells) => Ok(Column { name: name.to_string(), cells: cells.clone() }),
-            Cellar::Rows(_) => Err(Refusal::unfit("a series has no files among its columns")),
-        };
-        let columns = self.columns().zip(cells).map(column).collect::<Result<Vec<_>, _>>()?;
-        let table = Table::new(columns, Origin::default()).map_err(unfit)?;
-        let rows = self.predictor.samples(&Rows::all(table), false).map_err(unfit)?;
-        let loader = self.predictor.loader(&rows, self.slots.clone()).map_err(unfit)?;
-        let most = self.most_rows();
-        let mut pieces = Vec::new();
-        for batch in loader.epoch(0, 0) {
-            let batch = batch.map_err(unfit)?;
-            for from in (0..batch.size()).step_by(most) {
-                let rows = most.min(batch.size() - from);
-                let part = |(array, field): (&nerve_data::Array, &Field)| {
-                    let width = field.values_per_sample();
-                    cut(array.values(), from * width..(from + rows) * width)
-                };
-                let fields = batch.arrays().iter().zip(&self.fields).map(part).collect();
-                pieces.push(Examples { rows, fields });
-            }
-        }
-        Ok(pieces)
-    }
-
     /// Whether there is room for another request.
     ///
     /// # Errors
@@ -374,14 +243,10 @@ impl Served {
     ) -> Result<Vec<Vec<Answer>>, Refusal> {
         let answers = match (&self.way, encoded) {
             (Way::Computed(batcher), Encoded::Examples(pieces)) => {
-                let steps: Vec<_> = pieces.iter().map(|piece| self.steps(piece)).collect();
-                let mut answers: Vec<Vec<Answer>> =
-                    self.outputs.iter().map(|_| Vec::new()).collect();
-                let done = collect(batcher, &self.watch, pieces, until).await?;
-                for (done, steps) in done.iter().zip(&steps) {
-                    self.read(done, steps, &mut answers)?;
-                }
-                answers
+                self.computed(batcher, pieces, until).await?
+            }
+            (Way::Computed(batcher), Encoded::Series(pieces, samples)) => {
+                samples.told(self.computed(batcher, pieces, until).await?)
             }
             (Way::Written(scribe), Encoded::Texts(pieces)) => {
                 let done = collect(&scribe.batcher, &self.watch, pieces, until).await?;
@@ -391,6 +256,22 @@ impl Served {
         };
         if let Some(drifting) = &self.drifting {
             drifting.said(&self.predictor, &answers);
+        }
+        Ok(answers)
+    }
+
+    /// What the network says of rows, for each output.
+    async fn computed(
+        &self,
+        batcher: &Batcher,
+        pieces: Vec<Examples>,
+        until: Instant,
+    ) -> Result<Vec<Vec<Answer>>, Refusal> {
+        let steps: Vec<_> = pieces.iter().map(|piece| self.steps(piece)).collect();
+        let mut answers: Vec<Vec<Answer>> = self.outputs.iter().map(|_| Vec::new()).collect();
+        let done = collect(batcher, &self.watch, pieces, until).await?;
+        for (done, steps) in done.iter().zip(&steps) {
+            self.read(done, steps, &mut answers)?;
         }
         Ok(answers)
     }
@@ -538,12 +419,4 @@ fn fields(predictor: &Predictor) -> Vec<Field> {
         _ => slot.field(),
     };
     features.slots[..features.asked].iter().map(delivered).collect()
-}
-
-fn cut(values: &Values, range: std::ops::Range<usize>) -> Values {
-    match values {
-        Values::F32(values) => values[range].to_vec().into(),
-        Values::I32(values) => values[range].to_vec().into(),
-        Values::U8(values) => values[range].to_vec().into(),
-    }
 }

@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{MIXED, Running, empty, options, save, served, start};
+use common::{MIXED, PICTURE, Running, empty, options, save, served, start};
 use nerve_serve::{Batching, Served, Watching};
+use serde_json::json;
 use std::sync::Mutex;
 
 /// Rows as the training had them: `a` from 0 to 23, three colours in turn. `shift` moves them.
@@ -142,4 +143,30 @@ fn a_model_file_without_a_reference_goes_on_working() {
     assert_eq!(server.post("/predict", &rows(300, 0.0, "")).status, 200);
     assert!(server.get("/drift").error().contains("older version"));
     assert_eq!(metric(&server, &format!("nerve_input_missing_total{M},feature=\"a\"}}")), 0.0);
+}
+
+#[test]
+fn pictures_that_have_become_darker_drift() {
+    let server = common::serve(PICTURE);
+    // As they were in the training, but with a tenth of the light.
+    let picture = |i: usize| -> Vec<u8> {
+        (30 * i..30 * (i + 1)).map(|at| (at * 37 % 251 / 10) as u8).collect()
+    };
+    let ask = |i: usize| {
+        let images = [1, 2, 3, 4].map(|k| picture((i + k) % 24)).concat();
+        let tensor =
+            json!({ "name": "image", "shape": [4, 1, 6, 5], "datatype": "UINT8", "data": images });
+        let answer = server.post(common::INFER, &json!({ "inputs": [tensor] }).to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        server.get("/drift").json()["columns"].as_array().is_some_and(|columns| !columns.is_empty())
+    };
+    // Some requests are passed over, since measuring takes time.
+    assert!((0..100_000).any(ask), "{}", server.get("/drift").text());
+    let columns = drifted(&server);
+    assert_eq!(columns[0], ("image.brightness".to_string(), true), "{columns:?}");
+    assert_eq!(columns[1], ("image.contrast".to_string(), true), "{columns:?}");
+    assert_eq!(
+        metric(&server, &format!("nerve_drift_detected{M},feature=\"image.brightness\"}}")),
+        1.0
+    );
 }

@@ -3,6 +3,9 @@
 mod common;
 
 use common::*;
+use nerve_data::features::Answer;
+use nerve_data::{Cells, Column, Origin, Table};
+use nerve_recipe::{Rows, Said};
 use nerve_serve::{Batching, Repository, Sources};
 use serde_json::json;
 
@@ -242,4 +245,71 @@ fn programs_and_people_are_told_what_can_be_asked() {
         server.get("/page.js").header("content-type"),
         Some("text/javascript; charset=utf-8")
     );
+}
+
+/// Two series on scales of their own, one a hundred times as large as the other.
+const SERIES: &str = "[data]\npath = \"x.csv\"\ntime = \"when\"\nseries = \"meter\"\nfreq = \"1h\"\n\
+    [[input]]\nname = \"load\"\ntype = \"timeseries\"\nwindow = 4\nnormalize = \"per_series_zscore\"\n\
+    [[output]]\nname = \"load\"\ntype = \"timeseries\"\nhorizon = 2\n";
+
+#[test]
+fn a_series_is_answered_on_its_own_scale() {
+    let server = serve(SERIES);
+    let rows: Vec<(&str, i32)> =
+        (0..6).flat_map(|hour| [("attic", hour), ("mill", hour)]).collect();
+    let when = |hour: i32| format!("2024-05-02 {hour:02}:00");
+    let load =
+        |meter: &str, hour: i32| f64::from(hour % 3) * if meter == "mill" { 100.0 } else { 1.0 };
+    let body: Vec<_> = rows
+        .iter()
+        .map(|&(meter, hour)| json!({ "when": when(hour), "meter": meter, "load": load(meter, hour) }))
+        .collect();
+    let answer = server.post("/predict", &json!(body).to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // The same from the model file.
+    let (names, hours): (Vec<_>, Vec<_>) =
+        rows.iter().map(|&(meter, hour)| (meter, when(hour))).unzip();
+    let columns = vec![
+        Column {
+            name: "when".into(),
+            cells: Cells::Text(hours.iter().map(|it| Some(&**it)).collect()),
+        },
+        Column {
+            name: "meter".into(),
+            cells: Cells::Text(names.iter().map(|it| Some(*it)).collect()),
+        },
+        Column {
+            name: "load".into(),
+            cells: Cells::Numbers(rows.iter().map(|&(meter, hour)| load(meter, hour)).collect()),
+        },
+    ];
+    let table = Table::new(columns, Origin::default()).unwrap();
+    let model = predictor(SERIES);
+    let order = nerve_data::series::Order::from_args(&model.card.recipe.data);
+    let table = nerve_data::series::sorted(table, &order).unwrap();
+    let mut expected = Vec::new();
+    let each = |said: Said| {
+        let Answer::Numbers(steps) = &said.answers[0] else { panic!("{said:?}") };
+        expected.push(steps.clone());
+        Ok(())
+    };
+    model.answers(&Rows::all(table), false, each).unwrap();
+    // By series there; by hour in the request.
+    let expected: Vec<_> = [0, 3, 1, 4, 2, 5].map(|i| expected[i].clone()).to_vec();
+    assert_eq!(expected.len(), 6, "three hours of each have four before them");
+    let all = answer.json();
+    let found: Vec<Vec<f64>> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| serde_json::from_value(row["load"].clone()).unwrap())
+        .collect();
+    assert_eq!(found.len(), 6, "{all}");
+    for (found, expected) in found.iter().zip(&expected) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{all} {expected}");
+        }
+    }
+    // What the network says is small; the mill's loads are not.
+    assert!(found.iter().filter(|steps| steps[0].abs() > 20.0).count() == 3, "{all}");
 }

@@ -7,4 +7,4 @@ mod standard;
 mod timeline;
 
 pub use standard::PerSeries;
-pub use timeline::{Order, PARAMS, Timeline, series_of, sorted};
+pub use timeline::{Order, PARAMS, Timeline, in_order, series_of, sorted};

@@ -125,17 +125,25 @@ fn moments(table: &Table, column: &str) -> Result<Vec<f64>, DataError> {
     })
 }
 
-/// The table with its rows by series, in the order in which these appear, and within each by time.
+/// The rows of a table by series, in the order in which these appear, and within each by time.
 ///
 /// # Errors
 /// [`DataError::UnknownColumn`]; [`DataError::Cell`] for a time or name that is none.
-pub fn sorted(table: Table, order: &Order) -> Result<Table, DataError> {
-    if order.time.is_none() && order.series.is_none() {
-        return Ok(table);
-    }
-    let Keys { series, times } = Keys::of(&table, order)?;
+pub fn in_order(table: &Table, order: &Order) -> Result<Vec<usize>, DataError> {
     let mut rows: Vec<usize> = (0..table.rows()).collect();
-    rows.sort_by(|&a, &b| series[a].cmp(&series[b]).then(times[a].total_cmp(&times[b])));
+    if order.time.is_some() || order.series.is_some() {
+        let Keys { series, times } = Keys::of(table, order)?;
+        rows.sort_by(|&a, &b| series[a].cmp(&series[b]).then(times[a].total_cmp(&times[b])));
+    }
+    Ok(rows)
+}
+
+/// The table with its rows [in order](in_order).
+///
+/// # Errors
+/// As there.
+pub fn sorted(table: Table, order: &Order) -> Result<Table, DataError> {
+    let rows = in_order(&table, order)?;
     Ok(if rows.is_sorted() { table } else { table.select(&rows) })
 }
 

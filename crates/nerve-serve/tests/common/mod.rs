@@ -58,6 +58,15 @@ pub fn table(recipe: &str) -> Table {
             let pixels: Vec<u8> = (0..24 * 30).map(|i| (i * 37 % 251) as u8).collect();
             vec![column("image", Cells::Arrays(field, pixels.into())), numbers("digit", |i| i % 3)]
         }
+        _ if recipe.contains("meter") => {
+            let hours: Vec<String> =
+                (0..24).map(|i| format!("2024-05-01 {:02}:00", i / 2)).collect();
+            vec![
+                texts("when", &hours.iter().map(String::as_str).collect::<Vec<_>>()),
+                texts("meter", &["attic", "mill"]),
+                numbers("load", |i| (i / 2 % 3) * if i % 2 == 1 { 100 } else { 1 }),
+            ]
+        }
         _ => vec![numbers("a", |i| i * i % 5), numbers("b", |i| i), numbers("c", |i| i % 3)],
     };
     Table::new(columns, Origin::default()).unwrap()
