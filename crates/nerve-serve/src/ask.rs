@@ -139,26 +139,26 @@ pub(crate) async fn infer(
             (Some(0), Loaded::Graph(graph)) => graph.raw(&bytes)?,
             (head, _) => infer::read(&bytes, head)?,
         };
-        let pieces = match &own {
-            Loaded::Rows(served) => Pieces::Rows(asked.encode(served)?),
-            Loaded::Graph(graph) => Pieces::Arrays(graph.asked(&mut asked)?),
+        let taken = match &own {
+            Loaded::Rows(served) => Taken::Rows(asked.encode(served)?),
+            Loaded::Graph(graph) => Taken::Arrays(graph.asked(&mut asked)?),
         };
         own.watch().input.add(started.elapsed());
-        Ok((asked, pieces))
+        Ok((asked, taken))
     };
-    let (asked, pieces) = elsewhere(small, read).await?;
+    let (asked, taken) = elsewhere(small, read).await?;
     let most = shared.options.limits.answer_time;
     let until = begun + asked.timeout_us.map_or(most, |us| Duration::from_micros(us).min(most));
-    let (started, (body, head)) = match (model, pieces) {
-        (Loaded::Rows(served), Pieces::Rows(rows)) => {
+    let (started, (body, head)) = match (model, taken) {
+        (Loaded::Rows(served), Taken::Rows(rows)) => {
             let answers = served.answer(rows, until).await?;
             (Instant::now(), asked.response(served, &answers))
         }
-        (Loaded::Graph(graph), Pieces::Arrays(arrays)) => {
+        (Loaded::Graph(graph), Taken::Arrays(arrays)) => {
             let answers = graph.answer(arrays, until).await?;
             (Instant::now(), graph.response(&asked, answers)?)
         }
-        _ => unreachable!("the pieces are of the kind of the model"),
+        _ => unreachable!("it is of the kind of the model"),
     };
     model.watch().output.add(started.elapsed());
     Ok(match head {
@@ -168,7 +168,7 @@ pub(crate) async fn infer(
 }
 
 /// A request as the network of either kind of model takes it.
-enum Pieces {
+enum Taken {
     Rows(Encoded),
     Arrays(Vec<Arrays>),
 }

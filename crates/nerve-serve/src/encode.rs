@@ -11,18 +11,23 @@ use nerve_data::{Column, DataError, Field, Origin, Table, Values};
 use nerve_recipe::{Rows, Units};
 use std::ops::Range;
 
-/// Rows as the model takes them, in pieces of at most a batch.
-pub enum Encoded {
+/// Rows as the model takes them.
+pub struct Encoded {
+    pub(crate) pieces: Pieces,
+    /// Where rows are those of series.
+    pub(crate) samples: Option<Samples>,
+}
+
+/// Pieces of at most a batch.
+pub(crate) enum Pieces {
     /// For a network that answers at once.
     Examples(Vec<Examples>),
-    /// For one of series.
-    Series(Vec<Examples>, Samples),
     /// For one that writes.
     Texts(Vec<Texts>),
 }
 
 /// The rows of a request that are answered, of those of series.
-pub struct Samples {
+pub(crate) struct Samples {
     /// Their numbers in the table of the request, whose rows are by series and time.
     rows: Vec<usize>,
     /// For each row of that table its number in the request.
@@ -61,13 +66,17 @@ impl Served {
         most_tokens: Option<u64>,
     ) -> Result<Encoded, Refusal> {
         let encoded = match &self.way {
-            Way::Computed(_) if self.predictor.reaches() => self.encode_series(cells)?,
-            Way::Computed(_) => Encoded::Examples(self.examples(cells, rows)?),
             Way::Written(scribe) if scribe.continues => {
-                Encoded::Texts(scribe.beginnings(&self.inputs[0].name, &cells[0], most_tokens)?)
+                let texts = scribe.beginnings(&self.inputs[0].name, &cells[0], most_tokens)?;
+                Encoded { pieces: Pieces::Texts(texts), samples: None }
             }
-            Way::Written(scribe) => {
-                Encoded::Texts(scribe.rows(self.examples(cells, rows)?, most_tokens)?)
+            way => {
+                let (examples, samples) = self.examples(cells, rows)?;
+                let pieces = match way {
+                    Way::Computed(_) => Pieces::Examples(examples),
+                    Way::Written(scribe) => Pieces::Texts(scribe.rows(examples, most_tokens)?),
+                };
+                Encoded { pieces, samples }
             }
         };
         if let Some(drifting) = &self.drifting {
@@ -76,10 +85,18 @@ impl Served {
         Ok(encoded)
     }
 
-    fn examples(&self, cells: &[Cellar], rows: usize) -> Result<Vec<Examples>, Refusal> {
+    fn examples(
+        &self,
+        cells: &[Cellar],
+        rows: usize,
+    ) -> Result<(Vec<Examples>, Option<Samples>), Refusal> {
+        if self.predictor.reaches() {
+            return self.of_series(cells).map(|(examples, samples)| (examples, Some(samples)));
+        }
         let most = self.most_rows();
         let starts = (0..rows).step_by(most);
-        starts.map(|from| self.piece(cells, from..(from + most).min(rows))).collect()
+        let pieces = starts.map(|from| self.piece(cells, from..(from + most).min(rows)));
+        Ok((pieces.collect::<Result<_, _>>()?, None))
     }
 
     fn piece(&self, cells: &[Cellar], rows: Range<usize>) -> Result<Examples, Refusal> {
@@ -139,7 +156,7 @@ impl Served {
     }
 
     /// Rows that follow each other: each sample needs those around its own. Series may be mixed row by row.
-    fn encode_series(&self, cells: &[Cellar]) -> Result<Encoded, Refusal> {
+    fn of_series(&self, cells: &[Cellar]) -> Result<(Vec<Examples>, Samples), Refusal> {
         let unfit = |error: DataError| Refusal::unfit(error.to_string());
         let column = |(name, cells): (&str, &Cellar)| match cells {
             Cellar::Column(cells) => Ok(Column { name: name.to_string(), cells: cells.clone() }),
@@ -167,7 +184,7 @@ impl Served {
                 pieces.push(Examples { rows, fields });
             }
         }
-        Ok(Encoded::Series(pieces, Samples { rows: rows.rows, asked, units }))
+        Ok((pieces, Samples { rows: rows.rows, asked, units }))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::batch::{Batcher, Batching, Done, EXACT_ROWS, Examples, Failed, Runner, Work};
 use crate::columns::{InputColumn, OutputColumn};
 use crate::drift::{Drifting, Watching};
-use crate::encode::Encoded;
+use crate::encode::{Encoded, Pieces};
 use crate::events::Hearing;
 use crate::plans::Plans;
 use crate::refusal::{Refusal, shown};
@@ -241,18 +241,19 @@ impl Served {
         encoded: Encoded,
         until: Instant,
     ) -> Result<Vec<Vec<Answer>>, Refusal> {
-        let answers = match (&self.way, encoded) {
-            (Way::Computed(batcher), Encoded::Examples(pieces)) => {
+        let answers = match (&self.way, encoded.pieces) {
+            (Way::Computed(batcher), Pieces::Examples(pieces)) => {
                 self.computed(batcher, pieces, until).await?
             }
-            (Way::Computed(batcher), Encoded::Series(pieces, samples)) => {
-                samples.told(self.computed(batcher, pieces, until).await?)
-            }
-            (Way::Written(scribe), Encoded::Texts(pieces)) => {
+            (Way::Written(scribe), Pieces::Texts(pieces)) => {
                 let done = collect(&scribe.batcher, &self.watch, pieces, until).await?;
                 vec![done.into_iter().flat_map(|done| done.outputs).collect()]
             }
             _ => unreachable!("rows are encoded by the model that answers"),
+        };
+        let answers = match encoded.samples {
+            Some(samples) => samples.told(answers),
+            None => answers,
         };
         if let Some(drifting) = &self.drifting {
             drifting.said(&self.predictor, &answers);
@@ -284,7 +285,7 @@ impl Served {
     /// # Panics
     /// When the model does not go on with texts.
     pub(crate) fn hear(&self, encoded: Encoded, until: Instant) -> Result<Hearing, Refusal> {
-        let (Way::Written(scribe), Encoded::Texts(pieces)) = (&self.way, encoded) else {
+        let (Way::Written(scribe), Pieces::Texts(pieces)) = (&self.way, encoded.pieces) else {
             unreachable!("asked of models that go on with a text")
         };
         let rows = pieces.iter().map(Work::rows).sum::<usize>();
