@@ -79,15 +79,21 @@ pub(super) fn normal_tails(z: f64) -> f64 {
 
 /// Up to this product of the sizes of two samples their Kolmogorov-Smirnov test is exact.
 const EXACT: u64 = 20_000_000;
+/// A probability that no threshold asks for.
+const NONE: f64 = 1e-40;
 
 /// How likely two samples of `n` and `m` values of one distribution are at least `d` apart (Kolmogorov-Smirnov, two-sided).
 pub(super) fn kolmogorov_smirnov_tail(d: f64, n: u64, m: u64) -> f64 {
     if n == 0 || m == 0 {
         return f64::NAN;
     }
+    let limit = kolmogorov_tail(d, n as f64 * m as f64 / (n as f64 + m as f64));
     match n.checked_mul(m) {
-        Some(product) if product <= EXACT => two_sample_exact(d, n.min(m), n.max(m)),
-        _ => kolmogorov_tail(d, n as f64 * m as f64 / (n as f64 + m as f64)),
+        // Where it is as good as none, all n m steps would be counted to say how little.
+        Some(product) if product <= EXACT && limit > NONE => {
+            two_sample_exact(d, n.min(m), n.max(m))
+        }
+        _ => limit,
     }
 }
 
@@ -183,6 +189,10 @@ mod tests {
         for d in [0.02, 0.03, 0.05] {
             let exact = two_sample_exact(d, 4000, 5000);
             near(kolmogorov_tail(d, 4000.0 * 5000.0 / 9000.0), exact, 0.01);
+        }
+        // Where the count is left out it would say as little.
+        for (d, n, m) in [(0.4, 1000, 1000), (0.7, 400, 1000), (1.0, 300, 900)] {
+            assert!(two_sample_exact(d, n, m) < 1e-30 && kolmogorov_smirnov_tail(d, n, m) < 1e-40);
         }
     }
 }
