@@ -19,10 +19,9 @@ use crate::model::{Served, refusal};
 use crate::refusal::Refusal;
 use crate::server::Shared;
 use crate::texts::Texts;
-use hyper::body::{Body, Bytes, Frame};
+use hyper::body::Bytes;
 use nerve_data::features::Answer;
 use serde_json::{Value, json};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -82,7 +81,8 @@ impl Events {
         Ok(Events { shared, model, begun, hearing, next: Some(next), fate })
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// The next event; `None` behind the last.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(Some(next));
         }
@@ -104,18 +104,6 @@ impl Events {
             }
         };
         Poll::Ready(Some(last))
-    }
-}
-
-impl Body for Events {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.get_mut().poll(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
     }
 }
 

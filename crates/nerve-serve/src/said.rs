@@ -68,7 +68,7 @@ impl body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Body::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Body::Events(events) => Pin::new(&mut **events).poll_frame(cx),
+            Body::Events(events) => events.poll(cx).map(|event| Some(Ok(Frame::data(event?)))),
         }
     }
 
